@@ -1,0 +1,216 @@
+"""The value types that flow through the package: read this page, know the package.
+
+photos → `ImageSet` → `PairGraph` → `PairPrediction` → `Matches`, `RelativePose` → `Scene` → `Tracks` → `pycolmap.Reconstruction`
+
+All are frozen and built by keyword. Transforms are named `target_from_source`. Camera axes: x right, y down, z forward.
+Pixel (0.5, 0.5) is the centre of the first pixel (COLMAP's convention). `size` is (width, height), `shape` is
+(height, width). Poses are float64, pointmaps float32. See docs/conventions.md.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
+
+Edge = tuple[int, int]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One photograph: what the file says, and how the picture a predictor sees follows from it.
+
+    Attributes:
+        name: path relative to the image root, with forward slashes; unique in its set and the name in the COLMAP model.
+        path: the file.
+        size: (width, height) of the file's raw pixel grid, EXIF orientation not applied.
+        orientation: EXIF orientation tag, 1 to 8 (1 when absent).
+        network_size: (width, height) of the upright picture the predictor sees.
+        network_from_image: homogeneous map from raw original pixels to network pixels (resize, crop and upright turn).
+        focal_prior: focal length in raw original pixels from EXIF, or None.
+        camera_group: photographs with equal numbers share one camera.
+        mask: COLMAP mask file (black pixels are ignored), or None.
+    """
+
+    name: str
+    path: Path
+    size: Size
+    orientation: int
+    network_size: Size
+    network_from_image: Float64[np.ndarray, "3 3"]
+    focal_prior: float | None
+    camera_group: int
+    mask: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """A photograph or image that was left out, and why (one sentence)."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """The photographs of one run, ordered by name.
+
+    Attributes:
+        root: folder that the names are relative to.
+        views: the usable photographs.
+        dropped: the others, with reasons.
+        warnings: what the user should know about usable ones (mirrored EXIF orientation, duplicates).
+    """
+
+    root: Path
+    views: tuple[View, ...]
+    dropped: tuple[Dropped, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the usable photographs, in order."""
+        return tuple(view.name for view in self.views)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairGraph:
+    """Which pairs of images are predicted.
+
+    Attributes:
+        num_images: number of nodes.
+        edges: directed pairs (i, j); both pointmaps of an edge are in camera i's frame. Selection gives each unordered
+            pair once, as i < j; prediction adds the reverse direction unless told otherwise.
+        weights: one weight per edge (retrieval similarity, view overlap, or 1).
+    """
+
+    num_images: int
+    edges: Int64[np.ndarray, "e 2"]
+    weights: Float64[np.ndarray, " e"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairPrediction:
+    """What a predictor says about a directed pair (1, 2): two dense pointmaps, BOTH IN CAMERA 1'S FRAME.
+
+    The scale is arbitrary unless the predictor is metric. Pixel (column, row) of a map stands for the network pixel
+    centre (column + 0.5, row + 0.5) of its image.
+
+    Attributes:
+        points1: points of image 1's pixels in camera 1's frame (h1, w1, 3).
+        confidence1: confidence of `points1`, at least 1; 1 means "nothing known here".
+        points2: points of image 2's pixels in camera 1's frame (h2, w2, 3).
+        confidence2: confidence of `points2`.
+        descriptors1, descriptors2: optional per-pixel matching descriptors (MASt3R).
+    """
+
+    points1: Float32[np.ndarray, "h1 w1 3"]
+    confidence1: Float32[np.ndarray, "h1 w1"]
+    points2: Float32[np.ndarray, "h2 w2 3"]
+    confidence2: Float32[np.ndarray, "h2 w2"]
+    descriptors1: Float32[np.ndarray, "h1 w1 d"] | None = None
+    descriptors2: Float32[np.ndarray, "h2 w2 d"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matches:
+    """Corresponding pixels of two images, in raw original pixels (COLMAP origin).
+
+    Attributes:
+        image1, image2: indices into the image set.
+        xy1, xy2: corresponding positions (m, 2); equal rows of one image's positions are the same keypoint.
+        confidence: one score per match, higher is better.
+    """
+
+    image1: int
+    image2: int
+    xy1: Float64[np.ndarray, "m 2"]
+    xy2: Float64[np.ndarray, "m 2"]
+    confidence: Float64[np.ndarray, " m"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativePose:
+    """Pose of camera 2 relative to camera 1, with the focal lengths it was found with (network pixels).
+
+    Attributes:
+        image1, image2: indices into the image set.
+        cam2_from_cam1: rigid transform (3, 4); its translation is in the units of the edge's pointmaps.
+        focal1, focal2: focal lengths in network pixels.
+        num_inliers: correspondences that agree.
+        score: share of correspondences that agree, 0 to 1.
+    """
+
+    image1: int
+    image2: int
+    cam2_from_cam1: Float64[np.ndarray, "3 4"]
+    focal1: float
+    focal2: float
+    num_inliers: int
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """All images in one frame, on the network grid. `colmap.model` alone turns it into original pixels.
+
+    Attributes:
+        image_root: folder that the names are relative to.
+        names: image names.
+        image_sizes: (width, height) of the files' raw pixel grids (n, 2).
+        network_sizes: (width, height) of the network grids (n, 2).
+        network_from_image: per-image maps from raw original to network pixels (n, 3, 3).
+        camera_groups: images with equal numbers share one camera (n,).
+        intrinsics: pinhole matrices in network pixels (n, 3, 3).
+        cam_from_world: rigid transforms into the upright camera frames (n, 3, 4).
+        registered: False where an image could not be placed; its pose is then meaningless (n,).
+        depths: per image, z of each network pixel in its camera's frame, world units; 0 where unknown.
+        confidences: per image, confidence of each depth, at least 1.
+        edges: directed pairs that were aligned (e, 2).
+        world_from_edge: similarity from an edge's pointmap frame to the world, scale times rotation in the 3×3 (e, 4, 4).
+        edge_weights: final robust weight of each edge, 0 (rejected) to 1 (e,).
+        edge_residuals: median point distance over depth of each edge after alignment (e,).
+        covariances: optional 6×6 covariance of each camera's (rotation vector, translation), world frame (n, 6, 6).
+        warnings: sentences for the user (images left out, weak links).
+    """
+
+    image_root: Path
+    names: tuple[str, ...]
+    image_sizes: Int64[np.ndarray, "n 2"]
+    network_sizes: Int64[np.ndarray, "n 2"]
+    network_from_image: Float64[np.ndarray, "n 3 3"]
+    camera_groups: Int64[np.ndarray, " n"]
+    intrinsics: Float64[np.ndarray, "n 3 3"]
+    cam_from_world: Float64[np.ndarray, "n 3 4"]
+    registered: Bool[np.ndarray, " n"]
+    depths: tuple[Float32[np.ndarray, "_ _"], ...]
+    confidences: tuple[Float32[np.ndarray, "_ _"], ...]
+    edges: Int64[np.ndarray, "e 2"]
+    world_from_edge: Float64[np.ndarray, "e 4 4"]
+    edge_weights: Float64[np.ndarray, " e"]
+    edge_residuals: Float64[np.ndarray, " e"]
+    covariances: Float64[np.ndarray, "n 6 6"] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracks:
+    """3-D points and where they are seen; flat tables, no Python object per point.
+
+    Attributes:
+        xyz: points in the world (t, 3).
+        rgb: colours (t, 3).
+        track_of: track index of each observation (o,).
+        image_of: image index of each observation (o,).
+        xy: position of each observation in raw original pixels, COLMAP origin (o, 2).
+    """
+
+    xyz: Float64[np.ndarray, "t 3"]
+    rgb: UInt8[np.ndarray, "t 3"]
+    track_of: Int64[np.ndarray, " o"]
+    image_of: Int64[np.ndarray, " o"]
+    xy: Float64[np.ndarray, "o 2"]
