@@ -37,9 +37,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def as_output_error(error: OSError, path: Path) -> Exception:
+def as_output_error(error: OSError, path: Path | None = None) -> Exception:
     """Turn a full disk or a forbidden folder into a sentence; give any other `OSError` back unchanged."""
     message = str(error)
+    path = path or Path(error.filename or "the output folder")
     if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in message or "errno = 28" in message:
         return OutputError(f"The disk is full: {path} could not be written; free some space and run the same command again.")
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):

@@ -1,0 +1,310 @@
+"""The whole chain: a folder of photographs in, a COLMAP model out.
+
+Each stage leaves its file in the output folder and is skipped when that file is there and nothing it depends on has
+changed, so a killed run goes on where it was, and a changed option redoes only what follows from it.
+"""
+
+import hashlib
+import json
+import platform
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from dust3r_sfm import __version__
+from dust3r_sfm.alignment import align
+from dust3r_sfm.colmap.check import check_workspace
+from dust3r_sfm.colmap.database import write_database
+from dust3r_sfm.colmap.model import read_model, reconstruction_from_scene, write_model
+from dust3r_sfm.colmap.tracks import build_tracks
+from dust3r_sfm.colmap.workspace import write_workspace
+from dust3r_sfm.errors import InputError
+from dust3r_sfm.images.load import load_original
+from dust3r_sfm.images.read import read_images
+from dust3r_sfm.images.transcode import transcode
+from dust3r_sfm.matching.mutual import mutual_matches
+from dust3r_sfm.options import MatchOptions, PredictOptions, ReconstructOptions
+from dust3r_sfm.pairs.graph import read_pairs, write_pairs
+from dust3r_sfm.pairs.select import select_pairs
+from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
+from dust3r_sfm.predictors.run import predict_pairs
+from dust3r_sfm.predictors.store import PredictionStore
+from dust3r_sfm.progress import Progress, Silent, Step
+from dust3r_sfm.run_folder import RunFolder
+from dust3r_sfm.scene_file import read_scene, write_scene
+from dust3r_sfm.types import Edge, ImageSet, Matches, Scene, View
+
+Stage = Literal["pairs", "predict", "align", "export"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        out: the output folder.
+        registered: names of the images in the model.
+        dropped: {name: reason} of the photographs that are not.
+        focals: focal length in original pixels of each camera.
+        num_points: points in the model.
+        mean_track_length: images that see a point, on average.
+        mean_reprojection_error: in original pixels.
+        seconds: wall time of each stage, those of an earlier run included.
+        warnings: sentences about weak images, pairs and views.
+        predictor: name and licence of the predictor.
+    """
+
+    out: Path
+    registered: tuple[str, ...]
+    dropped: dict[str, str]
+    focals: tuple[float, ...]
+    num_points: int
+    mean_track_length: float
+    mean_reprojection_error: float
+    seconds: dict[str, float]
+    warnings: tuple[str, ...]
+    predictor: str
+
+    def __str__(self) -> str:
+        """The closing lines of the command, with the next command to type."""
+        total = len(self.registered) + len(self.dropped)
+        focal = f"{np.median(self.focals):.1f} px" if self.focals else "none"
+        if len(self.focals) > 1:
+            focal = f"{min(self.focals):.1f} to {max(self.focals):.1f} px ({len(self.focals)} cameras)"
+        lines = [
+            f"registered          {len(self.registered)} of {total} photographs",
+            f"focal length        {focal}",
+            f"points              {self.num_points}, seen by {self.mean_track_length:.2f} images on average",
+            f"reprojection error  {self.mean_reprojection_error:.2f} px",
+            f"predictor           {self.predictor}",
+            "seconds             " + ", ".join(f"{name} {value:.1f}" for name, value in self.seconds.items()),
+        ]
+        lines += [f"left out            {name}: {reason}" for name, reason in self.dropped.items()]
+        lines += [f"warning             {sentence}" for sentence in self.warnings]
+        lines += [
+            f"model               {self.out / 'sparse' / '0'}",
+            f"next                colmap patch_match_stereo --workspace_path {shlex.quote(str(self.out / 'dense'))}",
+        ]
+        return "\n".join(lines)
+
+
+def reconstruct(
+    photos: Path,
+    out: Path,
+    options: ReconstructOptions | None = None,
+    *,
+    until: Stage = "export",
+    progress: Progress | None = None,
+) -> Summary | None:
+    """Reconstruct a folder of photographs.
+
+    Args:
+        photos: folder of photographs, sub-folders included.
+        out: output folder: pairs.txt, predictions.h5, scene.h5, sparse/0, database.db, dense, run.json.
+        options: options of every stage.
+        until: last stage to run.
+        progress: shows the stages; silent by default.
+
+    Returns:
+        What the run came to, or None when it ends before the model is written.
+
+    Raises:
+        InputError: the photographs or options cannot be used.
+        OutputError: the output folder holds another run, is not writable, or the disk is full.
+        ReconstructionError: the photographs do not overlap.
+    """
+    options = options or ReconstructOptions()
+    progress = progress or Silent()
+    predictor = load_predictor(options.predict, options.run.seed)
+    with progress.stage("images") as step:
+        images = read_images(photos, options.images, predictor.grid, progress=step)
+    _require_enough(images, photos)
+    run = RunFolder(out, _stage_inputs(images, options, until), overwrite=options.run.overwrite)
+    images = transcode(images, out / "images")
+    _describe_run(run, images, predictor, options)
+
+    pairs_path, predictions_path, scene_path = out / "pairs.txt", out / "predictions.h5", out / "scene.h5"
+    if not run.is_done("pairs"):
+        with _timed(run, "pairs", progress):
+            describe = lambda: _descriptors(predictor, images, options)  # noqa: E731
+            write_pairs(pairs_path, images.names, select_pairs(images, options.pairs, describe))
+    graph = read_pairs(pairs_path, images.names)
+    if until == "pairs":
+        return None
+
+    if not run.is_done("predict"):
+        with _timed(run, "predict", progress) as step:
+            predict_pairs(predictor, images, graph, predictions_path, options.predict, step)
+    predictions = PredictionStore(predictions_path, images.names)
+    if until == "predict":
+        return None
+
+    if not run.is_done("align"):
+        with _timed(run, "align", progress) as step:
+            write_scene(scene_path, align(images, predictions, options.align, options.run.seed, step))
+    scene = read_scene(scene_path)
+    if until == "align":
+        return None
+
+    if not run.is_done("export"):
+        with _timed(run, "export", progress) as step:
+            findings = write_colmap(scene, predictions, out, options, step)
+        run.record["findings"] = findings
+        run.save()
+    return _summarize(run, images, scene)
+
+
+def write_colmap(
+    scene: Scene, predictions: PredictionStore, out: Path, options: ReconstructOptions, step: Step
+) -> list[str]:
+    """Write the COLMAP model of an aligned scene: sparse/0, database.db and the undistorted dense/ workspace.
+
+    Returns:
+        Sentences about views that patch-match stereo would skip or that see too little.
+    """
+    views = views_of_scene(scene)
+    matches = match_pairs(scene, views, predictions, options.match, step)
+    tracks = build_tracks(scene, matches, options.tracks, lambda index: load_original(views[index]))
+    reconstruction = reconstruction_from_scene(scene, tracks)
+    write_model(reconstruction, out / "sparse" / "0")
+    write_database(out / "database.db", reconstruction, matches)
+    write_workspace(out / "dense", reconstruction, scene.image_root)
+    return check_workspace(reconstruction)
+
+
+def views_of_scene(scene: Scene) -> tuple[View, ...]:
+    """The photographs of a scene as views, for whoever needs their pixels or their network grid."""
+    return tuple(
+        View(
+            name=name,
+            path=scene.image_root / name,
+            size=(int(scene.image_sizes[index, 0]), int(scene.image_sizes[index, 1])),
+            orientation=1,
+            network_size=(int(scene.network_sizes[index, 0]), int(scene.network_sizes[index, 1])),
+            network_from_image=scene.network_from_image[index],
+            focal_prior=None,
+            camera_group=int(scene.camera_groups[index]),
+        )
+        for index, name in enumerate(scene.names)
+    )
+
+
+def match_pairs(
+    scene: Scene, views: Sequence[View], predictions: PredictionStore, options: MatchOptions, step: Step
+) -> list[Matches]:
+    """Match every pair that the alignment kept, each unordered pair once, in a fixed order."""
+    kept: dict[Edge, Edge] = {}
+    for (i, j), weight in zip(scene.edges.tolist(), scene.edge_weights, strict=True):
+        if weight > 0 and scene.registered[i] and scene.registered[j]:
+            unordered = (min(i, j), max(i, j))
+            kept[unordered] = min((i, j), kept.get(unordered, (i, j)))
+
+    def match(edge: Edge) -> Matches:
+        i, j = edge
+        return mutual_matches(predictions[edge], views[i], views[j], i, j, options)
+
+    found = []
+    with ThreadPoolExecutor() as pool:
+        for matches in pool.map(match, [kept[pair] for pair in sorted(kept)]):
+            found.append(matches)
+            step(len(found), len(kept))
+    return found
+
+
+@contextmanager
+def _timed(run: RunFolder, stage: Stage, progress: Progress) -> Iterator[Step]:
+    started = time.perf_counter()
+    with progress.stage(stage) as step:
+        yield step
+    run.finish(stage, time.perf_counter() - started)
+
+
+def _stage_inputs(images: ImageSet, options: ReconstructOptions, until: Stage) -> dict[str, dict[str, Any]]:
+    """What each stage's result depends on, as JSON values; the photographs count by name and size in bytes."""
+    photographs = [(view.name, view.path.stat().st_size) for view in images.views]
+    predict = {name: value for name, value in asdict(options.predict).items() if name not in ("device", "num_workers")}
+    inputs: dict[str, dict[str, Any]] = {
+        "images": {
+            "photographs": hashlib.sha256(json.dumps(photographs).encode()).hexdigest(),
+            "camera_sharing": options.images.camera_sharing,
+            "masks": options.images.masks,
+        },
+        "pairs": asdict(options.pairs) | {"predictor": options.predict.predictor},
+        "predict": predict | {"seed": options.run.seed},
+        "align": asdict(options.align),
+        "export": asdict(options.match) | asdict(options.tracks),
+    }
+    names = list(inputs)
+    return {name: inputs[name] for name in names[: names.index(until) + 1]}
+
+
+def _descriptors(predictor: PairPredictor, images: ImageSet, options: ReconstructOptions) -> np.ndarray:
+    """Global descriptors for retrieval: the predictor's own, else those of the embedded one."""
+    descriptors = predictor.describe(images.views)
+    if descriptors is None:
+        embedded = load_predictor(PredictOptions(num_workers=options.predict.num_workers), options.run.seed)
+        descriptors = embedded.describe(images.views)
+    assert descriptors is not None, "the embedded predictor describes every image"
+    return descriptors
+
+
+def _require_enough(images: ImageSet, photos: Path) -> None:
+    if len(images) >= 2:
+        return
+    left_out = "".join(f"; {dropped.name} was left out: {dropped.reason}" for dropped in images.dropped[:3])
+    if not images.views:
+        raise InputError(f"{photos} holds no photograph that can be used{left_out}.")
+    raise InputError(
+        f"{photos} holds one usable photograph ({images.views[0].name}){left_out}; a model needs at least two "
+        "overlapping ones (one alone gives depth only with a network predictor such as dust3r-512-dpt)."
+    )
+
+
+def _describe_run(run: RunFolder, images: ImageSet, predictor: PairPredictor, options: ReconstructOptions) -> None:
+    """Record what a reader of run.json wants to know before the first stage."""
+    run.record |= {
+        "versions": {
+            "dust3r_sfm": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "pycolmap", "numpy", "scipy")},
+        },
+        "predictor": {"name": predictor.name, "licence": predictor.licence},
+        "options": asdict(options),
+        "photographs": {
+            "root": str(images.root.resolve()),
+            "used": list(images.names),
+            "dropped": {dropped.name: dropped.reason for dropped in images.dropped},
+            "warnings": list(images.warnings),
+        },
+    }
+    run.save()
+
+
+def _summarize(run: RunFolder, images: ImageSet, scene: Scene) -> Summary:
+    reconstruction = read_model(run.path / "sparse" / "0")
+    registered = tuple(name for name, placed in zip(scene.names, scene.registered, strict=True) if placed)
+    dropped = {dropped.name: dropped.reason for dropped in images.dropped}
+    dropped |= {name: "no reliable pair connects it to the model" for name in scene.names if name not in registered}
+    summary = Summary(
+        out=run.path,
+        registered=registered,
+        dropped=dropped,
+        focals=tuple(camera.mean_focal_length() for _, camera in sorted(reconstruction.cameras.items())),
+        num_points=reconstruction.num_points3D(),
+        mean_track_length=reconstruction.compute_mean_track_length(),
+        mean_reprojection_error=reconstruction.compute_mean_reprojection_error(),
+        seconds={stage: facts["seconds"] for stage, facts in run.record["stages"].items() if "seconds" in facts},
+        warnings=(*images.warnings, *scene.warnings, *run.record.get("findings", ())),
+        predictor=f"{run.record['predictor']['name']} ({run.record['predictor']['licence']})",
+    )
+    run.record["summary"] = asdict(summary)
+    run.save()
+    return summary
