@@ -17,9 +17,10 @@ class ImageOptions:
     """How photographs are found and read."""
 
     camera_sharing: CameraSharing = "auto"
-    """Which photographs share one camera; auto: same size and same EXIF (or none)."""
+    """Which photographs share one camera; auto: those of equal size and EXIF (without EXIF: of equal size, unless the
+    sizes vary as in pictures collected from the internet)."""
     masks: Path | None = None
-    """Folder of COLMAP masks: MASKS/NAME.png, black pixels are ignored."""
+    """Folder of COLMAP masks: MASKS/IMG.jpg.png or MASKS/IMG.png for IMG.jpg, black pixels are ignored."""
     strict: bool = False
     """Stop at the first unreadable photograph instead of leaving it out."""
 
@@ -29,19 +30,20 @@ class PairOptions:
     """Which pairs of photographs are predicted."""
 
     pairs: PairStrategy = "auto"
-    """auto: all pairs up to 30 photographs, retrieval above."""
+    """auto: the pairs file or the posed model if one is given; otherwise all pairs up to 30 photographs, and retrieval
+    above (with sequential neighbours when the names are numbered)."""
     window: int = 5
-    """Sequential: neighbours on each side in name order."""
+    """Sequential: neighbours on each side in name order (frame_2 before frame_10)."""
     quadratic: bool = True
-    """Sequential: also neighbours at distance 1, 2, 4, 8, … up to 2^window."""
+    """Sequential: also neighbours at distance 1, 2, 4, 8, … up to 2^(window - 1)."""
     loop_closure: bool = True
     """Sequential: add the retrieval neighbours of each photograph."""
     num_retrieved: int = 10
-    """Retrieval: neighbours of each photograph."""
+    """Retrieval and poses: neighbours that each photograph chooses."""
     pairs_file: Path | None = None
-    """A pairs.txt (two names a line, hloc's format; tab-separated where names hold blanks)."""
+    """File: a pairs.txt (two names a line, hloc's format; tab-separated where names hold blanks)."""
     pairs_poses: Path | None = None
-    """Poses: a COLMAP model whose cameras say which photographs overlap."""
+    """Poses: a COLMAP model whose points or cameras say which photographs overlap."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,8 @@ class PredictOptions:
     """Predict each pair in one direction only: half the cost, a little less accuracy."""
     num_workers: int = 0
     """Processes or threads of the predictor; 0: one per core."""
+    max_encoded: int = 200
+    """Encoded photographs kept in memory; larger sets are predicted block by block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +98,8 @@ class TrackOptions:
     """Largest reprojection error of an observation, in network pixels."""
     min_triangulation_angle: float = 1.5
     """Smallest angle between two rays of a track, in degrees."""
+    max_points: int = 200_000
+    """At most this many points, long tracks first, spread over the images."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,7 @@ import json
 import platform
 import shlex
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -30,8 +29,8 @@ from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.load import load_original
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.transcode import transcode
-from dust3r_sfm.matching.mutual import mutual_matches
-from dust3r_sfm.options import MatchOptions, PredictOptions, ReconstructOptions
+from dust3r_sfm.matching.scene import match_scene
+from dust3r_sfm.options import PredictOptions, ReconstructOptions
 from dust3r_sfm.pairs.graph import read_pairs, write_pairs
 from dust3r_sfm.pairs.select import select_pairs
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
@@ -40,7 +39,7 @@ from dust3r_sfm.predictors.store import PredictionStore
 from dust3r_sfm.progress import Progress, Silent, Step
 from dust3r_sfm.run_folder import RunFolder
 from dust3r_sfm.scene_file import read_scene, write_scene
-from dust3r_sfm.types import Edge, ImageSet, Matches, Scene, View
+from dust3r_sfm.types import ImageSet, Scene, View
 
 Stage = Literal["pairs", "predict", "align", "export"]
 
@@ -142,7 +141,7 @@ def reconstruct(
 
     if not run.is_done("predict"):
         with _timed(run, "predict", progress) as step:
-            predict_pairs(predictor, images, graph, predictions_path, options.predict, step)
+            predict_pairs(predictor, images, graph, predictions_path, options.predict, step, options.run.seed)
     predictions = PredictionStore(predictions_path, images.names)
     if until == "predict":
         return None
@@ -171,7 +170,7 @@ def write_colmap(
         Sentences about views that patch-match stereo would skip or that see too little.
     """
     views = views_of_scene(scene)
-    matches = match_pairs(scene, views, predictions, options.match, step)
+    matches = match_scene(scene, views, predictions, options.match, step)
     tracks = build_tracks(scene, matches, options.tracks, lambda index: load_original(views[index]))
     reconstruction = reconstruction_from_scene(scene, tracks)
     write_model(reconstruction, out / "sparse" / "0")
@@ -195,28 +194,6 @@ def views_of_scene(scene: Scene) -> tuple[View, ...]:
         )
         for index, name in enumerate(scene.names)
     )
-
-
-def match_pairs(
-    scene: Scene, views: Sequence[View], predictions: PredictionStore, options: MatchOptions, step: Step
-) -> list[Matches]:
-    """Match every pair that the alignment kept, each unordered pair once, in a fixed order."""
-    kept: dict[Edge, Edge] = {}
-    for (i, j), weight in zip(scene.edges.tolist(), scene.edge_weights, strict=True):
-        if weight > 0 and scene.registered[i] and scene.registered[j]:
-            unordered = (min(i, j), max(i, j))
-            kept[unordered] = min((i, j), kept.get(unordered, (i, j)))
-
-    def match(edge: Edge) -> Matches:
-        i, j = edge
-        return mutual_matches(predictions[edge], views[i], views[j], i, j, options)
-
-    found = []
-    with ThreadPoolExecutor() as pool:
-        for matches in pool.map(match, [kept[pair] for pair in sorted(kept)]):
-            found.append(matches)
-            step(len(found), len(kept))
-    return found
 
 
 @contextmanager

@@ -1,10 +1,9 @@
 """The output folder of a run: which stages are done, with which options, and what may be reused.
 
-A stage is done when run.json says so. Its key covers its own options and those of every stage before it, so a finished
-stage is reused exactly when nothing that could change its result has changed.
+A stage is done when run.json says so. Inputs that change undo their stage and all later ones, so a finished stage is
+reused exactly when nothing that could change its result has changed.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -47,6 +46,9 @@ class RunFolder:
                 raise OutputError(
                     f"{path} is not empty and holds no run of this program; choose another folder or add --overwrite."
                 )
+        else:
+            for leftover in path.rglob(".*.tmp"):  # of a killed run; only files.atomic_path makes such names
+                _remove(leftover)
         stages: dict[str, Any] = self.record.setdefault("stages", {})
         wanted = json.loads(json.dumps(inputs, default=str))
         for stage in wanted:
@@ -74,11 +76,6 @@ class RunFolder:
             return False
         required = ARTEFACTS[stage][:1]
         return all((self.path / name).exists() for name in required)
-
-    def key(self, stage: str) -> str:
-        """Hash of everything the stage's result depends on."""
-        inputs = [self.record["stages"][name]["inputs"] for name in STAGES[: STAGES.index(stage) + 1]]
-        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
     def finish(self, stage: str, seconds: float, **facts: Any) -> None:
         """Record a finished stage; stages after it are no longer valid and are forgotten."""
