@@ -1,0 +1,1 @@
+"""Photographs: finding, reading, resizing. Start at `read.read_images`."""

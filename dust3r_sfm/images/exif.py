@@ -1,0 +1,95 @@
+"""What EXIF says about the camera: orientation, focal length, make and model."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import ExifTags, Image
+
+from dust3r_sfm.types import Size
+
+FILM_DIAGONAL_MM = math.hypot(36.0, 24.0)
+FOCAL_LIMITS = (0.2, 20.0)
+"""A focal length outside these multiples of the longer side is a wrong tag, not a lens."""
+
+_MM_OF_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exif:
+    """The tags that matter here.
+
+    Attributes:
+        orientation: 1 to 8; 1 when absent or nonsense.
+        focal: focal length in raw pixels of the file at hand, or None.
+        camera: make, model and focal length as written, which tell cameras apart; None without any of them.
+    """
+
+    orientation: int = 1
+    focal: float | None = None
+    camera: tuple[str, str, float, float] | None = None
+
+
+def read_exif(image: Image.Image, size: Size) -> Exif:
+    """Read the tags of an open image.
+
+    The 35 mm equivalent is preferred: it is relative to the picture's diagonal (CIPA DCG-001, and what COLMAP does), so
+    it survives resizing. Otherwise the focal length in mm and the pixel density of the focal plane, which refers to
+    the picture as taken, are brought to the size of the file.
+
+    Args:
+        image: an open image.
+        size: (width, height) of its raw pixel grid.
+    """
+    try:
+        tags = image.getexif()
+        camera_tags = tags.get_ifd(ExifTags.IFD.Exif)
+    except Exception:  # damaged EXIF blocks raise anything; the picture itself may be fine
+        return Exif()
+    orientation = tags.get(ExifTags.Base.Orientation)
+    focal_mm = _positive(camera_tags.get(ExifTags.Base.FocalLength))
+    focal_35mm = _positive(camera_tags.get(ExifTags.Base.FocalLengthIn35mmFilm))
+    make, model = _text(tags.get(ExifTags.Base.Make)), _text(tags.get(ExifTags.Base.Model))
+    focal = None
+    if focal_35mm:
+        focal = focal_35mm / FILM_DIAGONAL_MM * math.hypot(*size)
+    elif focal_mm:
+        focal = focal_mm * _pixels_per_mm(camera_tags, size)
+    low, high = (limit * max(size) for limit in FOCAL_LIMITS)
+    return Exif(
+        orientation=orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1,
+        focal=focal if focal is not None and low <= focal <= high else None,
+        camera=(make, model, focal_mm, focal_35mm) if make or model or focal_mm or focal_35mm else None,
+    )
+
+
+def exif_bytes(image: Image.Image) -> bytes:
+    """The EXIF block of an open image, for another file of the same pixels; empty when there is none to be read."""
+    try:
+        return image.getexif().tobytes()
+    except Exception:  # damaged blocks raise anything
+        return b""
+
+
+def _pixels_per_mm(camera_tags: dict[int, Any], size: Size) -> float:
+    """Density of the file's pixels on the sensor; 0 when the tags do not say."""
+    density = _positive(camera_tags.get(ExifTags.Base.FocalPlaneXResolution))
+    unit = camera_tags.get(ExifTags.Base.FocalPlaneResolutionUnit, 2)
+    taken = (
+        _positive(camera_tags.get(ExifTags.Base.ExifImageWidth)),
+        _positive(camera_tags.get(ExifTags.Base.ExifImageHeight)),
+    )
+    return density / _MM_OF_UNIT.get(unit, math.inf) * max(size) / (max(taken) or max(size))
+
+
+def _positive(value: object) -> float:
+    """A finite positive number, or 0 for everything else that stands in EXIF blocks."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, ZeroDivisionError):
+        return 0.0
+    return number if math.isfinite(number) and number > 0 else 0.0
+
+
+def _text(value: object) -> str:
+    return value.strip("\0 ") if isinstance(value, str) else ""

@@ -1,0 +1,210 @@
+"""A folder of photographs becomes an `ImageSet`: found, checked, grouped by camera, laid on the network's grid."""
+
+import concurrent.futures
+import hashlib
+import os
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from dust3r_sfm.errors import ImageError, InputError
+from dust3r_sfm.images.decode import HEIC_SUFFIXES, as_rgb, decode, open_image, raw_size
+from dust3r_sfm.images.exif import Exif, read_exif
+from dust3r_sfm.images.masks import check_mask, find_masks
+from dust3r_sfm.images.resize import DEFAULT_GRID, Grid, network_grid
+from dust3r_sfm.images.sharing import camera_groups
+from dust3r_sfm.options import ImageOptions
+from dust3r_sfm.types import Dropped, ImageSet, Size, View
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}) | HEIC_SUFFIXES
+MIN_SIDE = 32
+"""A picture with a shorter side is an icon or a placeholder."""
+
+_MIRRORED = (2, 4, 5, 7)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Photograph:
+    size: Size
+    exif: Exif
+
+
+def find_images(root: Path) -> list[str]:
+    """Names of all image files below a folder, relative to it, with forward slashes, sorted.
+
+    Files are known by their extension in any case; hidden files and folders are passed over, linked folders entered.
+
+    Raises:
+        InputError: there is no such folder, or it is a file.
+    """
+    if not root.is_dir():
+        remedy = "give the folder that holds it" if root.exists() else "check the path"
+        raise InputError(f"{root} is not a folder of photographs: {remedy}.")
+    names = []
+    entered = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        entered.add(os.path.realpath(folder))
+        subfolders[:] = sorted(
+            name for name in subfolders if name[0] != "." and os.path.realpath(Path(folder, name)) not in entered
+        )
+        relative = Path(folder).relative_to(root)
+        names += [
+            (relative / name).as_posix() for name in files if name[0] != "." and Path(name).suffix.lower() in SUFFIXES
+        ]
+    return sorted(names)
+
+
+def read_images(
+    root: Path,
+    options: ImageOptions,
+    grid: Grid = DEFAULT_GRID,
+    names: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImageSet:
+    """Read the photographs below a folder, leaving out, by name and reason, those that cannot be used.
+
+    Every file is decoded once (JPEG at an eighth of its size), because only that finds files that are cut short. Of
+    several files with the same bytes the first is kept: a picture has no baseline to itself.
+
+    Args:
+        root: the folder; sub-folders become part of the names.
+        options: camera sharing, masks, strictness.
+        grid: the network grid of the predictor.
+        names: only these photographs, relative to `root`.
+        progress: called with the number of photographs read and their total.
+
+    Raises:
+        InputError: no folder, no usable photograph, an unknown name, masks or camera sharing that do not fit.
+        ImageError: the first unusable photograph, with `strict`.
+    """
+    found = find_images(root)
+    chosen = _outside(found, root, options.masks) if names is None else _known(names, root)
+    if not chosen:
+        raise InputError(f"There are no photographs in {root}: it needs files ending in {', '.join(sorted(SUFFIXES))}.")
+    photographs, dropped = _inspect_all(root, chosen, grid, progress or (lambda done, total: None))
+    if options.strict and dropped:
+        raise ImageError(f"{root / dropped[0].name} cannot be used: {dropped[0].reason}.")
+    if not photographs:
+        raise InputError(f"No photograph in {root} can be used; the first, {dropped[0].name}: {dropped[0].reason}.")
+    for name, original in _duplicates(root, list(photographs)).items():
+        del photographs[name]
+        dropped.append(Dropped(name=name, reason=f"it has the same bytes as {original}"))
+    return _image_set(root, photographs, tuple(sorted(dropped, key=lambda item: item.name)), options, grid)
+
+
+def _image_set(
+    root: Path, photographs: dict[str, _Photograph], dropped: tuple[Dropped, ...], options: ImageOptions, grid: Grid
+) -> ImageSet:
+    names = list(photographs)
+    sizes = [photograph.size for photograph in photographs.values()]
+    cameras = [photograph.exif.camera for photograph in photographs.values()]
+    groups = camera_groups(names, sizes, cameras, options.camera_sharing)
+    masks: list[Path | None] = find_masks(options.masks, names) if options.masks else [None] * len(names)
+    warnings = []
+    views = []
+    for (name, photograph), group, mask in zip(photographs.items(), groups, masks, strict=True):
+        exif = photograph.exif
+        if exif.orientation in _MIRRORED:
+            warnings.append(f"{name} is mirrored (EXIF orientation {exif.orientation}); it is used as it is stored.")
+        if mask is not None:
+            check_mask(mask, name, photograph.size)
+        network_size, network_from_image = network_grid(photograph.size, exif.orientation, grid)
+        views.append(
+            View(
+                name=name,
+                path=root / name,
+                size=photograph.size,
+                orientation=exif.orientation,
+                network_size=network_size,
+                network_from_image=network_from_image,
+                focal_prior=exif.focal,
+                camera_group=group,
+                mask=mask,
+            )
+        )
+    unmasked = [name for name, mask in zip(names, masks, strict=True) if mask is None]
+    if options.masks and unmasked:
+        warnings.append(
+            f"{len(unmasked)} of {len(names)} photographs have no mask in {options.masks} and are used whole, "
+            f"{unmasked[0]} for one."
+        )
+    return ImageSet(root=root, views=tuple(views), dropped=dropped, warnings=tuple(warnings))
+
+
+def _outside(names: Sequence[str], root: Path, masks: Path | None) -> list[str]:
+    """Names that do not lie in the folder of masks."""
+    if masks is None:
+        return list(names)
+    inside = masks.resolve()
+    return [name for name in names if inside not in (root / name).resolve().parents]
+
+
+def _known(names: Sequence[str], root: Path) -> list[str]:
+    """The user's own list, sorted, each name once.
+
+    Raises:
+        InputError: a name leads out of the folder, or to no file.
+    """
+    for name in names:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise InputError(f"{name} leads out of {root}: names of photographs are relative to their folder.")
+        if not (root / name).is_file():
+            raise InputError(f"There is no photograph {name} in {root}: check the list of names.")
+    return sorted({PurePosixPath(name).as_posix() for name in names})
+
+
+def _inspect_all(
+    root: Path, names: Sequence[str], grid: Grid, progress: Callable[[int, int], None]
+) -> tuple[dict[str, _Photograph], list[Dropped]]:
+    """Decode every file once, in threads (the decoders release the interpreter's lock)."""
+    photographs = {}
+    dropped = []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(lambda name: _inspect(root / name, name, grid), names)
+        for done, (name, result) in enumerate(zip(names, results, strict=True), start=1):
+            progress(done, len(names))
+            if isinstance(result, ImageError):
+                shown = ascii(name)[1:-1] if _is_unwritable(name) else name
+                dropped.append(Dropped(name=shown, reason=str(result)))
+            else:
+                photographs[name] = result
+    return photographs, dropped
+
+
+def _inspect(path: Path, name: str, grid: Grid) -> _Photograph | ImageError:
+    try:
+        if _is_unwritable(name):
+            raise ImageError("its name holds a line break, a tab or broken characters: rename it")
+        image = open_image(path)
+        size = raw_size(image)
+        exif = read_exif(image, size)
+        image.close()
+        if min(size) < MIN_SIDE:
+            raise ImageError(f"it is only {size[0]} × {size[1]} pixels large")
+        network_grid(size, exif.orientation, grid)
+        as_rgb(decode(path, at_least=(1, 1)))
+    except ImageError as error:
+        return error
+    return _Photograph(size=size, exif=exif)
+
+
+def _duplicates(root: Path, names: Sequence[str]) -> dict[str, str]:
+    """Names whose bytes another, earlier name has too. Only files of equal length are read."""
+    by_length: dict[int, list[str]] = {}
+    for name in names:
+        by_length.setdefault((root / name).stat().st_size, []).append(name)
+    originals = {}
+    for same_length in by_length.values():
+        first_with: dict[bytes, str] = {}
+        for name in same_length if len(same_length) > 1 else ():
+            with (root / name).open("rb") as file:
+                original = first_with.setdefault(hashlib.file_digest(file, "sha256").digest(), name)
+            if original != name:
+                originals[name] = original
+    return originals
+
+
+def _is_unwritable(name: str) -> bool:
+    """Whether a name holds line breaks, control characters or bytes that are not UTF-8: text files cannot keep it."""
+    return any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name)

@@ -1,0 +1,105 @@
+"""One folder of pictures that COLMAP reads: WebP and HEIC are written again as JPEG or PNG."""
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from PIL import Image
+
+from dust3r_sfm.files import atomic_path
+from dust3r_sfm.images.decode import as_rgb, decode, naming, open_image
+from dust3r_sfm.images.exif import exif_bytes
+from dust3r_sfm.types import ImageSet, View
+
+SUFFIX_OF_FORMAT = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "TIFF": ".tif", "BMP": ".bmp"}
+"""Formats that the decoders inside pycolmap's wheels open, by content whatever the extension says."""
+
+WRITABLE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
+"""Extensions that COLMAP's undistorter can write: it keeps the name and chooses the format by it."""
+
+_JPEG_QUALITY = 95
+
+
+def transcode(images: ImageSet, folder: Path) -> ImageSet:
+    """Give every photograph a file that COLMAP reads, all below one image root.
+
+    When all are readable, the set comes back as it is. Otherwise `folder` gets the whole set: readable files as hard
+    links (copies across file systems), the others as JPEG of quality 95, or as PNG when they are transparent. Those
+    keep their raw pixel grid, EXIF and orientation tag, and get an extension that COLMAP can write as well (`a.webp`
+    becomes `a.jpg`, or `a.webp.jpg` where that is taken).
+
+    Args:
+        images: as read.
+        folder: what is made; it replaces what an earlier run left there, but uses its files again.
+
+    Returns:
+        The set with the root, names and paths that now hold, in the order of `images` and with the same masks. So
+        `zip(images.names, result.names)` tells old names from new.
+
+    Raises:
+        ImageError: a photograph has been damaged or removed since it was read.
+        OutputError: the disk is full or `folder` cannot be written.
+    """
+    suffixes = [_new_suffix(view) for view in images.views]
+    if not any(suffixes):
+        return images
+    taken = {view.name for view, suffix in zip(images.views, suffixes, strict=True) if suffix is None}
+    names = []
+    for view, suffix in zip(images.views, suffixes, strict=True):
+        names.append(view.name if suffix is None else _new_name(view.name, suffix, taken))
+        taken.add(names[-1])
+    with atomic_path(folder) as temporary, ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda view, name: _fill(view, temporary / name, folder / name), images.views, names))
+    views = [
+        dataclasses.replace(view, name=name, path=folder / name) for view, name in zip(images.views, names, strict=True)
+    ]
+    return dataclasses.replace(images, root=folder, views=tuple(views))
+
+
+def _new_suffix(view: View) -> str | None:
+    """The extension that the file needs, or None when COLMAP reads it as it is and can write its kind."""
+    with naming(view.path), open_image(view.path) as image:
+        if _is_readable(image):
+            is_fine = PurePosixPath(view.name).suffix.lower() in WRITABLE_SUFFIXES
+            return None if is_fine else SUFFIX_OF_FORMAT[str(image.format)]
+        return ".png" if image.has_transparency_data else ".jpg"
+
+
+def _is_readable(image: Image.Image) -> bool:
+    # OpenImageIO without zstd gives noise instead of an error.
+    return image.format in SUFFIX_OF_FORMAT and image.info.get("compression") != "zstd"
+
+
+def _new_name(name: str, suffix: str, taken: Collection[str]) -> str:
+    short = str(PurePosixPath(name).with_suffix(suffix))
+    return f"{name}{suffix}" if short in taken else short
+
+
+def _fill(view: View, target: Path, earlier: Path) -> None:
+    """Link the file when its format is readable, write its pixels and EXIF in another format otherwise."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with naming(view.path), open_image(view.path) as image:
+        source_time = view.path.stat().st_mtime_ns
+        if _is_readable(image):
+            _link(view.path, target)
+        elif earlier.is_file() and earlier.stat().st_mtime_ns == source_time:
+            _link(earlier, target)
+        else:
+            tags: dict[str, Any] = {"exif": exif_bytes(image), "icc_profile": image.info.get("icc_profile")}
+            pixels = decode(view.path)
+            if target.suffix == ".png":
+                pixels.convert("RGBA").save(target, **tags)
+            else:
+                as_rgb(pixels).save(target, quality=_JPEG_QUALITY, **tags)
+            os.utime(target, ns=(source_time, source_time))
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source.resolve(), target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copy2(source, target)

@@ -1,0 +1,1 @@
+"""Which pairs of photographs are predicted. Start at `select.select_pairs`."""

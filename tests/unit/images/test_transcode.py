@@ -1,0 +1,93 @@
+import os
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from dust3r_sfm._pycolmap import pycolmap
+from dust3r_sfm.images.load import load_original, load_pixels
+from dust3r_sfm.images.read import read_images
+from dust3r_sfm.images.transcode import transcode
+from dust3r_sfm.options import ImageOptions
+
+
+def read(folder):
+    return read_images(folder, ImageOptions())
+
+
+def test_readable_photographs_stay_where_they_are(photographs, make, tmp_path):
+    for name in ("a.jpg", "b.PNG", "c.tif", "d.bmp"):
+        make(name)
+    images = read(photographs)
+
+    assert transcode(images, tmp_path / "images") is images
+    assert not (tmp_path / "images").exists()
+
+
+def test_the_whole_set_gets_one_root_that_colmap_reads(photographs, make, make_exif, tmp_path):
+    make("a.jpg", (64, 48))
+    make("sub/a.webp", (64, 48), exif=make_exif(Orientation=6, FocalLengthIn35mmFilm=26))
+    Image.new("RGBA", (64, 48), (200, 100, 50, 60)).save(photographs / "sub" / "transparent.webp")
+    make("taken.webp")
+    make("taken.jpg")
+    make("really.jpg").rename(photographs / "really.webp")
+    old = read(photographs)
+    new = transcode(old, tmp_path / "images")
+
+    assert new.root == tmp_path / "images"
+    assert dict(zip(old.names, new.names, strict=True)) == {
+        "a.jpg": "a.jpg",
+        "really.webp": "really.jpg",
+        "sub/a.webp": "sub/a.jpg",
+        "sub/transparent.webp": "sub/transparent.png",
+        "taken.jpg": "taken.jpg",
+        "taken.webp": "taken.webp.jpg",
+    }
+    for before, after in zip(old.views, new.views, strict=True):
+        assert after.path == new.root / after.name
+        bitmap = pycolmap.Bitmap.read(after.path, True)
+        assert bitmap is not None and (bitmap.width, bitmap.height) == after.size == before.size
+        assert np.abs(load_original(after).astype(int) - load_original(before)).mean() < 3
+        assert np.abs(load_pixels(after).astype(int) - load_pixels(before)).mean() < 3
+
+
+def test_exif_and_orientation_stay(photographs, make, make_exif, tmp_path):
+    make("a.webp", (320, 240), exif=make_exif(Orientation=6, FocalLengthIn35mmFilm=26, Make="Apple"))
+    (view,) = transcode(read(photographs), tmp_path / "images").views
+
+    (again,) = read(tmp_path / "images").views
+    assert (again.orientation, again.size, again.focal_prior) == (6, view.size, view.focal_prior)
+    np.testing.assert_array_equal(again.network_from_image, view.network_from_image)
+    assert Image.open(view.path).getexif()[ExifTags.Base.Make] == "Apple"
+
+
+def test_heic_becomes_jpeg(photographs, make, tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    make("IMG_1.HEIC", (320, 240))
+    (view,) = transcode(read(photographs), tmp_path / "images").views
+
+    assert view.name == "IMG_1.jpg"
+    assert pycolmap.Bitmap.read(view.path, True) is not None
+
+
+def test_a_second_run_uses_the_files_again(photographs, make, tmp_path):
+    make("a.webp", (320, 240))
+    first = transcode(read(photographs), tmp_path / "images").views[0].path.stat()
+    second = transcode(read(photographs), tmp_path / "images").views[0].path.stat()
+    assert first.st_ino == second.st_ino
+
+    make("a.webp", (320, 240))
+    os.utime(photographs / "a.webp", ns=(1, 1))
+    assert transcode(read(photographs), tmp_path / "images").views[0].path.stat().st_ino != first.st_ino
+
+
+def test_masks_and_cameras_stay_with_their_photographs(photographs, make, tmp_path):
+    make("a.webp")
+    make("b.webp")
+    Image.new("L", (64, 48), 255).save(make("masks/a.webp.png"))
+    old = read_images(photographs, ImageOptions(masks=photographs / "masks", camera_sharing="per-image"))
+    new = transcode(old, tmp_path / "images")
+
+    assert [view.mask for view in new.views] == [view.mask for view in old.views]
+    assert [view.camera_group for view in new.views] == [0, 1]
