@@ -6,17 +6,17 @@ SOURCE is a folder of photographs, which is reconstructed first, or the output f
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.options import ReconstructOptions
-from dust3r_sfm.predictors.store import PredictionStore
 from dust3r_sfm.progress import Progress, Silent
-from dust3r_sfm.reconstruct import Summary, reconstruct, write_colmap
-from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.terminal import Terminal, run_command
+
+if TYPE_CHECKING:
+    from dust3r_sfm.reconstruct import Summary
 
 
 def export(
@@ -26,7 +26,7 @@ def export(
     *,
     image_root: Path | None = None,
     progress: Progress | None = None,
-) -> Summary | None:
+) -> "Summary | None":
     """Write a COLMAP model and its undistorted workspace.
 
     Args:
@@ -42,6 +42,10 @@ def export(
     Raises:
         InputError: the source is neither photographs nor a run, or the run's predictions are gone.
     """
+    from dust3r_sfm.predictors.store import PredictionStore  # torch and pycolmap take a second: not for --help
+    from dust3r_sfm.reconstruct import reconstruct, write_colmap
+    from dust3r_sfm.scene_file import read_scene
+
     scene_path = source if source.name.endswith(".h5") else source / "scene.h5"
     if not scene_path.is_file():
         if source.is_dir() and (source / "run.json").is_file():

@@ -95,7 +95,7 @@ class TrackOptions:
     """From matches to the points of the COLMAP model."""
 
     max_reprojection_error: float = 4.0
-    """Largest reprojection error of an observation, in network pixels."""
+    """Largest reprojection error of an observation, in network pixels; images that fit well have a smaller limit."""
     min_triangulation_angle: float = 1.5
     """Smallest angle between two rays of a track, in degrees."""
     max_points: int = 200_000

@@ -31,7 +31,7 @@ from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.transcode import transcode
 from dust3r_sfm.matching.scene import match_scene
 from dust3r_sfm.options import PredictOptions, ReconstructOptions
-from dust3r_sfm.pairs.graph import read_pairs, write_pairs
+from dust3r_sfm.pairs.graph import graph_warnings, read_pairs, write_pairs
 from dust3r_sfm.pairs.select import select_pairs
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
 from dust3r_sfm.predictors.run import predict_pairs
@@ -126,16 +126,19 @@ def reconstruct(
     with progress.stage("images") as step:
         images = read_images(photos, options.images, predictor.grid, progress=step)
     _require_enough(images, photos)
+    _require_apart(photos, out)
     run = RunFolder(out, _stage_inputs(images, options, until), overwrite=options.run.overwrite)
-    images = transcode(images, out / "images")
-    _describe_run(run, images, predictor, options)
+    originals, images = images, transcode(images, out / "images")
+    _describe_run(run, originals, predictor, options)
 
     pairs_path, predictions_path, scene_path = out / "pairs.txt", out / "predictions.h5", out / "scene.h5"
     if not run.is_done("pairs"):
         with _timed(run, "pairs", progress):
-            describe = lambda: _descriptors(predictor, images, options)  # noqa: E731
-            write_pairs(pairs_path, images.names, select_pairs(images, options.pairs, describe))
+            selected = select_pairs(originals, options.pairs, lambda: _descriptors(predictor, images, options))
+            write_pairs(pairs_path, images.names, selected)
     graph = read_pairs(pairs_path, images.names)
+    run.record["warnings"] = [*images.warnings, *graph_warnings(graph, images.names)]
+    run.save()
     if until == "pairs":
         return None
 
@@ -245,6 +248,13 @@ def _require_enough(images: ImageSet, photos: Path) -> None:
     )
 
 
+def _require_apart(photos: Path, out: Path) -> None:
+    """The next run would take pictures in OUT for photographs if one folder held the other."""
+    inner, outer = out.resolve(), photos.resolve()
+    if inner == outer or outer in inner.parents or inner in outer.parents:
+        raise InputError(f"{out} and {photos} lie inside each other; choose an output folder outside the photographs.")
+
+
 def _describe_run(run: RunFolder, images: ImageSet, predictor: PairPredictor, options: ReconstructOptions) -> None:
     """Record what a reader of run.json wants to know before the first stage."""
     run.record |= {
@@ -259,7 +269,6 @@ def _describe_run(run: RunFolder, images: ImageSet, predictor: PairPredictor, op
             "root": str(images.root.resolve()),
             "used": list(images.names),
             "dropped": {dropped.name: dropped.reason for dropped in images.dropped},
-            "warnings": list(images.warnings),
         },
     }
     run.save()
@@ -279,7 +288,7 @@ def _summarize(run: RunFolder, images: ImageSet, scene: Scene) -> Summary:
         mean_track_length=reconstruction.compute_mean_track_length(),
         mean_reprojection_error=reconstruction.compute_mean_reprojection_error(),
         seconds={stage: facts["seconds"] for stage, facts in run.record["stages"].items() if "seconds" in facts},
-        warnings=(*images.warnings, *scene.warnings, *run.record.get("findings", ())),
+        warnings=(*run.record["warnings"], *scene.warnings, *run.record.get("findings", ())),
         predictor=f"{run.record['predictor']['name']} ({run.record['predictor']['licence']})",
     )
     run.record["summary"] = asdict(summary)

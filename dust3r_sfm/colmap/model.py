@@ -1,0 +1,224 @@
+"""A `Scene` and its `Tracks` as a COLMAP model in the original pixels of the files, on disk and back.
+
+This is the one place where the upright network grid is left: intrinsics, camera frames and positions become those of
+the raw pixel grid, with EXIF orientation not applied, because COLMAP, hloc and the splatting trainers ignore it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from dust3r_sfm.colmap.keypoints import keypoint_rows, match_ends, unique_keypoints
+from dust3r_sfm.colmap.space import noticing_a_full_disk
+from dust3r_sfm.errors import InputError, ReconstructionError
+from dust3r_sfm.files import atomic_path
+from dust3r_sfm.types import Matches, Scene, Tracks
+
+Reconstruction: TypeAlias = Any
+"""`pycolmap.Reconstruction`, which is imported only where it is used."""
+
+_MODEL_FILES = ("cameras", "images", "points3D")
+_SAME_CAMERA = 1e-4
+"""Intrinsics of one camera group that differ by less than this share of the image size are one camera."""
+
+
+def reconstruction_from_scene(scene: Scene, tracks: Tracks, matches: Sequence[Matches] = ()) -> Reconstruction:
+    """Build the model of the registered images, in original raw pixels.
+
+    Image ids are the scene's indices plus one. An image's points2D are its distinct positions in `tracks` and
+    `matches`, ordered by x, then y; those without a 3-D point belong to `matches` alone.
+
+    Args:
+        scene: cameras on the network grid.
+        tracks: points and their observations; every observing image is registered.
+        matches: correspondences whose keypoints the model lists as well, for `write_database`.
+
+    Raises:
+        ReconstructionError: when no image is registered.
+    """
+    from dust3r_sfm._pycolmap import pycolmap
+
+    registered = np.flatnonzero(scene.registered)
+    if len(registered) == 0:
+        raise ReconstructionError("No image could be placed, so there is no model; give photographs that overlap more.")
+    raw_from_upright = upright_turns(scene)
+    intrinsics = raw_intrinsics(scene)
+    keypoints = _keypoints(tracks, matches, len(scene.names))
+
+    reconstruction = pycolmap.Reconstruction()
+    camera_ids: dict[int, int] = {}
+    for camera_id, (members, matrix) in enumerate(_shared_cameras(scene, registered, intrinsics), start=1):
+        width, height = (int(value) for value in scene.image_sizes[members[0]])
+        camera = _pinhole_camera(matrix, (width, height), _rounding(scene, members[0]))
+        camera.camera_id = camera_id
+        reconstruction.add_camera_with_trivial_rig(camera)
+        camera_ids.update(dict.fromkeys(members, camera_id))
+    for index in registered:
+        image = pycolmap.Image(scene.names[index], keypoints[index], camera_ids[int(index)], int(index) + 1)
+        cam_from_world = raw_from_upright[index] @ scene.cam_from_world[index]
+        reconstruction.add_image_with_trivial_frame(image, pycolmap.Rigid3d(cam_from_world))
+    _add_points(reconstruction, tracks, keypoints)
+    return reconstruction
+
+
+def upright_turns(scene: Scene) -> Float64[np.ndarray, "n 3 3"]:
+    """Rotations raw_from_upright about the optical axis that undo the upright turns of `network_from_image`."""
+    axes = scene.network_from_image[:, :2, 0]
+    angles = np.round(np.arctan2(axes[:, 1], axes[:, 0]) / (np.pi / 2)) * (np.pi / 2)
+    cosine, sine = np.round(np.cos(angles)), np.round(np.sin(angles))
+    turns = np.zeros((len(axes), 3, 3))
+    turns[:, 0, 0], turns[:, 0, 1], turns[:, 1, 0], turns[:, 1, 1], turns[:, 2, 2] = cosine, sine, -sine, cosine, 1.0
+    return turns
+
+
+def raw_intrinsics(scene: Scene) -> Float64[np.ndarray, "n 3 3"]:
+    """Pinhole matrices in raw original pixels; fx and fy differ by the rounding of the network grid only."""
+    upright_from_raw = np.swapaxes(upright_turns(scene), 1, 2)
+    intrinsics: Float64[np.ndarray, "n 3 3"] = (
+        np.linalg.inv(scene.network_from_image) @ scene.intrinsics @ upright_from_raw
+    )
+    return intrinsics
+
+
+def write_model(reconstruction: Reconstruction, folder: Path, text: bool = False) -> None:
+    """Write the five binary files (cameras, images, points3D, rigs, frames) as a new folder in place of an old one.
+
+    Args:
+        reconstruction: the model.
+        folder: replaced as a whole, so that nothing of an earlier run stays (stale frames would override poses).
+        text: write the text files beside the binary ones.
+
+    Raises:
+        InputError: when `text` is asked for and a name holds a blank, which COLMAP's text format cuts.
+        OutputError: when the disk is full or the folder cannot be written.
+    """
+    blank = next((image.name for image in reconstruction.images.values() if any(map(str.isspace, image.name))), None)
+    if text and blank is not None:
+        raise InputError(f"'{blank}' holds a blank, which COLMAP's text format cuts; rename it or write binary files.")
+    with atomic_path(folder) as temporary, noticing_a_full_disk(folder.parent):
+        temporary.mkdir()
+        reconstruction.write_binary(str(temporary))
+        if text:
+            reconstruction.write_text(str(temporary))
+
+
+def read_model(folder: Path) -> Reconstruction:
+    """Read a COLMAP model (binary or text) from its folder, or from a folder that holds it as sparse/0, sparse or 0.
+
+    Raises:
+        InputError: when there is no model, it cannot be read, or an image name leads out of the image folder.
+    """
+    from dust3r_sfm._pycolmap import pycolmap
+
+    candidates = (folder, folder / "sparse" / "0", folder / "sparse", folder / "0")
+    found = next((candidate for candidate in candidates if _holds_model(candidate)), None)
+    if found is None:
+        raise InputError(
+            f"{folder} holds no COLMAP model; give the folder of cameras.bin, images.bin and points3D.bin."
+        )
+    try:
+        reconstruction = pycolmap.Reconstruction(str(found))
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise InputError(f"The COLMAP model in {found} cannot be read; export it again.") from error
+    for image in reconstruction.images.values():
+        refuse_unsafe_name(image.name, found)
+    return reconstruction
+
+
+def refuse_unsafe_name(name: str, model: Path) -> None:
+    """Refuse a name of a foreign model that would leave the image folder.
+
+    Raises:
+        InputError: when the name is empty, absolute or contains `..`.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    if not name or path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive:
+        raise InputError(
+            f"The model in {model} names an image '{name}', which leads out of the image folder; rename it."
+        )
+
+
+def _holds_model(folder: Path) -> bool:
+    return any(all((folder / f"{stem}{suffix}").is_file() for stem in _MODEL_FILES) for suffix in (".bin", ".txt"))
+
+
+def _keypoints(tracks: Tracks, matches: Sequence[Matches], num_images: int) -> list[Float64[np.ndarray, "_ 2"]]:
+    """Distinct positions of each image, over tracks and matches."""
+    image_of, xy = match_ends(matches)
+    image, position, _ = unique_keypoints(np.append(image_of, tracks.image_of), np.concatenate([xy, tracks.xy]))
+    return np.split(position, np.searchsorted(image, np.arange(1, num_images)))
+
+
+def _shared_cameras(
+    scene: Scene, registered: Int64[np.ndarray, " r"], intrinsics: Float64[np.ndarray, "n 3 3"]
+) -> list[tuple[list[int], Float64[np.ndarray, "3 3"]]]:
+    """Images that share a camera, with its matrix: one group, one raw size, and intrinsics that agree.
+
+    A turned camera writes the same raw grid, so images of different orientation may share theirs.
+    """
+    clusters: list[tuple[tuple[int, ...], list[int]]] = []
+    for index in map(int, registered):
+        key = (int(scene.camera_groups[index]), *(int(value) for value in scene.image_sizes[index]))
+        tolerance = _SAME_CAMERA * max(key[1:])
+        for other_key, members in clusters:
+            difference = _square(intrinsics[index], _rounding(scene, index)) - _square(
+                intrinsics[members[0]], _rounding(scene, members[0])
+            )
+            if key == other_key and np.abs(difference).max() <= tolerance:
+                members.append(index)
+                break
+        else:
+            clusters.append((key, [index]))
+    return [(members, intrinsics[members].mean(axis=0)) for _, members in clusters]
+
+
+def _rounding(scene: Scene, index: int) -> float:
+    """How much the two axes' scales differ because each side of the network grid is rounded by itself, as a share."""
+    scale_x, scale_y = np.linalg.norm(scene.network_from_image[index, :2, :2], axis=0)
+    return 1.01 * abs(float(scale_x / scale_y) - 1.0) + 1e-6
+
+
+def _square(intrinsics: Float64[np.ndarray, "3 3"], rounding: float) -> Float64[np.ndarray, "3 3"]:
+    """Give both axes the mean focal length where they differ by rounding only."""
+    focal_x, focal_y = intrinsics[0, 0], intrinsics[1, 1]
+    square = intrinsics.copy()
+    if abs(focal_x / focal_y - 1.0) <= rounding:
+        square[0, 0] = square[1, 1] = (focal_x + focal_y) / 2.0
+    return square
+
+
+def _pinhole_camera(intrinsics: Float64[np.ndarray, "3 3"], size: tuple[int, int], rounding: float) -> Any:
+    """SIMPLE_PINHOLE where fx and fy differ by rounding only, PINHOLE otherwise."""
+    from dust3r_sfm._pycolmap import pycolmap
+
+    square = _square(intrinsics, rounding)
+    focals = [square[0, 0]] if square[0, 0] == square[1, 1] else [square[0, 0], square[1, 1]]
+    camera = pycolmap.Camera(
+        model="SIMPLE_PINHOLE" if len(focals) == 1 else "PINHOLE",
+        width=size[0],
+        height=size[1],
+        params=[*focals, square[0, 2], square[1, 2]],
+    )
+    camera.has_prior_focal_length = True
+    return camera
+
+
+def _add_points(reconstruction: Reconstruction, tracks: Tracks, keypoints: list[Float64[np.ndarray, "_ 2"]]) -> None:
+    """Add the points with their observations and reprojection errors."""
+    from dust3r_sfm._pycolmap import pycolmap
+
+    row_of = np.empty(len(tracks.xy), dtype=np.int64)
+    for image, positions in enumerate(keypoints):
+        seen = np.flatnonzero(tracks.image_of == image)
+        row_of[seen] = keypoint_rows(positions, tracks.xy[seen])
+    order = np.argsort(tracks.track_of, kind="stable")
+    ends = np.searchsorted(tracks.track_of[order], np.arange(len(tracks.xyz)), side="right").tolist()
+    elements = list(map(pycolmap.TrackElement, (tracks.image_of[order] + 1).tolist(), row_of[order].tolist()))
+    start = 0
+    for xyz, rgb, end in zip(tracks.xyz, tracks.rgb, ends, strict=True):
+        reconstruction.add_point3D(xyz, pycolmap.Track(elements[start:end]), rgb)
+        start = end
+    reconstruction.update_point_3d_errors()

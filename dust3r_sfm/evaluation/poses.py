@@ -1,0 +1,193 @@
+"""Camera poses against reference cameras: RRA, RTA, AUC, ATE and focal length, as the pose literature counts them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.spatial.transform import Rotation
+
+from dust3r_sfm.colmap.model import Reconstruction, read_model
+from dust3r_sfm.errors import InputError
+from dust3r_sfm.geometry.procrustes import similarity
+from dust3r_sfm.geometry.transforms import apply, centres, compose, invert, rotation_angle
+
+ACCURACY_THRESHOLDS = (1, 2, 5, 15)
+AUC_THRESHOLDS = (1, 3, 5, 10, 30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseErrors:
+    """Pose accuracy of a model over ALL pairs of the reference's images; a pair with an unplaced image counts as 180°.
+
+    Attributes:
+        num_images: images of the reference.
+        num_registered: those that the model places.
+        rra: share of pairs, in percent, whose relative rotation is within each threshold (degrees).
+        rta: the same for the direction of the relative translation (signed, 0 to 180 degrees).
+        auc: area under the curve of max(rotation, translation) error up to each threshold, in percent, without bins.
+        median_rotation, median_translation: medians over pairs, degrees.
+        ate: root mean square distance of camera centres after a similarity fit, over the largest distance between two
+            reference centres; None below three common images.
+        focal_error: median |f / f_reference - 1|, both over the image width; None when the reference has no cameras.
+        num_points, mean_track_length, mean_reprojection_error: of the model; the last two None without points.
+    """
+
+    num_images: int
+    num_registered: int
+    rra: Mapping[int, float]
+    rta: Mapping[int, float]
+    auc: Mapping[int, float]
+    median_rotation: float
+    median_translation: float
+    ate: float | None
+    focal_error: float | None
+    num_points: int
+    mean_track_length: float | None
+    mean_reprojection_error: float | None
+
+    def rows(self) -> dict[str, int | float | None]:
+        """Names and values for a table, a JSON file or the terminal."""
+        return {
+            "images": self.num_images,
+            "registered": self.num_registered,
+            **{f"RRA@{threshold}": value for threshold, value in self.rra.items()},
+            **{f"RTA@{threshold}": value for threshold, value in self.rta.items()},
+            **{f"AUC@{threshold}": value for threshold, value in self.auc.items()},
+            "median_rotation_deg": self.median_rotation,
+            "median_translation_deg": self.median_translation,
+            "ATE": self.ate,
+            "focal_error": self.focal_error,
+            "points3D": self.num_points,
+            "mean_track_length": self.mean_track_length,
+            "mean_reprojection_error": self.mean_reprojection_error,
+        }
+
+    def __str__(self) -> str:
+        """The figures as a table of names and rounded values."""
+        return "\n".join(
+            f"{name:24} {'none' if value is None else f'{value:.6g}'}" for name, value in self.rows().items()
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cameras:
+    """Poses by image name, and focal lengths over image widths (NaN where unknown)."""
+
+    names: tuple[str, ...]
+    cam_from_world: Float64[np.ndarray, "n 3 4"]
+    focals: Float64[np.ndarray, " n"]
+
+
+def evaluate_poses(model: Path | Reconstruction, reference: Path) -> PoseErrors:
+    """Compare the cameras of a model with reference cameras of the same image names.
+
+    Args:
+        model: folder of a COLMAP model, or a `pycolmap.Reconstruction`.
+        reference: a poses.json ({image: {qvec_cam_from_world [w, x, y, z], tvec, camera}}) or a COLMAP model's folder.
+
+    Raises:
+        InputError: when a model or the reference cannot be read, the reference has fewer than two images, or the model
+            has none of its names.
+    """
+    reconstruction = read_model(model) if isinstance(model, Path) else model
+    found = _from_model(reconstruction)
+    truth = _from_model(read_model(reference)) if reference.is_dir() else _from_json(reference)
+    if len(truth.names) < 2:
+        raise InputError(f"{reference} has fewer than two cameras; give the reference of the whole photo set.")
+    row_of = {name: row for row, name in enumerate(found.names)}
+    rows = np.array([row_of.get(name, -1) for name in truth.names])
+    if not (rows >= 0).any():
+        example = f"'{found.names[0]}'" if found.names else "no image"
+        raise InputError(
+            f"The model has none of the names in {reference} (it has {example}, not '{truth.names[0]}'); "
+            "reconstruct from the folder that the reference's names are relative to."
+        )
+    rotation, translation = _pair_errors(truth.cam_from_world, found.cam_from_world[rows], rows >= 0)
+    joint = np.maximum(rotation, translation)
+    placed = rows >= 0
+    num_points = reconstruction.num_points3D()
+    return PoseErrors(
+        num_images=len(truth.names),
+        num_registered=int(placed.sum()),
+        rra={threshold: 100.0 * float((rotation <= threshold).mean()) for threshold in ACCURACY_THRESHOLDS},
+        rta={threshold: 100.0 * float((translation <= threshold).mean()) for threshold in ACCURACY_THRESHOLDS},
+        auc={threshold: 100.0 * float(np.clip(1 - joint / threshold, 0, 1).mean()) for threshold in AUC_THRESHOLDS},
+        median_rotation=float(np.median(rotation)),
+        median_translation=float(np.median(translation)),
+        ate=_trajectory_error(centres(truth.cam_from_world), centres(found.cam_from_world[rows]), placed),
+        focal_error=_focal_error(truth.focals[placed], found.focals[rows[placed]]),
+        num_points=num_points,
+        mean_track_length=reconstruction.compute_mean_track_length() if num_points else None,
+        mean_reprojection_error=reconstruction.compute_mean_reprojection_error() if num_points else None,
+    )
+
+
+def _from_model(reconstruction: Reconstruction) -> _Cameras:
+    images = sorted((image for image in reconstruction.images.values() if image.has_pose), key=lambda image: image.name)
+    return _Cameras(
+        names=tuple(image.name for image in images),
+        cam_from_world=np.array([image.cam_from_world().matrix() for image in images]).reshape(-1, 3, 4),
+        focals=np.array([image.camera.mean_focal_length() / image.camera.width for image in images]),
+    )
+
+
+def _from_json(path: Path) -> _Cameras:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content = content.get("images", content)
+        images = {name: content[name] for name in sorted(content) if _is_camera(content[name])}
+        quaternions = np.array([image["qvec_cam_from_world"] for image in images.values()], dtype=float).reshape(-1, 4)
+        translations = np.array([image["tvec"] for image in images.values()], dtype=float).reshape(-1, 3)
+        rotations = Rotation.from_quat(quaternions[:, [1, 2, 3, 0]]).as_matrix()
+        focals = [_json_focal(image.get("camera")) for image in images.values()]
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no poses.json; give one, or the folder of a COLMAP model.") from error
+    return _Cameras(
+        names=tuple(images),
+        cam_from_world=np.concatenate([rotations, translations[:, :, None]], axis=2),
+        focals=np.array(focals, dtype=float),
+    )
+
+
+def _is_camera(entry: Any) -> bool:
+    return isinstance(entry, dict) and "tvec" in entry
+
+
+def _json_focal(camera: dict[str, Any] | None) -> float:
+    return camera["params"][0] / camera["width"] if camera else float("nan")
+
+
+def _pair_errors(
+    truth: Float64[np.ndarray, "n 3 4"], found: Float64[np.ndarray, "n 3 4"], placed: np.ndarray
+) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]:
+    """Errors of relative rotation and of the direction of relative translation of all pairs, degrees."""
+    first, second = np.triu_indices(len(truth), k=1)
+    true_relative = compose(truth[second], invert(truth[first]))
+    found_relative = compose(found[second], invert(found[first]))
+    rotation = rotation_angle(found_relative[:, :, :3] @ np.swapaxes(true_relative[:, :, :3], 1, 2))
+    true_direction, found_direction = true_relative[:, :, 3], found_relative[:, :, 3]
+    lengths = np.linalg.norm(true_direction, axis=1) * np.linalg.norm(found_direction, axis=1)
+    cosine = np.sum(true_direction * found_direction, axis=1) / np.maximum(lengths, 1e-12)
+    translation = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    both = placed[first] & placed[second]
+    return np.where(both, rotation, 180.0), np.where(both, translation, 180.0)
+
+
+def _trajectory_error(
+    truth: Float64[np.ndarray, "n 3"], found: Float64[np.ndarray, "n 3"], placed: np.ndarray
+) -> float | None:
+    if placed.sum() < 3:
+        return None
+    extent = np.linalg.norm(truth[:, None] - truth[None], axis=-1).max()
+    fitted = apply(similarity(found[placed], truth[placed]), found[placed])
+    return float(np.sqrt(np.mean(np.sum((fitted - truth[placed]) ** 2, axis=1))) / extent)
+
+
+def _focal_error(truth: Float64[np.ndarray, " k"], found: Float64[np.ndarray, " k"]) -> float | None:
+    ratios = np.abs(found / truth - 1.0)
+    ratios = ratios[np.isfinite(ratios)]
+    return float(np.median(ratios)) if len(ratios) else None

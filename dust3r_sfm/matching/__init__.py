@@ -1,0 +1,1 @@
+"""From a pair's pointmaps to pixel correspondences and relative poses."""

@@ -1,0 +1,44 @@
+"""Matches of every pair that the alignment kept."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from dust3r_sfm.matching.mutual import mutual_matches
+from dust3r_sfm.options import MatchOptions
+from dust3r_sfm.predictors.store import PredictionStore
+from dust3r_sfm.progress import Step
+from dust3r_sfm.types import Edge, Matches, Scene, View
+
+
+def match_scene(
+    scene: Scene,
+    views: Sequence[View],
+    predictions: PredictionStore,
+    options: MatchOptions,
+    step: Step = lambda done, total: None,
+) -> list[Matches]:
+    """Match each unordered pair once, in a fixed order, reading its prediction i → j with i < j where there is one.
+
+    Args:
+        scene: edges with weight 0, or to images that were not placed, are left out.
+        views: the scene's images, in its order.
+        predictions: pointmaps of the scene's edges.
+        options: how to match.
+        step: called after each pair.
+    """
+    kept: dict[Edge, Edge] = {}
+    for (i, j), weight in zip(scene.edges.tolist(), scene.edge_weights, strict=True):
+        if weight > 0 and scene.registered[i] and scene.registered[j]:
+            unordered = (min(i, j), max(i, j))
+            kept[unordered] = min((i, j), kept.get(unordered, (i, j)))
+
+    def match(edge: Edge) -> Matches:
+        i, j = edge
+        return mutual_matches(predictions[edge], views[i], views[j], i, j, options)
+
+    found = []
+    with ThreadPoolExecutor() as pool:
+        for matches in pool.map(match, [kept[pair] for pair in sorted(kept)]):
+            found.append(matches)
+            step(len(found), len(kept))
+    return found
