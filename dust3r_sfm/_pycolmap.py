@@ -4,7 +4,7 @@ pycolmap 4.2.1 aborts the process on the first PNG save when it is loaded before
 every other module takes `pycolmap` from this one (inside the function that needs it: the import costs half a second).
 """
 
-import zlib  # noqa: F401, I001  (must precede pycolmap)
+import zlib  # noqa: F401  (must precede pycolmap)
 
 import pycolmap as pycolmap
 

@@ -1,7 +1,7 @@
 """`dust3r-sfm VERB`: every verb is a function whose signature is its command line."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -131,7 +131,8 @@ def predictors() -> None:
     from dust3r_sfm.predictors.predictor import list_predictors
 
     for predictor in list_predictors():
-        print(f"{predictor.name}\n    {predictor.summary}\n    licence: {predictor.licence}\n    weights: {predictor.weights}")
+        print(predictor.name, predictor.summary, sep="\n    ")
+        print(f"    licence: {predictor.licence}\n    weights: {predictor.weights or 'none'}")
 
 
 def doctor() -> None:
@@ -141,7 +142,7 @@ def doctor() -> None:
     print(report())
 
 
-VERBS = {
+VERBS: dict[str, Callable[..., None]] = {
     "reconstruct": reconstruct,
     "sample": sample,
     "pairs": pairs,

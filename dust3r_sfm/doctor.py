@@ -8,8 +8,23 @@ from importlib.metadata import PackageNotFoundError, version
 from dust3r_sfm import __version__
 from dust3r_sfm._pycolmap import pycolmap
 
-PACKAGES = ("torch", "pycolmap", "numpy", "scipy", "kornia", "h5py", "pillow", "opencv-python", "opencv-python-headless")
-EXTRAS = {"huggingface_hub": "download of weights", "pillow-heif": "HEIC photographs", "viser": "viewer", "ray": "clusters"}
+PACKAGES = (
+    "torch",
+    "pycolmap",
+    "numpy",
+    "scipy",
+    "kornia",
+    "h5py",
+    "pillow",
+    "opencv-python",
+    "opencv-python-headless",
+)
+EXTRAS = {
+    "huggingface_hub": "download of weights",
+    "pillow-heif": "HEIC photographs",
+    "viser": "viewer",
+    "ray": "clusters",
+}
 
 
 def report() -> str:
@@ -20,7 +35,9 @@ def report() -> str:
     lines.append(f"{'CPU cores':<24}{os.cpu_count()}")
     lines.append(f"{'devices':<24}{', '.join(_devices())}")
     lines.append(f"{'pycolmap with CUDA':<24}{'yes' if pycolmap.has_cuda else 'no: patch_match_stereo needs it'}")
-    lines.append(f"{'colmap program':<24}{shutil.which('colmap') or 'not found (only needed for the commands after ours)'}")
+    lines.append(
+        f"{'colmap program':<24}{shutil.which('colmap') or 'not found (only needed for the commands after ours)'}"
+    )
     lines.append(f"{'free disk here':<24}{shutil.disk_usage('.').free / 1e9:.0f} GB")
     return "\n".join(lines)
 

@@ -42,7 +42,9 @@ def as_output_error(error: OSError, path: Path | None = None) -> Exception:
     message = str(error)
     path = path or Path(error.filename or "the output folder")
     if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in message or "errno = 28" in message:
-        return OutputError(f"The disk is full: {path} could not be written; free some space and run the same command again.")
+        return OutputError(
+            f"The disk is full: {path} could not be written; free some space and run the same command again."
+        )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return OutputError(f"{path} cannot be written; choose another output folder or change its permissions.")
     return error

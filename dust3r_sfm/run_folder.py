@@ -105,7 +105,9 @@ def read_record(path: Path) -> dict[str, Any]:
         if not isinstance(record, dict) or not isinstance(record.get("stages", {}), dict):
             raise ValueError
     except ValueError as error:
-        raise OutputError(f"{file} is damaged; remove it together with the rest of the folder and run again.") from error
+        raise OutputError(
+            f"{file} is damaged; remove it together with the rest of the folder and run again."
+        ) from error
     return record
 
 

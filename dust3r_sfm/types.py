@@ -1,6 +1,7 @@
 """The value types that flow through the package: read this page, know the package.
 
-photos → `ImageSet` → `PairGraph` → `PairPrediction` → `Matches`, `RelativePose` → `Scene` → `Tracks` → `pycolmap.Reconstruction`
+photos → `ImageSet` → `PairGraph` → `PairPrediction` → `Matches`, `RelativePose` → `Scene` → `Tracks`
+→ `pycolmap.Reconstruction`
 
 All are frozen and built by keyword. Transforms are named `target_from_source`. Camera axes: x right, y down, z forward.
 Pixel (0.5, 0.5) is the centre of the first pixel (COLMAP's convention). `size` is (width, height), `shape` is
@@ -171,7 +172,7 @@ class Scene:
         depths: per image, z of each network pixel in its camera's frame, world units; 0 where unknown.
         confidences: per image, confidence of each depth, at least 1.
         edges: directed pairs that were aligned (e, 2).
-        world_from_edge: similarity from an edge's pointmap frame to the world, scale times rotation in the 3×3 (e, 4, 4).
+        world_from_edge: similarity from an edge's pointmap frame to the world, scale times rotation (e, 4, 4).
         edge_weights: final robust weight of each edge, 0 (rejected) to 1 (e,).
         edge_residuals: median point distance over depth of each edge after alignment (e,).
         covariances: optional 6×6 covariance of each camera's (rotation vector, translation), world frame (n, 6, 6).
