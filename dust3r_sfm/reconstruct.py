@@ -210,7 +210,8 @@ def _timed(run: RunFolder, stage: Stage, progress: Progress) -> Iterator[Step]:
 def _stage_inputs(images: ImageSet, options: ReconstructOptions, until: Stage) -> dict[str, dict[str, Any]]:
     """What each stage's result depends on, as JSON values; the photographs count by name and size in bytes."""
     photographs = [(view.name, view.path.stat().st_size) for view in images.views]
-    predict = {name: value for name, value in asdict(options.predict).items() if name not in ("device", "num_workers")}
+    speed = ("device", "num_workers", "max_encoded")
+    predict = {name: value for name, value in asdict(options.predict).items() if name not in speed}
     inputs: dict[str, dict[str, Any]] = {
         "images": {
             "photographs": hashlib.sha256(json.dumps(photographs).encode()).hexdigest(),

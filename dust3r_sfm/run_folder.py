@@ -16,7 +16,7 @@ from dust3r_sfm.files import write_json
 ARTEFACTS: dict[str, tuple[str, ...]] = {
     "images": ("images",),
     "pairs": ("pairs.txt",),
-    "predict": ("predictions.h5", "predictions.h5.parts"),
+    "predict": ("predictions.h5", "predictions.*.h5", "predictions*.h5.parts"),
     "align": ("scene.h5",),
     "export": ("sparse", "dense", "database.db", "report.html"),
 }
@@ -67,8 +67,9 @@ class RunFolder:
     def _forget(self, first: str) -> None:
         for stage in STAGES[STAGES.index(first) :]:
             self.record["stages"].pop(stage, None)
-            for name in ARTEFACTS[stage]:
-                _remove(self.path / name)
+            for pattern in ARTEFACTS[stage]:
+                for path in self.path.glob(pattern):
+                    _remove(path)
 
     def is_done(self, stage: str) -> bool:
         """Whether the stage finished with these inputs and its files are there."""

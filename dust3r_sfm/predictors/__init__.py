@@ -1,0 +1,1 @@
+"""Photographs in pairs → pointmaps: the predictors, and the store of what they said."""

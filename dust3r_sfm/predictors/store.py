@@ -1,0 +1,242 @@
+"""What a predictor said about every directed edge, on disk: resumable, whole after a kill at any moment.
+
+`predictions.h5` holds one group per edge, `/NAME1/NAME2` with percent-encoded image names (see `record` for what is in
+it). While a run goes on, finished batches lie as files of the same format in `predictions.h5.parts/`. Shards of other
+machines may lie beside it as `predictions.ANYTHING.h5`. All are read as one.
+"""
+
+import contextlib
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+from uuid import uuid4
+
+import h5py
+import numpy as np
+
+from dust3r_sfm.errors import InputError, OutputError
+from dust3r_sfm.files import atomic_path
+from dust3r_sfm.predictors.record import MAX_BYTES_PER_PIXEL, read_record, write_record
+from dust3r_sfm.types import Edge, ImageSet, PairPrediction
+
+FORMAT = "dust3r_sfm predictions 1"
+MAX_PART_BYTES = 128 << 20
+MAX_PART_SECONDS = 20.0
+MAX_OPEN_FILES = 64
+OVERHEAD_PER_EDGE = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreHeader:
+    """Where the predictions of a file come from.
+
+    Attributes:
+        predictor: its name.
+        licence: its licence, which may bind what is made from the predictions.
+        fingerprint: hash of everything the predictions depend on; files of one store have the same.
+    """
+
+    predictor: str
+    licence: str
+    fingerprint: str
+
+
+class PredictionStore(Mapping[Edge, PairPrediction]):
+    """The stored predictions by directed edge (indices into `names`), read from disk one at a time.
+
+    Iterates in sorted order; edges of images that are not in `names` are left out. Reading is thread-safe.
+
+    Attributes:
+        path: the file; it need not exist yet.
+        header: where the predictions come from, None while there are none.
+
+    Raises:
+        InputError: when a file is damaged, not a prediction store, or comes from another run than the others.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str], header: StoreHeader | None = None) -> None:
+        """Find the stored edges of `names`; with `header`, refuse predictions that were made otherwise."""
+        self.path = path
+        self.header = header
+        self._records: dict[Edge, tuple[Path, str]] = {}
+        self._open: OrderedDict[Path, h5py.File] = OrderedDict()
+        self._lock = threading.Lock()
+        index = {quote(name, safe=""): i for i, name in enumerate(names)}
+        for file in store_files(path):
+            self._join(file, index)
+
+    def edges(self) -> list[Edge]:
+        """Return the stored directed edges, sorted."""
+        return sorted(self._records)
+
+    def __iter__(self) -> Iterator[Edge]:
+        return iter(self.edges())
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __contains__(self, edge: object) -> bool:
+        return edge in self._records
+
+    def __getitem__(self, edge: Edge) -> PairPrediction:
+        file, record = self._records[edge]
+        with self._lock, _reading(file):
+            return read_record(self._opened(file)[record])
+
+    def close(self) -> None:
+        """Close the files; reading opens them again."""
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1].close()
+
+    def _opened(self, file: Path) -> h5py.File:
+        if file not in self._open:
+            while len(self._open) >= MAX_OPEN_FILES:
+                self._open.popitem(last=False)[1].close()
+            self._open[file] = h5py.File(file, "r")
+        self._open.move_to_end(file)
+        return self._open[file]
+
+    def _join(self, file: Path, index: Mapping[str, int]) -> None:
+        with _reading(file), h5py.File(file, "r") as h5:
+            header = _header(h5, file)
+            if self.header is not None and header.fingerprint != self.header.fingerprint:
+                raise InputError(
+                    f"{file} holds predictions of another run (made by '{header.predictor}'; the predictor, its "
+                    "weights, the seed or the photographs differ); delete it or choose another output folder."
+                )
+            self.header = header
+            for name1 in index.keys() & h5.keys():
+                for name2 in index.keys() & h5[name1].keys():
+                    self._records.setdefault((index[name1], index[name2]), (file, f"{name1}/{name2}"))
+
+
+class PredictionWriter:
+    """Adds predictions to the store at `path`; use it in a `with` block.
+
+    Predictions are gathered in memory and put on disk as whole files, so a kill loses at most the last
+    `MAX_PART_SECONDS` or `MAX_PART_BYTES` and never damages what is there. When the block ends well the parts become
+    one file; when it ends with an error they stay, and the next run goes on from them.
+
+    Raises:
+        OutputError: when the disk is full or the folder cannot be written; what is on disk stays usable.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str], header: StoreHeader) -> None:
+        self._path = path
+        self._names = [quote(name, safe="") for name in names]
+        self._header = header
+        self._begin()
+
+    def add(self, edge: Edge, prediction: PairPrediction) -> None:
+        """Store one prediction."""
+        group = self._part.create_group(f"{self._names[edge[0]]}/{self._names[edge[1]]}")
+        self._num_bytes += write_record(group, prediction) + OVERHEAD_PER_EDGE
+        if self._num_bytes > MAX_PART_BYTES or time.monotonic() - self._started > MAX_PART_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put on disk what was added since the last time."""
+        self._part.close()
+        if self._num_bytes:
+            with atomic_path(_parts_folder(self._path) / f"{uuid4().hex}.h5") as temporary:
+                temporary.write_bytes(self._image.getbuffer())
+        self._begin()
+
+    def __enter__(self) -> "PredictionWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, OutputError):
+            self.flush()
+        self._part.close()
+        if error is None:
+            _merge_parts(self._path, self._header)
+
+    def _begin(self) -> None:
+        self._num_bytes = 0
+        self._started = time.monotonic()
+        # The file is built in memory because HDF5 does not survive a disk that fills up under an open file.
+        self._image = BytesIO()
+        self._part = _create(self._image, self._header)
+
+
+def store_files(path: Path) -> list[Path]:
+    """Return the files that make up the store at `path`: itself, its shards, and the parts of unfinished runs."""
+    shards = f"{path.stem}.*{path.suffix}"
+    found = [path] if path.is_file() else []
+    for pattern in (shards, f"{path.name}.parts/*.h5", f"{shards}.parts/*.h5"):
+        found += sorted(path.parent.glob(pattern))
+    return found
+
+
+def estimated_size(images: ImageSet, num_edges: int) -> int:
+    """Return how many bytes the predictions of `num_edges` directed edges take at most, without descriptors."""
+    num_pixels = float(np.mean([view.network_size[0] * view.network_size[1] for view in images.views]))
+    return int(num_edges * (2 * num_pixels * MAX_BYTES_PER_PIXEL + OVERHEAD_PER_EDGE))
+
+
+def check_disk(path: Path, num_bytes: int) -> None:
+    """Refuse to begin what cannot end.
+
+    Raises:
+        OutputError: when the file system of `path` has less than `num_bytes` free.
+    """
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    free = shutil.disk_usage(folder).free
+    if free < num_bytes:
+        raise OutputError(
+            f"{path} would take up to {num_bytes / 1e9:.1f} GB and only {free / 1e9:.1f} GB of the disk are free; "
+            "free some space, choose another output folder, or predict fewer pairs (--pairs, --one-direction)."
+        )
+
+
+def _parts_folder(path: Path) -> Path:
+    return path.with_name(f"{path.name}.parts")
+
+
+def _merge_parts(path: Path, header: StoreHeader) -> None:
+    """Make one file of the store and its parts, unless the disk cannot hold both: parts are read just as well."""
+    parts = sorted(_parts_folder(path).glob("*.h5"))
+    sources = [path, *parts] if path.is_file() else parts
+    if not parts or sum(file.stat().st_size for file in sources) > shutil.disk_usage(path.parent).free:
+        return
+    with atomic_path(path) as temporary, _create(temporary, header) as merged:
+        for file in sources:
+            with _reading(file), h5py.File(file, "r") as source:
+                for name1, group in source.items():
+                    target = merged.require_group(name1)
+                    for name2 in group.keys() - target.keys():
+                        source.copy(group[name2], target)
+    shutil.rmtree(_parts_folder(path))
+
+
+def _create(file: Path | BytesIO, header: StoreHeader) -> h5py.File:
+    h5 = h5py.File(file, "w")
+    h5.attrs.update(format=FORMAT, **asdict(header))
+    return h5
+
+
+def _header(h5: h5py.File, file: Path) -> StoreHeader:
+    if h5.attrs.get("format") != FORMAT:
+        raise InputError(
+            f"{file} holds no predictions that this version reads; delete it or choose another output folder."
+        )
+    return StoreHeader(**{name: str(h5.attrs[name]) for name in ("predictor", "licence", "fingerprint")})
+
+
+@contextlib.contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, KeyError, RuntimeError) as error:
+        raise InputError(f"{file} is damaged; delete it and run the same command again.") from error

@@ -1,0 +1,1 @@
+"""Exactly known scenes: worlds made of analytic surfaces, ray-traced photographs and their true geometry."""
