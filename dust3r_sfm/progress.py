@@ -3,12 +3,13 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Step = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Something that shows the stages of a run."""
 

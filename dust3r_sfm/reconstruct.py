@@ -178,7 +178,7 @@ def write_colmap(
     reconstruction = reconstruction_from_scene(scene, tracks)
     write_model(reconstruction, out / "sparse" / "0")
     write_database(out / "database.db", reconstruction, matches)
-    write_workspace(out / "dense", reconstruction, scene.image_root)
+    write_workspace(out, reconstruction, scene.image_root)
     return check_workspace(reconstruction)
 
 

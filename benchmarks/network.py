@@ -1,0 +1,250 @@
+"""What does the order of calls cost? A complete graph of images, predicted in three orders side by side.
+
+    python benchmarks/network.py                          # ViT-L/DPT, 5 images of 512x384: 10 minutes on 2 cores
+    python benchmarks/network.py --size tiny --width 64 --height 48
+    python benchmarks/network.py --device cuda --batch 16 # also throughput against the GPU's matrix rate
+
+All orders are plain calls of our own network with random weights (time does not depend on them):
+
+- every pair: both images of every directed pair are encoded, as the reference implementation does;
+- pair once: both images of every unordered pair are encoded, and decoded in both directions;
+- image once: every image is encoded, what it contributes alone to its pairs is computed once.
+
+Where DUST3R_PATH names a checkout of the reference package (no part of this project), its own time is measured too.
+Writes benchmarks/results/network.json (with --size tiny: prints only).
+"""
+
+import datetime
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import combinations, permutations
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import tyro
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from dust3r_sfm.files import write_json
+from dust3r_sfm.network import Network, NetworkConfig, join, random_network
+
+CONFIGS = {
+    "large": NetworkConfig(),
+    "tiny": NetworkConfig(
+        encoder_width=64, encoder_depth=2, encoder_heads=1, decoder_width=64, decoder_depth=2, decoder_heads=1
+    ),
+}
+# Arithmetic of the reference's order of operations at 512x384: the yardstick for the share of the machine's rate.
+LIMIT_TFLOP_PER_IMAGE, LIMIT_TFLOP_PER_EDGE = 0.523, 0.811
+
+
+def every_pair(network: Network, images: Sequence[Tensor]) -> None:
+    """Encode both images of every directed pair."""
+    for i, j in permutations(range(len(images)), 2):
+        network(images[i], images[j])
+
+
+def pair_once(network: Network, images: Sequence[Tensor]) -> None:
+    """Encode both images of every unordered pair, decode both directions."""
+    for i, j in combinations(range(len(images)), 2):
+        first, second = network.encode(images[i]), network.encode(images[j])
+        network.decode(first, second)
+        network.decode(second, first)
+
+
+def image_once(network: Network, images: Sequence[Tensor]) -> None:
+    """Encode every image, decode every directed pair."""
+    features = [network.encode(image) for image in images]
+    for i, j in permutations(range(len(images)), 2):
+        network.decode(features[i], features[j])
+
+
+def measure(run: Callable[[], object], device: str) -> dict[str, float]:
+    """Wall seconds, and CPU seconds, which neighbours on a shared machine disturb less."""
+    synchronise(device)
+    wall, cpu = time.perf_counter(), time.process_time()
+    run()
+    synchronise(device)
+    return {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+
+
+def synchronise(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def count_encodings(network: Network, run: Callable[[], object]) -> int:
+    """Images that pass through the encoder."""
+    count = 0
+
+    def add(module: object, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal count
+        count += len(inputs[0])
+
+    handle = network.patch_embed.register_forward_pre_hook(add)
+    run()
+    handle.remove()
+    return count
+
+
+def arithmetic(config: NetworkConfig, width: int, height: int) -> dict[str, float]:
+    """TFLOP of each step, counted on tensors without data."""
+    with torch.device("meta"):
+        network = Network(config).eval()
+    image = torch.empty(1, 3, height, width, device="meta")
+
+    def count(run: Callable[[], object]) -> float:
+        with FlopCounterMode(display=False) as counter:
+            run()
+        return float(counter.get_total_flops()) / 1e12
+
+    features = network.encode(image)
+    return {
+        "per_image": count(lambda: network.encode(image)),
+        "per_image_as_both_views": count(lambda: [network.part(features, view) for view in (1, 2)]),
+        "per_edge": count(lambda: network.decode(features, features)),
+    }
+
+
+def reference_order(path: str, network: Network, images: Sequence[Tensor]) -> Callable[[], None]:
+    """The reference package on the same weights and images, every directed pair at batch 1."""
+    sys.path.insert(0, path)
+    from dust3r.model import AsymmetricCroCo3DStereo  # type: ignore[import-not-found]
+
+    config = network.config
+    model = AsymmetricCroCo3DStereo(
+        pos_embed=f"RoPE{config.rope_base:g}",
+        img_size=tuple(images[0].shape[-2:]),
+        head_type=config.head,
+        output_mode="pts3d",
+        depth_mode=("exp", -math.inf, math.inf),
+        conf_mode=("exp", 1, math.inf),
+        enc_embed_dim=config.encoder_width,
+        enc_depth=config.encoder_depth,
+        enc_num_heads=config.encoder_heads,
+        dec_embed_dim=config.decoder_width,
+        dec_depth=config.decoder_depth,
+        dec_num_heads=config.decoder_heads,
+        landscape_only=False,
+        patch_embed_cls="PatchEmbedDust3R",
+    )
+    model.load_state_dict(network.state_dict())
+    model.eval().to(images[0].device)
+    views = [
+        {"img": image, "true_shape": torch.tensor([image.shape[-2:]]), "idx": i, "instance": [str(i)]}
+        for i, image in enumerate(images)
+    ]
+
+    def run() -> None:
+        for first, second in permutations(views, 2):
+            model(first, second)
+
+    return run
+
+
+def throughput(network: Network, images: Sequence[Tensor], batch: int, device: str, heads: bool) -> dict[str, float]:
+    """Images and directed edges a second in bfloat16, and their share of what the device's matrix rate allows."""
+    size, repeats = 8192 if device.startswith("cuda") else 1024, 20
+    left, right = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    stack = torch.cat([images[k % len(images)] for k in range(batch)])
+    network.full_precision_heads = heads
+    with torch.autocast(device.split(":")[0], torch.bfloat16):
+        features = network.encode(stack)
+        singles = [features.select([k]) for k in range(batch)]
+        for single in singles:
+            for view in (1, 2):
+                network.part(single, view)
+        first, second = join(singles), join(singles[1:] + singles[:1])
+        network.decode(first, second)
+        _ = left @ right
+        rate = repeats * 2 * size**3 / measure(lambda: [left @ right for _ in range(repeats)], device)["seconds"]
+        edges = 4 * batch / measure(lambda: [network.decode(first, second) for _ in range(4)], device)["seconds"]
+        encoded = 4 * batch / measure(lambda: [network.encode(stack) for _ in range(4)], device)["seconds"]
+    network.full_precision_heads = True
+    return {
+        "matrix_tflops": rate / 1e12,
+        "images_per_second": encoded,
+        "edges_per_second": edges,
+        "share_encode": encoded * LIMIT_TFLOP_PER_IMAGE * 1e12 / rate,
+        "share_decode": edges * LIMIT_TFLOP_PER_EDGE * 1e12 / rate,
+    }
+
+
+def main(
+    size: Literal["large", "tiny"] = "large",
+    num_images: int = 5,
+    width: int = 512,
+    height: int = 384,
+    device: str = "cpu",
+    batch: int = 0,
+    threads: int = 2,
+    out: Path = Path(__file__).parent / "results" / "network.json",
+) -> None:
+    """Measure and report.
+
+    Args:
+        size: large is the published ViT-L with the DPT head.
+        num_images: images of the complete graph.
+        width: of the images in pixels.
+        height: of the images in pixels.
+        device: cpu, cuda, …
+        batch: also measure throughput in bfloat16 with this many pairs at once (0: not).
+        threads: CPU threads.
+        out: where the result goes.
+    """
+    torch.set_num_threads(threads)
+    network = random_network(CONFIGS[size], 0).eval().to(device)
+    generator = torch.Generator().manual_seed(0)
+    images = [(torch.rand(1, 3, height, width, generator=generator) * 2 - 1).to(device) for _ in range(num_images)]
+    orders: dict[str, Callable[[], object]] = {
+        "every pair": lambda: every_pair(network, images),
+        "pair once": lambda: pair_once(network, images),
+        "image once": lambda: image_once(network, images),
+    }
+    result: dict[str, Any] = {
+        "command": " ".join(["python", "benchmarks/network.py", *sys.argv[1:]]),
+        "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip(),
+        "date": datetime.date.today().isoformat(),
+        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {threads} threads, {device}",
+        "torch": torch.__version__,
+        "images": f"{num_images} x {width}x{height}",
+        "tflop": arithmetic(CONFIGS[size], width, height),
+        "orders": {},
+    }
+    with torch.inference_mode():
+        network(images[0], images[1])  # the first call also pays for allocation and kernel choice
+        for name, run in orders.items():
+            encodings = 0
+
+            def counted(run: Callable[[], object] = run) -> None:
+                nonlocal encodings
+                encodings = count_encodings(network, run)
+
+            result["orders"][name] = {**measure(counted, device), "encodings": encodings}
+            print(name, json.dumps(result["orders"][name]), flush=True)
+        if path := os.environ.get("DUST3R_PATH"):
+            result["orders"]["reference package"] = measure(reference_order(path, network, images), device)
+        if batch:
+            result["throughput"] = {
+                label: throughput(network, images, batch, device, full)
+                for label, full in (("float32 heads", True), ("bfloat16 heads", False))
+            }
+    best = result["orders"]["image once"]
+    result["ratios"] = {
+        name: {clock: order[clock] / best[clock] for clock in ("seconds", "cpu_seconds")}
+        for name, order in result["orders"].items()
+    }
+    print(json.dumps(result, indent=2))
+    if size == "large":
+        write_json(out, result)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
