@@ -8,11 +8,11 @@ import pytest
 
 @pytest.fixture(scope="session")
 def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A rendered scene of eight small photographs: images/, truth/scene.h5, truth/poses.json."""
+    """A rendered scene of six small photographs: images/, truth/scene.h5, truth/poses.json."""
     from dust3r_sfm.synthetic.sample import sample
 
     folder = tmp_path_factory.mktemp("sample") / "scene"
-    sample(folder, num_views=8, size=(640, 480), seed=1)
+    sample(folder, num_views=6, size=(512, 384), seed=1)
     return folder
 
 

@@ -1,0 +1,70 @@
+"""The examples of the README and of docs/ run as they are written."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dust3r_sfm.cli import VERBS
+from dust3r_sfm.cli import main as cli_main
+from dust3r_sfm.export import main as export_main
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def commands(page: Path) -> list[str]:
+    lines = [line.split("#")[0].strip() for block in blocks(page, "bash") for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+@pytest.fixture
+def folder(sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with PHOTOS/, five rendered photographs, and SAMPLE/, the whole rendered scene."""
+    (tmp_path / "PHOTOS").mkdir()
+    for path in sorted((sample_folder / "images").iterdir())[:5]:
+        shutil.copy(path, tmp_path / "PHOTOS")
+    shutil.copytree(sample_folder, tmp_path / "SAMPLE")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+def test_python_examples(page, folder):
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+def test_commands(page, folder):
+    """Our own commands run; those of other programs only have to name our files as they are."""
+    for command in commands(page):
+        words = shlex.split(command)
+        if words[0] == "dust3r-sfm":
+            assert cli_main(words[1:]) == 0, command
+        elif words[:3] == ["python", "-m", "dust3r_sfm.export"]:
+            assert export_main(words[3:]) == 0, command
+        elif words[0] == "make":
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE), command
+        elif words[0] == "colmap":
+            paths = [Path(word) for word in words[2:] if word.startswith("OUT/") and "output" not in words]
+            assert all(path.parent.exists() for path in paths), command
+
+
+def test_every_verb_is_documented():
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert not [verb for verb in VERBS if f"`{verb}`" not in text and f"dust3r-sfm {verb}" not in text]
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
