@@ -1,0 +1,115 @@
+"""Global alignment: from pairwise pointmaps to one scene."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from dust3r_sfm.alignment.component import Aligned, align_component
+from dust3r_sfm.alignment.depth import choose_sources, full_depth
+from dust3r_sfm.alignment.edges import information
+from dust3r_sfm.alignment.graph import largest_component
+from dust3r_sfm.alignment.pairwise import focals_of_cameras
+from dust3r_sfm.alignment.result import scene_of
+from dust3r_sfm.alignment.samples import Samples, draw_samples, principal_points
+from dust3r_sfm.errors import ReconstructionError
+from dust3r_sfm.options import AlignOptions
+from dust3r_sfm.types import Edge, ImageSet, PairPrediction, Scene
+
+
+def align(
+    images: ImageSet,
+    predictions: Mapping[Edge, PairPrediction],
+    options: AlignOptions,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Scene:
+    """Put all images into one frame so that the pointmaps of all pairs agree.
+
+    Predictions are read one at a time, once for a sample of their pixels and once for the depth maps, so that memory
+    does not grow with full pointmaps of all pairs. Pairs that contradict the others get weight 0. Images that no
+    trustworthy pair joins to the largest group are not registered, and a warning names them.
+
+    Args:
+        images: the photographs.
+        predictions: pointmaps by directed edge; read lazily from a `PredictionStore`, or a plain dictionary.
+        options: see `AlignOptions`.
+        seed: seed of the random starts.
+        progress: called with (predictions read, predictions to read).
+
+    Returns:
+        The scene. Its world is the frame of the first registered camera, its unit the mean edge's.
+
+    Raises:
+        ReconstructionError: no pair of photographs knows anything.
+        PredictorError: a prediction was made for pictures of another size.
+    """
+    samples = draw_samples(images, predictions, options.num_samples, _half(progress, 0, len(predictions)))
+    if len(images) > 1 and not len(samples.edges):
+        raise ReconstructionError(
+            "No pair of photographs has known geometry; take photographs that overlap more, or try another predictor."
+        )
+    cameras = np.array([view.camera_group for view in images.views]) if options.shared_focal else np.arange(len(images))
+    long_sides = np.array([float(max(view.network_size)) for view in images.views])
+    focals = focals_of_cameras(samples, cameras, long_sides)
+    connected = largest_component(len(images), samples.edges)
+    aligned = align_component(samples, connected, focals, cameras, options, np.random.default_rng(seed))
+
+    intrinsics = np.tile(np.eye(3), (len(images), 1, 1))
+    for camera, focal in zip(cameras[aligned.images], aligned.placement.focals, strict=True):
+        focals[cameras == camera] = focal
+    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = focals
+    intrinsics[:, :2, 2] = principal_points(images)
+    depths, confidences = _depth_maps(images, predictions, samples, aligned, intrinsics, progress)
+    return scene_of(images, samples, aligned, connected, intrinsics, depths, confidences)
+
+
+def _half(progress: Callable[[int, int], None] | None, start: int, total: int) -> Callable[[], None]:
+    """Count the predictions read in one of the two passes."""
+    done = start
+
+    def step() -> None:
+        nonlocal done
+        done = min(done + 1, start + total)
+        if progress is not None:
+            progress(done, 2 * total)
+
+    return step
+
+
+def _depth_maps(
+    images: ImageSet,
+    predictions: Mapping[Edge, PairPrediction],
+    samples: Samples,
+    aligned: Aligned,
+    intrinsics: Float64[np.ndarray, "n 3 3"],
+    progress: Callable[[int, int], None] | None,
+) -> tuple[tuple[Float32[np.ndarray, "_ _"], ...], tuple[Float32[np.ndarray, "_ _"], ...]]:
+    """Solve all depth maps; images that are not placed get empty ones."""
+    part = samples.select(aligned.images, aligned.edges)
+    sources = choose_sources(len(part.images), part.edges, information(part) * aligned.weights[:, None])
+    step = _half(progress, len(predictions), len(predictions))
+    position = np.cumsum(aligned.images) - 1
+    edges = samples.edges[aligned.edges]
+    depths, confidences = [], []
+    for index, view in enumerate(images.views):
+        shape = view.network_size[::-1]
+        depth, confidence = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+        if aligned.images[index] and sources[position[index]]:
+            depth, confidence = full_depth(
+                predictions,
+                edges,
+                aligned.placement,
+                aligned.weights,
+                int(position[index]),
+                intrinsics[index],
+                shape,
+                sources[position[index]],
+                aligned.loss,
+                step,
+            )
+        depths.append(depth)
+        confidences.append(confidence)
+    if progress is not None:
+        progress(2 * len(predictions), 2 * len(predictions))
+    return tuple(depths), tuple(confidences)

@@ -1,0 +1,37 @@
+"""Where cameras and edges are while they are being aligned."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Cameras and edges in one frame.
+
+    Attributes:
+        rotations: world from camera (n, 3, 3).
+        centres: camera centres (n, 3).
+        focals: in network pixels (n,).
+        edge_rotations, edge_centres: world from edge frame, without its scale (e, 3, 3) and (e, 3).
+        log_scales: log-scale of each edge (e,).
+    """
+
+    rotations: Float64[np.ndarray, "n 3 3"]
+    centres: Float64[np.ndarray, "n 3"]
+    focals: Float64[np.ndarray, " n"]
+    edge_rotations: Float64[np.ndarray, "e 3 3"]
+    edge_centres: Float64[np.ndarray, "e 3"]
+    log_scales: Float64[np.ndarray, " e"]
+
+    def select(self, images: Bool[np.ndarray, " n"], edges: Bool[np.ndarray, " e"]) -> "Placement":
+        """Keep some images and edges."""
+        return Placement(
+            rotations=self.rotations[images],
+            centres=self.centres[images],
+            focals=self.focals[images],
+            edge_rotations=self.edge_rotations[edges],
+            edge_centres=self.edge_centres[edges],
+            log_scales=self.log_scales[edges],
+        )

@@ -1,0 +1,113 @@
+from dataclasses import fields, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from dust3r_sfm.errors import InputError
+from dust3r_sfm.scene_file import read_scene, write_scene
+from dust3r_sfm.types import Scene
+
+
+def _scene() -> Scene:
+    rng = np.random.default_rng(0)
+    shapes = [(6, 8), (5, 9), (7, 4)]
+    return Scene(
+        image_root=Path("photos"),
+        names=("a b.jpg", "ordner/ü.jpg", "c.jpg"),
+        image_sizes=rng.integers(1, 99, (3, 2)),
+        network_sizes=np.array([s[::-1] for s in shapes]),
+        network_from_image=rng.normal(size=(3, 3, 3)),
+        camera_groups=np.array([0, 0, 1]),
+        intrinsics=rng.normal(size=(3, 3, 3)),
+        cam_from_world=rng.normal(size=(3, 3, 4)),
+        registered=np.array([True, True, False]),
+        depths=tuple(rng.uniform(0, 9, s).astype(np.float32) for s in shapes),
+        confidences=tuple(rng.uniform(1, 99, s).astype(np.float32) for s in shapes),
+        edges=np.array([[0, 1], [1, 0]]),
+        world_from_edge=rng.normal(size=(2, 4, 4)),
+        edge_weights=np.array([0.5, 0.0]),
+        edge_residuals=np.array([0.01, np.inf]),
+        covariances=rng.normal(size=(3, 6, 6)),
+        warnings=("One – two.",),
+    )
+
+
+def _assert_equal(found: Scene, wanted: Scene) -> None:
+    for field in fields(Scene):
+        a, b = getattr(found, field.name), getattr(wanted, field.name)
+        if field.name == "confidences":
+            assert all(np.allclose(x, y, rtol=1e-3) for x, y in zip(a, b, strict=True))
+        elif field.name == "depths":
+            assert all((x == y).all() for x, y in zip(a, b, strict=True))
+        elif isinstance(b, np.ndarray):
+            np.testing.assert_array_equal(a, b)
+        else:
+            assert a == b
+
+
+def test_a_scene_comes_back_as_it_was(tmp_path):
+    scene = _scene()
+    write_scene(tmp_path / "scene.h5", scene)
+    _assert_equal(read_scene(tmp_path / "scene.h5"), scene)
+    assert [p.name for p in tmp_path.iterdir()] == ["scene.h5"]
+
+
+def test_a_scene_without_edges_and_covariances_comes_back_too(tmp_path):
+    scene = replace(
+        _scene(),
+        edges=np.empty((0, 2), np.int64),
+        world_from_edge=np.empty((0, 4, 4)),
+        edge_weights=np.empty(0),
+        edge_residuals=np.empty(0),
+        covariances=None,
+        warnings=(),
+    )
+    write_scene(tmp_path / "scene.h5", scene)
+    _assert_equal(read_scene(tmp_path / "scene.h5"), scene)
+
+
+def test_the_photographs_may_have_moved(tmp_path):
+    write_scene(tmp_path / "scene.h5", _scene())
+    assert read_scene(tmp_path / "scene.h5", Path("elsewhere")).image_root == Path("elsewhere")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "scene.h5"
+    write_scene(path, _scene())
+    before = path.read_bytes()
+    with pytest.raises(ValueError):
+        write_scene(path, replace(_scene(), depths=_scene().depths[:2]))
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["scene.h5"]
+
+
+def test_what_is_not_a_scene_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"no scene file .*absent\.h5"):
+        read_scene(tmp_path / "absent.h5")
+    (tmp_path / "text.h5").write_text("hello")
+    with pytest.raises(InputError, match=r"text\.h5"):
+        read_scene(tmp_path / "text.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as h5:
+        h5["x"] = 1
+    with pytest.raises(InputError, match=r"other\.h5 is not a scene file"):
+        read_scene(tmp_path / "other.h5")
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "shape", "version"])
+def test_a_damaged_scene_is_refused_in_a_sentence(tmp_path, damage):
+    path = tmp_path / "scene.h5"
+    write_scene(path, _scene())
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        with h5py.File(path, "a") as h5:
+            if damage == "version":
+                h5.attrs["version"] = 99
+            else:
+                del h5["intrinsics"]
+                if damage == "shape":
+                    h5["intrinsics"] = np.zeros((2, 3, 3))
+    with pytest.raises(InputError, match=r"scene\.h5.*align"):
+        read_scene(path)
