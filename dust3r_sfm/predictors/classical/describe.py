@@ -1,0 +1,59 @@
+"""Global descriptors for retrieval: the photographs' SIFT aggregated over a vocabulary of the set (VLAD)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from dust3r_sfm.predictors.classical.sift import Keypoints
+
+NUM_WORDS = 128
+NUM_TRAINING = 50_000
+MAX_PER_IMAGE = 2000
+"""The strongest keypoints of a photograph that are aggregated."""
+NUM_ROUNDS = 15
+
+
+def describe_keypoints(keypoints: Sequence[Keypoints], seed: int) -> Float32[np.ndarray, "n d"]:
+    """Describe photographs by the residuals of their descriptors to their visual words.
+
+    VLAD (Jégou et al. 2010) with intra-normalisation per word and power normalisation (Arandjelović, Zisserman 2013).
+    The vocabulary is learned on the set itself, so descriptors of two calls are not comparable.
+    """
+    sets = [each.descriptors[:MAX_PER_IMAGE].astype(np.float32) / 512 for each in keypoints]
+    pool = np.concatenate(sets) if sets else np.zeros((0, 128), np.float32)
+    if len(pool) < NUM_WORDS:
+        return np.ones((len(keypoints), 1), np.float32)
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(pool), min(len(pool), NUM_TRAINING), replace=False)
+    words = _cluster(pool[np.sort(chosen)], rng)
+    rows = [_aggregate(each, words) for each in sets]
+    return np.stack(rows)
+
+
+def _cluster(descriptors: Float32[np.ndarray, "n 128"], rng: np.random.Generator) -> Float32[np.ndarray, "w 128"]:
+    """Lloyd's k-means from random descriptors; a word that loses all its members stays where it is."""
+    words = descriptors[np.sort(rng.choice(len(descriptors), NUM_WORDS, replace=False))]
+    for _ in range(NUM_ROUNDS):
+        nearest = _nearest(descriptors, words)
+        order = np.argsort(nearest, kind="stable")
+        present, starts, counts = np.unique(nearest[order], return_index=True, return_counts=True)
+        words[present] = np.add.reduceat(descriptors[order], starts) / counts[:, None]
+    return words
+
+
+def _nearest(descriptors: Float32[np.ndarray, "n 128"], words: Float32[np.ndarray, "w 128"]) -> Int64[np.ndarray, " n"]:
+    return np.asarray((descriptors @ words.T - 0.5 * (words**2).sum(axis=1)).argmax(axis=1))
+
+
+def _aggregate(
+    descriptors: Float32[np.ndarray, "n 128"], words: Float32[np.ndarray, "w 128"]
+) -> Float32[np.ndarray, " d"]:
+    sums = np.zeros_like(words)
+    if len(descriptors):
+        nearest = _nearest(descriptors, words)
+        np.add.at(sums, nearest, descriptors - words[nearest])
+    sums = np.sign(sums) * np.sqrt(np.abs(sums))
+    sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
+    flat: np.ndarray = (sums / max(float(np.linalg.norm(sums)), 1e-9)).ravel()
+    return flat

@@ -1,0 +1,153 @@
+"""From a posed pair to its two directed predictions: confidence, filling of holes, points in one frame."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, UInt8
+
+from dust3r_sfm.geometry.pinhole import pixel_grid
+from dust3r_sfm.geometry.transforms import apply, invert
+from dust3r_sfm.predictors.classical.flow import EpipolarMap, FlowDepth, Picture, flow_depth, return_error
+from dust3r_sfm.predictors.classical.lens import Lens
+from dust3r_sfm.predictors.classical.pose import triangulate_pair
+from dust3r_sfm.predictors.classical.sampson import Correspondences, RayPairs
+from dust3r_sfm.types import PairPrediction
+
+MAX_CONFIDENCE = 20.0
+FILLED_CONFIDENCE = 1.2
+"""Filled pixels know their neighbours' depth, not their own: as good as nothing beside measured ones."""
+MAX_RETURN_ERROR = 2.5
+"""Pixels further than this from where they started, after going to the other picture and back, were not measured."""
+FULL_PARALLAX = 3.0
+"""Angle between the rays (degrees) from which depth is as good as it gets."""
+MIN_PARALLAX_TRUST = 0.05
+MIN_NEIGHBOURS = 0.4
+"""Share of valid pixels around a valid pixel, below which it is an accident."""
+FILL_RADII = (4, 12, 36, 108)
+
+Plane = Float32[np.ndarray, "h w"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StereoPair:
+    """Two photographs in stereo.
+
+    Attributes:
+        cam2_from_cam1: relative pose with unit translation.
+        points: matches that agree with it, network pixels.
+        belief: trust in the pose, 0 to 1; scales the confidence.
+    """
+
+    cam2_from_cam1: Float64[np.ndarray, "3 4"]
+    points: Correspondences
+    belief: float
+
+
+def predict_pair(
+    picture1: Picture, picture2: Picture, lens1: Lens, lens2: Lens, pair: StereoPair
+) -> tuple[PairPrediction, PairPrediction]:
+    """Predict both directions of a pair; the photographs come without distortion, the pointmaps follow the lenses."""
+    cam2_from_cam1, cam1_from_cam2 = pair.cam2_from_cam1, invert(pair.cam2_from_cam1)
+    map2 = EpipolarMap(cam2_from_cam1, lens1.matrix, lens2.matrix, picture1.grey.shape)
+    map1 = EpipolarMap(cam1_from_cam2, lens2.matrix, lens1.matrix, picture2.grey.shape)
+    inverse1, inverse2, _ = triangulate_pair(cam2_from_cam1, RayPairs.of(pair.points, lens1, lens2))
+    depth1 = flow_depth(picture1, picture2, map2, lens1.undistort(pair.points.xy1), inverse1)
+    depth2 = flow_depth(picture2, picture1, map1, lens2.undistort(pair.points.xy2), inverse2)
+    error1, both1 = return_error(depth1, depth2, map2, map1)
+    error2, both2 = return_error(depth2, depth1, map1, map2)
+    own1, confidence1 = _finish(picture1, lens1, cam2_from_cam1, depth1, error1, both1, pair.belief)
+    own2, confidence2 = _finish(picture2, lens2, cam1_from_cam2, depth2, error2, both2, pair.belief)
+    other1, other2 = apply(cam2_from_cam1, own1.reshape(-1, 3)), apply(cam1_from_cam2, own2.reshape(-1, 3))
+    return (
+        _scaled(own1, confidence1, other2.reshape(own2.shape), confidence2),
+        _scaled(own2, confidence2, other1.reshape(own1.shape), confidence1),
+    )
+
+
+def failed_pair(lens1: Lens, lens2: Lens) -> PairPrediction:
+    """A fronto-parallel plane at depth 1 with confidence 1 everywhere: nothing is known."""
+    points1, points2 = lens1.rays().astype(np.float32), lens2.rays().astype(np.float32)
+    ones1, ones2 = np.ones(points1.shape[:2], np.float32), np.ones(points2.shape[:2], np.float32)
+    return PairPrediction(points1=points1, confidence1=ones1, points2=points2, confidence2=ones2)
+
+
+def _finish(
+    picture: Picture,
+    lens: Lens,
+    other_from_cam: Float64[np.ndarray, "3 4"],
+    depth: FlowDepth,
+    error: Plane,
+    both: Bool[np.ndarray, "h w"],
+    belief: float,
+) -> tuple[Float32[np.ndarray, "h w 3"], Plane]:
+    """Give points in the picture's own camera frame, and confidences, on the picture's original (distorted) pixels."""
+    score = np.where(both & (error < MAX_RETURN_ERROR), np.exp(-0.5 * (error**2 + depth.epipolar**2)), np.float32(0))
+    score[cv2.boxFilter((score > 0).astype(np.float32), -1, (7, 7)) < MIN_NEIGHBOURS] = 0
+    inverse = _fill(depth.inverse, score, picture.grey)
+    height, width = inverse.shape
+    if lens.radial:
+        at = lens.undistort(pixel_grid(height, width)).astype(np.float32) - np.float32(0.5)
+        inverse = cv2.remap(inverse, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        score = cv2.remap(score, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderValue=0)
+        usable = (
+            cv2.remap(picture.usable.astype(np.uint8), at[..., 0], at[..., 1], cv2.INTER_NEAREST, borderValue=0) > 0
+        )
+    else:
+        usable = picture.usable
+    points = lens.rays().astype(np.float32) / inverse[..., None]
+    trust = belief * score * np.clip(_parallax(points, other_from_cam) / FULL_PARALLAX, MIN_PARALLAX_TRUST, 1)
+    confidence = np.where(score > 0, 1 + (MAX_CONFIDENCE - 1) * trust, FILLED_CONFIDENCE)
+    return points, np.where(usable, confidence, 1).astype(np.float32)
+
+
+def _parallax(
+    points: Float32[np.ndarray, "h w 3"], other_from_cam: Float64[np.ndarray, "3 4"]
+) -> Float32[np.ndarray, "h w"]:
+    """Angle at each point between the directions to the two cameras, in degrees."""
+    to_other = points - invert(other_from_cam)[:, 3].astype(np.float32)
+    products = [np.einsum("hwc,hwc->hw", a, b) for a, b in ((points, to_other), (points, points), (to_other, to_other))]
+    return np.asarray(np.degrees(np.arccos(np.clip(products[0] / np.sqrt(products[1] * products[2]), -1, 1))))
+
+
+def _fill(inverse: Plane, score: Plane, grey: UInt8[np.ndarray, "h w"]) -> Plane:
+    """Fill pixels without a score from those with one: locally linear in the grey value, over growing windows.
+
+    This is the guided filter (He, Sun, Tang 2010) with weights; each pixel takes the smallest window that holds enough.
+    """
+    if not (score > 0).any():
+        return inverse
+    guide = grey.astype(np.float32) / 255
+    filled = np.full_like(inverse, np.median(inverse[score > 0]))
+    low, high = inverse[score > 0].min(), inverse[score > 0].max()
+    missing = score <= 0
+    for radius in FILL_RADII[::-1]:
+
+        def mean(plane: Plane, side: int = 2 * radius + 1) -> Plane:
+            return np.asarray(cv2.boxFilter(plane, -1, (side, side), borderType=cv2.BORDER_CONSTANT))
+
+        weight = mean(score)
+        enough = weight > 0.02
+        weight = np.maximum(weight, np.float32(1e-6))
+        mean_guide, mean_inverse = mean(score * guide) / weight, mean(score * inverse) / weight
+        variance = mean(score * guide * guide) / weight - mean_guide**2
+        covariance = mean(score * guide * inverse) / weight - mean_guide * mean_inverse
+        slope = covariance / (np.maximum(variance, 0) + np.float32(1e-3))
+        filled = np.where(enough, np.clip(mean_inverse + slope * (guide - mean_guide), low, high), filled)
+    return np.where(missing, filled, inverse)
+
+
+def _scaled(
+    points1: Float32[np.ndarray, "h1 w1 3"],
+    confidence1: Plane,
+    points2: Float[np.ndarray, "h2 w2 3"],
+    confidence2: Float32[np.ndarray, "h2 w2"],
+) -> PairPrediction:
+    """Scale a pair so that the median depth of image 1 is 1."""
+    scale = 1 / np.median(points1[..., 2])
+    return PairPrediction(
+        points1=(points1 * scale).astype(np.float32),
+        confidence1=confidence1,
+        points2=(points2 * scale).astype(np.float32),
+        confidence2=confidence2,
+    )

@@ -1,0 +1,205 @@
+"""Relative pose of two photographs from their matches: candidates, refinement, and how far to believe them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from dust3r_sfm.geometry.transforms import rotation_angle
+from dust3r_sfm.predictors.classical.lens import Lens
+from dust3r_sfm.predictors.classical.sampson import Correspondences, RayPairs, refine_pose, sampson_distances
+
+if TYPE_CHECKING:
+    import pycolmap
+
+MAX_ERROR = 1.5
+"""Largest Sampson distance of an inlier in network pixels: three times the noise scale."""
+MIN_INLIERS = 30
+MIN_PARALLAX = 0.5
+"""Median angle between the two rays of an inlier, in degrees, below which a pair has no usable baseline."""
+MIN_TRIALS, MAX_TRIALS = 100, 3000
+SAME_ROTATION = 2.0
+SAME_DIRECTION = 10.0
+"""Two candidates closer than this (degrees) are one."""
+ON_PLANE = 0.9
+"""Share of a pair's inliers that a homography must explain before the pair can be a camera that only turned."""
+FOCAL_DOUBT = np.geomspace(0.6, 1.7, 15)
+"""Focal lengths at which that is tested, over those of the lenses."""
+PROMISING = 0.3
+"""Candidates with less than this share of the best one's score before refinement are dropped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PosedPair:
+    """One hypothesis about a pair.
+
+    Attributes:
+        cam2_from_cam1: relative pose; the translation has length 1.
+        inlier: which of the pair's matches agree with it and lie in front of both cameras.
+        score: sum over the inliers of 1 - (distance / MAX_ERROR)², the truncated quadratic score.
+        parallax: median angle between the rays of an inlier, degrees.
+    """
+
+    cam2_from_cam1: Float64[np.ndarray, "3 4"]
+    inlier: Bool[np.ndarray, " m"]
+    score: float
+    parallax: float
+
+    @property
+    def num_inliers(self) -> int:
+        return int(self.inlier.sum())
+
+    @property
+    def usable(self) -> bool:
+        """Enough support and enough baseline for stereo."""
+        return self.num_inliers >= MIN_INLIERS and self.parallax >= MIN_PARALLAX
+
+
+def estimate_poses(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> list[PosedPair]:
+    """Find the distinct refined hypotheses about a pair, best first; empty when nothing was found.
+
+    Hypotheses come from the essential matrix (LO-RANSAC of pycolmap) and from a homography, which a mostly planar
+    scene determines better; each is refined over all matches by the robust Sampson cost. Nothing is found when a
+    rotation of the camera on the spot explains the matches.
+    """
+    if len(points) < MIN_INLIERS:
+        return []
+    rays = RayPairs.of(points, lens1, lens2)
+    homography, num_on_plane = _homography(points, lens1, lens2, seed)
+    starts = _essential_poses(points, lens1, lens2, seed)
+    if num_on_plane >= MIN_INLIERS // 2:
+        starts += _homography_poses(homography)
+    judged = _distinct([judge(start, rays) for start in starts])
+    if not judged or (num_on_plane >= ON_PLANE * judged[0].num_inliers and _is_rotation(homography)):
+        return []
+    promising = [each for each in judged if each.score > PROMISING * judged[0].score]
+    return _distinct([refine_hypothesis(each.cam2_from_cam1, rays) for each in promising])
+
+
+def refine_hypothesis(cam2_from_cam1: Float64[np.ndarray, "3 4"], rays: RayPairs) -> PosedPair:
+    """Refine a pose over the matches near it, twice (the second time over the matches near the first result)."""
+    for reach in (3 * MAX_ERROR, 2 * MAX_ERROR):
+        near = np.abs(sampson_distances(cam2_from_cam1, rays)) < reach
+        if near.sum() >= 8:
+            cam2_from_cam1 = refine_pose(cam2_from_cam1, rays.subset(near))
+    return judge(cam2_from_cam1, rays)
+
+
+def judge(cam2_from_cam1: Float64[np.ndarray, "3 4"], rays: RayPairs) -> PosedPair:
+    """Measure how well the matches support a pose."""
+    distances = sampson_distances(cam2_from_cam1, rays)
+    inverse1, inverse2, angles = triangulate_pair(cam2_from_cam1, rays)
+    inlier = (np.abs(distances) < MAX_ERROR) & (inverse1 > 0) & (inverse2 > 0)
+    return PosedPair(
+        cam2_from_cam1=cam2_from_cam1,
+        inlier=inlier,
+        score=float((1 - (distances[inlier] / MAX_ERROR) ** 2).sum()),
+        parallax=float(np.median(angles[inlier])) if inlier.any() else 0.0,
+    )
+
+
+def triangulate_pair(
+    cam2_from_cam1: Float64[np.ndarray, "3 4"], rays: RayPairs
+) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
+    """Triangulate correspondences at the closest approach of their rays.
+
+    Returns:
+        Inverse depths in camera 1 and in camera 2 (units of the baseline; negative behind the camera) and the angles
+        between the rays in degrees.
+    """
+    ray1, ray2 = rays.ray1 @ cam2_from_cam1[:, :3].T, rays.ray2
+    baseline = cam2_from_cam1[:, 3]
+    # Least squares of depth1 ray1 + baseline = depth2 ray2; the determinant is the squared sine of the angle, scaled.
+    a, b, c = (ray1**2).sum(1), (ray1 * ray2).sum(1), (ray2**2).sum(1)
+    d, e = ray1 @ baseline, ray2 @ baseline
+    determinant = np.maximum(a * c - b * b, 1e-18)
+    scaled1, scaled2 = b * e - c * d, a * e - b * d
+    with np.errstate(divide="ignore"):
+        inverse1, inverse2 = determinant / scaled1, determinant / scaled2
+    angles = np.degrees(np.arctan2(np.sqrt(determinant), b))
+    return inverse1, inverse2, angles
+
+
+def _distinct(hypotheses: list[PosedPair]) -> list[PosedPair]:
+    """Sort by score and drop what has no support or repeats a better one."""
+    distinct: list[PosedPair] = []
+    for hypothesis in sorted(hypotheses, key=lambda each: -each.score):
+        if hypothesis.num_inliers and not any(
+            _same(hypothesis.cam2_from_cam1, kept.cam2_from_cam1) for kept in distinct
+        ):
+            distinct.append(hypothesis)
+    return distinct
+
+
+def ransac_options(max_error: float, seed: int) -> "pycolmap.RANSACOptions":
+    """Options of pycolmap's robust estimators: `max_error` in network pixels, reproducible by `seed`."""
+    from dust3r_sfm._pycolmap import pycolmap
+
+    options = pycolmap.RANSACOptions()
+    options.max_error = max_error
+    options.min_num_trials = MIN_TRIALS
+    options.max_num_trials = MAX_TRIALS
+    options.random_seed = seed
+    return options
+
+
+def _essential_poses(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> list[np.ndarray]:
+    from dust3r_sfm._pycolmap import pycolmap
+
+    camera1, camera2 = _camera(lens1), _camera(lens2)
+    xy1, xy2 = lens1.undistort(points.xy1), lens2.undistort(points.xy2)
+    found = pycolmap.estimate_relative_pose(camera1, xy1, camera2, xy2, ransac_options(MAX_ERROR, seed))
+    return [] if found is None else [_unit(found["cam2_from_cam1"].matrix())]
+
+
+def _homography(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> tuple[Float64[np.ndarray, "3 3"], int]:
+    """Find the homography between the rays of most matches, and how many those are (LO-RANSAC of pycolmap)."""
+    from dust3r_sfm._pycolmap import pycolmap
+
+    xy1, xy2 = lens1.undistort(points.xy1), lens2.undistort(points.xy2)
+    found = pycolmap.estimate_homography_matrix(xy1, xy2, ransac_options(2 * MAX_ERROR, seed))
+    if found is None:
+        return np.eye(3), 0
+    return np.linalg.inv(lens2.matrix) @ found["H"] @ lens1.matrix, int(found["num_inliers"])
+
+
+def _homography_poses(homography: Float64[np.ndarray, "3 3"]) -> list[np.ndarray]:
+    import cv2
+
+    _, rotations, translations, _ = cv2.decomposeHomographyMat(homography, np.eye(3))
+    return [
+        _unit(np.column_stack([rotation, translation.ravel()]))
+        for rotation, translation in zip(rotations, translations, strict=True)
+        if np.linalg.norm(translation) > 1e-6
+    ]
+
+
+def _is_rotation(homography: Float64[np.ndarray, "3 3"]) -> bool:
+    """Whether a homography of rays is a rotation, at the lenses' focal lengths or at others of their size.
+
+    A wrong focal length would give a camera that only turned a parallax that it does not have.
+    """
+    calibrations = np.stack([np.diag([1 / scale, 1 / scale, 1]) for scale in FOCAL_DOUBT])
+    values = np.linalg.svd(calibrations @ homography @ np.linalg.inv(calibrations), compute_uv=False)
+    spread = (values[:, 0] - values[:, 2]) / values[:, 1]
+    return bool(spread.min() < 2 * np.radians(MIN_PARALLAX))
+
+
+def _camera(lens: Lens) -> "pycolmap.Camera":
+    from dust3r_sfm._pycolmap import pycolmap
+
+    width, height = lens.size
+    return pycolmap.Camera(model="SIMPLE_PINHOLE", width=width, height=height, params=[lens.focal, *lens.matrix[:2, 2]])
+
+
+def _unit(cam2_from_cam1: np.ndarray) -> Float64[np.ndarray, "3 4"]:
+    scaled = np.array(cam2_from_cam1, np.float64)
+    scaled[:, 3] /= max(float(np.linalg.norm(scaled[:, 3])), 1e-12)
+    return scaled
+
+
+def _same(first: Float64[np.ndarray, "3 4"], second: Float64[np.ndarray, "3 4"]) -> bool:
+    direction = np.degrees(np.arccos(np.clip(first[:, 3] @ second[:, 3], -1, 1)))
+    rotation = float(rotation_angle(first[:, :3] @ second[:, :3].T))
+    return bool(rotation < SAME_ROTATION and direction < SAME_DIRECTION)

@@ -1,0 +1,156 @@
+"""The predictor `classical`: what the stages of this folder make of a set of photographs."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Float32
+
+from dust3r_sfm.errors import PredictorError
+from dust3r_sfm.images.resize import Grid
+from dust3r_sfm.options import PredictOptions
+from dust3r_sfm.predictors.classical.consensus import MIN_BELIEF, choose
+from dust3r_sfm.predictors.classical.describe import describe_keypoints
+from dust3r_sfm.predictors.classical.flow import Picture
+from dust3r_sfm.predictors.classical.focal import DEFAULT_FOCAL, find_lenses
+from dust3r_sfm.predictors.classical.lens import Lens
+from dust3r_sfm.predictors.classical.parallel import map_ordered, num_cores
+from dust3r_sfm.predictors.classical.picture import load_picture
+from dust3r_sfm.predictors.classical.pointmap import StereoPair, failed_pair, predict_pair
+from dust3r_sfm.predictors.classical.pose import PosedPair, estimate_poses
+from dust3r_sfm.predictors.classical.sampson import Correspondences
+from dust3r_sfm.predictors.classical.sift import Keypoints, find_keypoints, match_keypoints
+from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class ClassicalPredictor:
+    """SIFT + flow stereo, no network; its confidence is heuristic.
+
+    It returns what DUSt3R returns, for photographs that overlap: pointmaps along the rays of a camera whose focal
+    length and radial distortion it finds from the whole set. Confidence is 1 where nothing is known, at most 1.2 where
+    depth was filled in from the neighbourhood, up to 20 where it was measured. A pair without enough matches or without
+    a baseline is a plane with confidence 1 everywhere.
+    """
+
+    name = "classical"
+    licence = "Apache-2.0"
+    weights = ""
+
+    def __init__(self, options: PredictOptions, seed: int) -> None:
+        """
+        Raises:
+            PredictorError: when weights are given; there is nothing to load them into.
+        """
+        if options.weights is not None:
+            raise PredictorError(f"The predictor 'classical' takes no weights; drop --weights {options.weights}.")
+        self.grid = Grid(size=512, multiple_of=1)
+        self._seed = seed
+        self._num_workers = num_cores(options.num_workers)
+        self._keypoints: dict[str, Keypoints] = {}
+        self._lenses: dict[str, Lens] = {}
+        self._prepared: frozenset[Edge] = frozenset()
+        self._pairs: dict[Edge, StereoPair] = {}
+
+    def prepare(self, images: ImageSet, graph: PairGraph) -> None:
+        """Match all pairs, find the lenses jointly, then the relative poses that the whole set believes."""
+        views = images.views
+        edges = sorted({(min(i, j), max(i, j)) for i, j in graph.edges.tolist()})
+        keypoints = self._find_keypoints(views)
+
+        def match(edge: Edge) -> Correspondences:
+            first, second = keypoints[edge[0]], keypoints[edge[1]]
+            index = match_keypoints(first, second)
+            return Correspondences(xy1=first.xy[index[:, 0]], xy2=second.xy[index[:, 1]])
+
+        matches = dict(zip(edges, self._map(match, edges), strict=True))
+        self._keypoints.clear()
+        priors = [_prior_focal(view) for view in views]
+        start = [
+            Lens(size=view.network_size, focal=prior or DEFAULT_FOCAL * max(view.network_size))
+            for view, prior in zip(views, priors, strict=True)
+        ]
+        lenses = find_lenses(
+            start,
+            [prior is not None for prior in priors],
+            [view.camera_group for view in views],
+            matches,
+            self._seed,
+            self._num_workers,
+        )
+
+        def pose(edge: Edge) -> list[PosedPair]:
+            found = estimate_poses(matches[edge], lenses[edge[0]], lenses[edge[1]], self._seed)
+            return [hypothesis for hypothesis in found if hypothesis.usable]
+
+        hypotheses = dict(zip(edges, self._map(pose, edges), strict=True))
+        self._pairs = {
+            edge: StereoPair(
+                cam2_from_cam1=hypotheses[edge][choice.index].cam2_from_cam1,
+                points=matches[edge].subset(hypotheses[edge][choice.index].inlier),
+                belief=choice.belief,
+            )
+            for edge, choice in choose(hypotheses, self._seed).items()
+            if choice.belief > MIN_BELIEF
+        }
+        self._prepared = frozenset(edges)
+        self._lenses = {view.name: lens for view, lens in zip(views, lenses, strict=True)}
+
+    def encode(self, views: Sequence[View]) -> Sequence[Any]:
+        """Load the photographs as the stereo sees them."""
+        return list(self._map(lambda view: (load_picture(view, self._lens(view)), self._lens(view)), views))
+
+    def predict(self, features: Mapping[int, Any], edges: Sequence[Edge]) -> Iterator[tuple[Edge, PairPrediction]]:
+        """Yield the predictions; the two directions of a pair that stand together share their work."""
+        groups: list[list[Edge]] = []
+        for edge in edges:
+            if groups and groups[-1][0] == edge[::-1] and len(groups[-1]) == 1:
+                groups[-1].append(edge)
+            else:
+                groups.append([edge])
+
+        def predict(group: list[Edge]) -> list[tuple[Edge, PairPrediction]]:
+            low, high = sorted(group[0])
+            forward, backward = self._predict_pair(low, high, features[low], features[high])
+            return [(edge, forward if edge == (low, high) else backward) for edge in group]
+
+        for predictions in self._map(predict, groups):
+            yield from predictions
+
+    def describe(self, views: Sequence[View]) -> Float32[np.ndarray, "n d"]:
+        """Aggregate each photograph's SIFT descriptors over a vocabulary of the set itself."""
+        return describe_keypoints(self._find_keypoints(views), self._seed)
+
+    def _predict_pair(
+        self, low: int, high: int, feature1: tuple[Picture, Lens], feature2: tuple[Picture, Lens]
+    ) -> tuple[PairPrediction, PairPrediction]:
+        if (low, high) not in self._prepared:
+            raise PredictorError(f"The pair ({low}, {high}) is not in the graph that was prepared; prepare it first.")
+        (picture1, lens1), (picture2, lens2) = feature1, feature2
+        pair = self._pairs.get((low, high))
+        if pair is None:
+            return failed_pair(lens1, lens2), failed_pair(lens2, lens1)
+        return predict_pair(picture1, picture2, lens1, lens2, pair)
+
+    def _find_keypoints(self, views: Sequence[View]) -> list[Keypoints]:
+        missing = [view for view in views if view.name not in self._keypoints]
+        for view, keypoints in zip(missing, self._map(find_keypoints, missing), strict=True):
+            self._keypoints[view.name] = keypoints
+        return [self._keypoints[view.name] for view in views]
+
+    def _lens(self, view: View) -> Lens:
+        if view.name not in self._lenses:
+            raise PredictorError(f"{view.name} was not in the set that was prepared; prepare the set with it first.")
+        return self._lenses[view.name]
+
+    def _map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        return map_ordered(function, items, self._num_workers)
+
+
+def _prior_focal(view: View) -> float | None:
+    """The EXIF focal length in network pixels."""
+    if view.focal_prior is None:
+        return None
+    return view.focal_prior * float(np.sqrt(abs(np.linalg.det(view.network_from_image[:2, :2]))))

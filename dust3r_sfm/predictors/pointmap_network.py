@@ -1,0 +1,289 @@
+"""A pointmap network at work: photographs to features, pairs to predictions, in batches that fit the memory."""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
+from dust3r_sfm.errors import PredictorError
+from dust3r_sfm.images.load import load_mask, load_pixels
+from dust3r_sfm.network import Features, Network, join
+from dust3r_sfm.predictors.classical.parallel import map_ordered, num_cores
+from dust3r_sfm.types import Edge, PairPrediction, View
+
+MAX_BATCH_PIXELS = {"cuda": 16 * 512 * 384, "mps": 4 * 512 * 384}
+"""Pixels of either side of a batch. A CPU gains nothing by batches: there each photograph and each edge goes alone,
+and a resumed run equals an unbroken one to the last bit."""
+PARTS_SHARE_OF_FREE = 0.25
+PARTS_SHARE_OF_NETWORK = 0.125
+"""Memory for what photographs contribute alone: a share of what a GPU has free, elsewhere of the network's own size."""
+PHOTOGRAPHS_READ_AHEAD = 32
+NOTHING_KNOWN = 1.0
+
+Shape = tuple[int, int]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Encoded:
+    """The feature of one photograph.
+
+    Attributes:
+        name: of the photograph, for messages.
+        shape: (height, width) on the network grid.
+        features: what the network made of it (a batch of one), on the network's device.
+        usable: pixels that may be used; None where all may.
+    """
+
+    name: str
+    shape: Shape
+    features: Features
+    usable: Bool[np.ndarray, "h w"] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Picture:
+    name: str
+    pixels: UInt8[np.ndarray, "h w 3"]
+    usable: Bool[np.ndarray, "h w"] | None
+
+
+class PointmapNetwork:
+    """A loaded network on its device.
+
+    Each photograph is encoded once. What it contributes to its pairs alone is computed at its first pair and kept while
+    memory lasts. Photographs and edges of one shape share batches; where the memory ends, batches are halved.
+    """
+
+    def __init__(self, network: Network, device: torch.device, num_workers: int = 0) -> None:
+        """
+        Args:
+            network: as `load_network` gives it.
+            device: where it runs, see `choose_device`.
+            num_workers: threads that read photographs; 0: one per core.
+
+        Raises:
+            PredictorError: when the device's memory cannot hold the network.
+        """
+        try:
+            self._network = network.to(device)
+        except torch.OutOfMemoryError as error:
+            raise PredictorError(f"The network does not fit into the memory of {device}; use --device cpu.") from error
+        self._device = device
+        self._num_workers = num_cores(num_workers)
+        self._max_pixels = MAX_BATCH_PIXELS.get(device.type, 1)
+        self._parts = _Parts(_parts_bytes(network, device))
+
+    def encode(self, views: Sequence[View]) -> list[Encoded]:
+        """Read and encode each photograph once, in batches of one shape; the result is in the order of `views`."""
+        encoded: dict[str, Encoded] = {}
+        for batch in self._batches(self._pictures(views), lambda picture: (_shape(picture),)):
+            for result in self._within_memory(self._encode, batch):
+                encoded[result.name] = result
+        return [encoded[view.name] for view in views]
+
+    def predict(self, features: Mapping[int, Encoded], edges: Sequence[Edge]) -> Iterator[tuple[Edge, PairPrediction]]:
+        """Yield the prediction of each directed edge, in batches of one pair of shapes.
+
+        Raises:
+            PredictorError: when the network gives values that are no numbers, or one edge alone exceeds the memory.
+        """
+
+        def decode(batch: Sequence[Edge]) -> list[tuple[Edge, PairPrediction]]:
+            return list(zip(batch, self._decode([(features[i], features[j]) for i, j in batch]), strict=True))
+
+        try:
+            for batch in self._batches(edges, lambda edge: (features[edge[0]].shape, features[edge[1]].shape)):
+                yield from self._within_memory(decode, batch)
+        finally:
+            self._parts.clear()
+
+    def _pictures(self, views: Sequence[View]) -> Iterator[_Picture]:
+        """Read photographs with several threads, a bounded number ahead."""
+        remaining = iter(views)
+        while ahead := list(islice(remaining, PHOTOGRAPHS_READ_AHEAD)):
+            # All at once: torch has one thread only while the reading goes on.
+            yield from list(map_ordered(_read, ahead, self._num_workers))
+
+    def _batches(
+        self, items: Iterable[Item], shapes_of: Callable[[Item], tuple[Shape, ...]]
+    ) -> Iterator[Sequence[Item]]:
+        """Gather items of equal shapes, nearly in the order they come, so that neighbours share what they can."""
+        waiting: dict[tuple[Shape, ...], list[Item]] = defaultdict(list)
+        for item in items:
+            shapes = shapes_of(item)
+            waiting[shapes].append(item)
+            if (len(waiting[shapes]) + 1) * max(height * width for height, width in shapes) > self._max_pixels:
+                yield waiting.pop(shapes)
+        yield from waiting.values()
+
+    def _within_memory(
+        self, function: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item]
+    ) -> Iterator[Result]:
+        """Yield the results of `function` on the items, in halves and halves of halves where the memory ends."""
+        size, second_try = len(items), False
+        while items:
+            try:
+                results = function(items[:size])
+            except torch.OutOfMemoryError:
+                results = None
+            # Outside the handler, whose traceback would keep the tensors of the failed batch.
+            if results is not None:
+                yield from results
+                items, second_try = items[size:], False
+                continue
+            if size == 1 and second_try:
+                raise PredictorError(
+                    f"The memory of {self._device} does not hold the work on one pair of photographs; "
+                    "end other programs that use it, or use --device cpu."
+                )
+            second_try = size == 1
+            size = max(1, size // 2)
+            self._max_pixels //= 2
+            self._parts.halve()
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def _encode(self, pictures: Sequence[_Picture]) -> list[Encoded]:
+        pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures])).to(self._device)
+        images = pixels.permute(0, 3, 1, 2).float().div(255).sub(0.5).div(0.5)
+        with self._autocast():
+            features = self._network.encode(images)
+        return [
+            Encoded(name=picture.name, shape=_shape(picture), features=features.select([row]), usable=picture.usable)
+            for row, picture in enumerate(pictures)
+        ]
+
+    @torch.inference_mode()
+    def _decode(self, pairs: Sequence[tuple[Encoded, Encoded]]) -> list[PairPrediction]:
+        firsts, seconds = zip(*pairs, strict=True)
+        with self._autocast():
+            prediction = self._network.decode(self._side(firsts, 1), self._side(seconds, 2))
+        self._parts.trim()
+        # Whatever range the network's confidence has, 1 is where nothing is known.
+        offset = NOTHING_KNOWN - self._network.config.confidence_mode[1]
+        maps: dict[str, Tensor] = {
+            "points1": prediction.points1,
+            "confidence1": (prediction.confidence1 + offset).clamp(min=NOTHING_KNOWN),
+            "points2": prediction.points2,
+            "confidence2": (prediction.confidence2 + offset).clamp(min=NOTHING_KNOWN),
+        }
+        if prediction.descriptors1 is not None and prediction.descriptors2 is not None:
+            maps |= {"descriptors1": prediction.descriptors1, "descriptors2": prediction.descriptors2}
+        self._require_numbers(maps, pairs)
+        arrays = {name: values.cpu().numpy() for name, values in maps.items()}
+        for row, (first, second) in enumerate(pairs):
+            for confidence, usable in (("confidence1", first.usable), ("confidence2", second.usable)):
+                if usable is not None:
+                    arrays[confidence][row][~usable] = NOTHING_KNOWN
+        return [PairPrediction(**{name: values[row] for name, values in arrays.items()}) for row in range(len(pairs))]
+
+    def _side(self, encoded: Sequence[Encoded], view: int) -> Features:
+        """One side of a batch of pairs, with what each photograph contributes alone in that role."""
+        new = list({one.name: one for one in encoded if view not in one.features.parts}.values())
+        if new:
+            together = join([replace(one.features, parts={}) for one in new])
+            self._network.part(together, view)
+            for row, one in enumerate(new):
+                one.features.parts[view] = together.select([row]).parts[view]
+        self._parts.keep(encoded)
+        return join([replace(one.features, parts={view: one.features.parts[view]}) for one in encoded])
+
+    def _require_numbers(self, maps: Mapping[str, Tensor], pairs: Sequence[tuple[Encoded, Encoded]]) -> None:
+        finite = torch.stack([values.flatten(1).isfinite().all(1) for values in maps.values()]).all(0)
+        if not finite.all():
+            first, second = pairs[int(finite.int().argmin())]
+            raise PredictorError(
+                f"The network gives values that are no finite numbers for {first.name} – {second.name}; "
+                "use other weights, or --device cpu if they are known to be good."
+            )
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self._device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+            return torch.autocast("cuda", torch.bfloat16)
+        return nullcontext()
+
+
+class _Parts:
+    """Keeps what photographs contribute alone; those not used for longest lose theirs when there is too much of it."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[Encoded, None] = OrderedDict()
+
+    def keep(self, encoded: Sequence[Encoded]) -> None:
+        """Remember the photographs as the ones used last."""
+        for one in encoded:
+            self._kept[one] = None
+            self._kept.move_to_end(one)
+
+    def trim(self) -> None:
+        """Forget the parts that are too much."""
+        num_bytes = {one: _num_bytes(one.features) for one in self._kept}
+        total = sum(num_bytes.values())
+        while total > self._max_bytes:
+            one, _ = self._kept.popitem(last=False)
+            one.features.parts.clear()
+            total -= num_bytes[one]
+
+    def clear(self) -> None:
+        """Forget all."""
+        while self._kept:
+            self._kept.popitem()[0].features.parts.clear()
+
+    def halve(self) -> None:
+        """Forget all, and keep half as much from now on."""
+        self._max_bytes //= 2
+        self.clear()
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a name stands for; auto is the first of cuda, mps and cpu that this machine has.
+
+    Raises:
+        PredictorError: an unknown device, or one that this machine lacks.
+    """
+    available = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind, count in available.items() if count))
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise PredictorError(f"There is no device '{name}'; use auto, cpu, cuda, cuda:1 or mps.") from error
+    if (device.index or 0) >= available.get(device.type, 0):
+        found = ", ".join(kind for kind, count in available.items() if count)
+        raise PredictorError(f"PyTorch finds no device '{name}' on this machine, only {found}; use --device auto.")
+    return device
+
+
+def _read(view: View) -> _Picture:
+    return _Picture(name=view.name, pixels=load_pixels(view), usable=load_mask(view))
+
+
+def _shape(picture: _Picture) -> Shape:
+    height, width = picture.pixels.shape[:2]
+    return height, width
+
+
+def _parts_bytes(network: Network, device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(PARTS_SHARE_OF_FREE * torch.cuda.mem_get_info(device.index)[0])
+    return int(PARTS_SHARE_OF_NETWORK * sum(parameter.nbytes for parameter in network.parameters()))
+
+
+def _num_bytes(features: Features) -> int:
+    tensors = [tensor for part in features.parts.values() for tensor in (part.projected, part.inside, part.skip)]
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)

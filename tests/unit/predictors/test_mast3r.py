@@ -1,0 +1,107 @@
+import argparse
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dust3r_sfm.errors import WeightsError
+from dust3r_sfm.images.read import read_images
+from dust3r_sfm.images.resize import Grid
+from dust3r_sfm.network import KNOWN_WEIGHTS, NetworkConfig, load_network, random_network
+from dust3r_sfm.network.heads import dpt
+from dust3r_sfm.options import ImageOptions, PredictOptions
+from dust3r_sfm.predictors.dust3r import Dust3r512Dpt
+from dust3r_sfm.predictors.mast3r import Mast3r512
+from dust3r_sfm.predictors.run import predict_pairs
+from dust3r_sfm.types import PairGraph
+
+INF = float("inf")
+CONFIG = NetworkConfig(
+    encoder_width=48,
+    encoder_depth=2,
+    encoder_heads=3,
+    decoder_width=32,
+    decoder_depth=4,
+    decoder_heads=2,
+    head="catmlp+dpt",
+    descriptor_size=6,
+    descriptor_confidence_mode=("exp", 0.0, INF),
+)
+BACKBONE = (
+    "pos_embed='RoPE100', img_size=(64, 64), enc_embed_dim=48, enc_depth=2, enc_num_heads=3, dec_embed_dim=32, "
+    "dec_depth=4, dec_num_heads=2, depth_mode=('exp', -inf, inf), conf_mode=('exp', 1, inf)"
+)
+MAST3R = (
+    f"AsymmetricMASt3R({BACKBONE}, head_type='catmlp+dpt', output_mode='pts3d+desc6', two_confs=True, "
+    "desc_mode='norm', desc_conf_mode=('exp', 0, inf))"
+)
+GRAPH = PairGraph(num_images=2, edges=np.array([(0, 1)]), weights=np.ones(1))
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """DPT heads of a few channels, and one thread."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr(dpt, "FEATURE_WIDTH", 16)
+    monkeypatch.setattr(dpt, "LEVEL_WIDTHS", (8, 12, 16, 24))
+    monkeypatch.setattr(dpt, "OUTPUT_WIDTH", 8)
+
+
+def save(path, config, call):
+    torch.save({"args": argparse.Namespace(model=call), "model": random_network(config, 0).state_dict()}, path)
+    return PredictOptions(weights=str(path), device="cpu", num_workers=1)
+
+
+@pytest.fixture
+def options(tmp_path, small):
+    return save(tmp_path / "small.pth", CONFIG, MAST3R)
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for seed, size in enumerate([(64, 48), (48, 64)]):
+        pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{seed}.png")
+    return read_images(folder, ImageOptions(), Grid(size=64, multiple_of=16))
+
+
+def test_descriptors_come_with_the_points(options, images):
+    predictor = Mast3r512(options, 0)
+    features = dict(enumerate(predictor.encode(images.views)))
+    predictions = dict(predictor.predict(features, [(0, 1), (1, 0)]))
+    network = load_network(options.weights)
+    pixels = [np.asarray(Image.open(view.path)) for view in images.views]
+    tensors = [torch.from_numpy(array.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1 for array in pixels]
+    for (i, j), prediction in predictions.items():
+        with torch.no_grad():
+            direct = network(tensors[i], tensors[j])
+        for name in ("points1", "points2", "confidence1", "confidence2", "descriptors1", "descriptors2"):
+            np.testing.assert_allclose(getattr(prediction, name), getattr(direct, name)[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(prediction.descriptors1, axis=-1), 1, atol=1e-5)
+    assert predictions[0, 1].descriptors1.shape == (48, 64, 6) and predictions[0, 1].descriptors2.shape == (64, 48, 6)
+
+
+def test_descriptors_reach_the_store(options, images, tmp_path):
+    store = predict_pairs(Mast3r512(options, 0), images, GRAPH, tmp_path / "predictions.h5", options)
+    assert store.edges() == [(0, 1), (1, 0)]
+    np.testing.assert_allclose(np.linalg.norm(store[1, 0].descriptors2, axis=-1), 1, atol=2e-3)
+
+
+def test_the_two_families_refuse_each_other(options, images, tmp_path):
+    with pytest.raises(WeightsError, match="--predictor mast3r-512"):
+        Dust3r512Dpt(options, 0).prepare(images, GRAPH)
+    plain = replace(CONFIG, head="dpt", descriptor_size=0, descriptor_confidence_mode=None)
+    other = save(tmp_path / "plain.pth", plain, f"AsymmetricCroCo3DStereo({BACKBONE}, head_type='dpt')")
+    Dust3r512Dpt(other, 0).prepare(images, GRAPH)
+    with pytest.raises(WeightsError, match="--predictor dust3r-512-dpt"):
+        Mast3r512(other, 0).prepare(images, GRAPH)
+
+
+def test_what_it_says_about_itself():
+    predictor = Mast3r512(PredictOptions(), 0)
+    assert predictor.name == "mast3r-512" and predictor.licence == KNOWN_WEIGHTS["mast3r-512"].licence
+    assert "Map-free" in predictor.licence and predictor.grid == Grid(size=512, multiple_of=16)
