@@ -3,7 +3,9 @@
 First a vote: each pair's fundamental matrix says which focal lengths would make it an essential matrix (equal singular
 values), on a grid of focal lengths; the groups' grid cells are chosen jointly, robustly. Then an adjustment: the
 robust Sampson cost of all pairs is minimised over their poses, the focal lengths and the radial terms together, with
-the poses eliminated. EXIF enters as a prior in both: it decides where the photographs say nothing.
+the poses eliminated. Where too few pairs can vote (small sets, planes), the adjustment also starts from a scan of focal
+lengths, and the one that the matches bear best wins. EXIF is a prior throughout: it decides where the photographs do
+not.
 """
 
 from collections.abc import Mapping, Sequence
