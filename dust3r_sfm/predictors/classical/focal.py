@@ -40,7 +40,7 @@ UNKNOWN_SPREAD, EXIF_SPREAD, RADIAL_SPREAD = 0.5, 0.1, 0.05
 SPREAD = 0.05
 """Relative difference of the singular values at which a pair's vote saturates."""
 ENOUGH_VOTERS = 10
-SCAN = np.geomspace(0.5, 2.5, 9)
+SCAN = np.geomspace(0.55, 2.2, 6)
 """Focal lengths over the longer side from which the adjustment starts as well where too few pairs vote."""
 PAIRS_PER_IMAGE = 6
 MIN_VOTERS = 50
