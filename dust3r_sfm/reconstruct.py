@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from dust3r_sfm import __version__
 from dust3r_sfm.alignment import align
@@ -120,8 +121,13 @@ def reconstruct(
         OutputError: the output folder holds another run, is not writable, or the disk is full.
         ReconstructionError: the photographs do not overlap.
     """
-    options = options or ReconstructOptions()
-    progress = progress or Silent()
+    with threadpool_limits(limits=1, user_api="blas"):  # the matrices are small: BLAS threads only wait for each other
+        return _reconstruct(photos, out, options or ReconstructOptions(), until, progress or Silent())
+
+
+def _reconstruct(
+    photos: Path, out: Path, options: ReconstructOptions, until: Stage, progress: Progress
+) -> Summary | None:
     predictor = load_predictor(options.predict, options.run.seed)
     with progress.stage("images") as step:
         images = read_images(photos, options.images, predictor.grid, progress=step)

@@ -24,8 +24,8 @@ def num_cores(num_workers: int) -> int:
 def map_ordered(function: Callable[[Item], Result], items: Iterable[Item], num_workers: int) -> Iterator[Result]:
     """Yield `function(item)` in the order of the items, computed by several threads with a bounded number in flight.
 
-    The results do not depend on the number of workers. While the iteration lasts, OpenCV and torch use one thread per
-    call (their settings are restored when it ends or is dropped).
+    The results do not depend on the number of workers. While the iteration lasts, OpenCV, BLAS and torch use one thread
+    per call (their settings are restored when it ends or is dropped).
     """
     with (
         _single_threaded_libraries(),
@@ -48,12 +48,14 @@ def map_ordered(function: Callable[[Item], Result], items: Iterable[Item], num_w
 def _single_threaded_libraries() -> Iterator[None]:
     import cv2
     import torch
+    from threadpoolctl import threadpool_limits
 
     cv2_threads, torch_threads = cv2.getNumThreads(), torch.get_num_threads()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(limits=1, user_api="blas"):  # its threads spin for each other when there are too many
+            yield
     finally:
         cv2.setNumThreads(cv2_threads)
         torch.set_num_threads(torch_threads)
