@@ -38,7 +38,7 @@ def main() -> None:
     order = np.argsort(-seen[:, 2])
     for (x, y), depth, colour in zip(project(seen, intrinsics)[order], seen[order, 2], rgb[order], strict=True):
         if depth > 0 and 0 <= x < width and 0 <= y < height:
-            cv2.circle(canvas, (int(x), int(y)), 1, [int(c) for c in colour[::-1]], -1, cv2.LINE_AA)
+            cv2.circle(canvas, (int(x), int(y)), 2, [int(c) for c in colour[::-1]], -1, cv2.LINE_AA)
     size = 0.12 * np.median(np.linalg.norm(centres(cam_from_world) - np.median(xyz, axis=0), axis=1))
     for image, pose in zip(images, cam_from_world, strict=True):
         camera = model.cameras[image.camera_id]
@@ -62,7 +62,7 @@ def standpoint(xyz: np.ndarray, cam_from_world: np.ndarray, yaw: float, pitch: f
     up /= np.linalg.norm(up)
     back = eyes.mean(axis=0) - target
     back -= up * (back @ up)
-    distance = 1.9 * np.percentile(np.linalg.norm(np.r_[xyz, eyes] - target, axis=1), 90)
+    distance = 2.2 * np.percentile(np.linalg.norm(np.r_[xyz, eyes] - target, axis=1), 90)
     back /= np.linalg.norm(back)
     side = np.cross(up, back)
     level = np.cos(yaw) * back + np.sin(yaw) * side

@@ -229,7 +229,7 @@ def _posed(
     """Pose the pairs at the present lenses as their triplets agree, and choose the points that adjust them.
 
     Returns:
-        The pairs, and the sum of their scores: how well the matches bear these lenses.
+        The pairs, and the sum of all pairs' best scores: how well the matches bear these lenses.
     """
 
     def pose(edge: Edge) -> list[PosedPair]:
@@ -237,10 +237,11 @@ def _posed(
         return [hypothesis for hypothesis in found if hypothesis.usable]
 
     hypotheses = dict(zip(edges, map_ordered(pose, edges, num_workers), strict=True))
-    pairs, support = [], 0.0
+    # All pairs bear witness, also those the triplets doubt: a wrong lens must not win by what it lets close.
+    support = float(sum(max(each.score for each in found) for found in hypotheses.values() if found))
+    pairs = []
     for edge, choice in choose(hypotheses, seed).items():
         if choice.belief > MIN_BELIEF:
-            support += hypotheses[edge][choice.index].score
             pose12 = hypotheses[edge][choice.index].cam2_from_cam1
             distances = sampson_distances(pose12, RayPairs.of(matches[edge], lenses[edge[0]], lenses[edge[1]]))
             near = np.flatnonzero(np.abs(distances) < 3 * MAX_ERROR)
