@@ -6,6 +6,7 @@ changed, so a killed run goes on where it was, and a changed option redoes only 
 
 import hashlib
 import json
+import logging
 import platform
 import shlex
 import time
@@ -35,12 +36,14 @@ from dust3r_sfm.options import PredictOptions, ReconstructOptions
 from dust3r_sfm.pairs.graph import graph_warnings, read_pairs, write_pairs
 from dust3r_sfm.pairs.select import select_pairs
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
-from dust3r_sfm.predictors.run import predict_pairs
-from dust3r_sfm.predictors.store import PredictionStore
+from dust3r_sfm.predictors.run import directed_edges, predict_pairs
+from dust3r_sfm.predictors.store import PredictionStore, estimated_size
 from dust3r_sfm.progress import Progress, Silent, Step
 from dust3r_sfm.run_folder import RunFolder
 from dust3r_sfm.scene_file import read_scene, write_scene
 from dust3r_sfm.types import ImageSet, Scene, View
+
+logger = logging.getLogger("dust3r_sfm")
 
 Stage = Literal["pairs", "predict", "align", "export"]
 
@@ -149,6 +152,9 @@ def _reconstruct(
         return None
 
     if not run.is_done("predict"):
+        num_edges = len(directed_edges(graph, options.predict.one_direction))
+        megabytes = estimated_size(images, num_edges) / 1e6
+        logger.info("%d directed pairs; their predictions take at most %.0f MB of disk", num_edges, megabytes)
         with _timed(run, "predict", progress) as step:
             predict_pairs(predictor, images, graph, predictions_path, options.predict, step, options.run.seed)
     predictions = PredictionStore(predictions_path, images.names)

@@ -54,7 +54,8 @@ def run_command(
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "--verbose" in arguments
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("dust3r_sfm").setLevel(logging.DEBUG if verbose else logging.INFO)
     try:
         if isinstance(command, Mapping):
             tyro.extras.subcommand_cli_from_dict(
