@@ -80,7 +80,7 @@ class Summary:
         """The closing lines of the command, with the next command to type."""
         total = len(self.registered) + len(self.dropped)
         focal = f"{np.median(self.focals):.1f} px" if self.focals else "none"
-        if len(self.focals) > 1:
+        if len(self.focals) > 1 and max(self.focals) > 1.001 * min(self.focals):
             focal = f"{min(self.focals):.1f} to {max(self.focals):.1f} px ({len(self.focals)} cameras)"
         lines = [
             f"registered          {len(self.registered)} of {total} photographs",
