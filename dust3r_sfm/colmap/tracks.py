@@ -45,9 +45,9 @@ def build_tracks(
         colour: gives the raw original pixels of an image, by its index.
 
     Returns:
-        Tracks of at least two observations, ordered by track; possibly none. See `triangulated_tracks`.
+        Tracks of at least two observations, ordered by track; possibly none.
     """
-    points = triangulated_tracks(scene, matches, options)
+    points = _triangulated(scene, matches, options)
     points = points.select(_spread(points, options.max_points))
     return Tracks(
         xyz=points.xyz,
@@ -58,7 +58,7 @@ def build_tracks(
     )
 
 
-def triangulated_tracks(scene: Scene, matches: Sequence[Matches], options: TrackOptions) -> Points:
+def _triangulated(scene: Scene, matches: Sequence[Matches], options: TrackOptions) -> Points:
     """Join matches to tracks and triangulate them, without a limit on their number.
 
     Every observation of the result reprojects within `max_reprojection_error` (less where an image's other observations
