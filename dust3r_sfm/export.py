@@ -16,7 +16,7 @@ from dust3r_sfm.progress import Progress, Silent
 from dust3r_sfm.terminal import Terminal, run_command
 
 if TYPE_CHECKING:
-    from dust3r_sfm.reconstruct import Summary
+    from dust3r_sfm.summary import Summary
 
 
 def export(

@@ -8,11 +8,10 @@ import hashlib
 import json
 import logging
 import platform
-import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +23,7 @@ from dust3r_sfm import __version__
 from dust3r_sfm.alignment import align
 from dust3r_sfm.colmap.check import check_workspace
 from dust3r_sfm.colmap.database import write_database
-from dust3r_sfm.colmap.model import read_model, reconstruction_from_scene, write_model
+from dust3r_sfm.colmap.model import reconstruction_from_scene, write_model
 from dust3r_sfm.colmap.tracks import build_tracks
 from dust3r_sfm.colmap.workspace import write_workspace
 from dust3r_sfm.errors import InputError
@@ -41,62 +40,12 @@ from dust3r_sfm.predictors.store import PredictionStore, estimated_size
 from dust3r_sfm.progress import Progress, Silent, Step
 from dust3r_sfm.run_folder import RunFolder
 from dust3r_sfm.scene_file import read_scene, write_scene
-from dust3r_sfm.types import ImageSet, Scene, View
+from dust3r_sfm.summary import Summary, summarize
+from dust3r_sfm.types import ImageSet, Scene
 
 logger = logging.getLogger("dust3r_sfm")
 
 Stage = Literal["pairs", "predict", "align", "export"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What a run came to.
-
-    Attributes:
-        out: the output folder.
-        registered: names of the images in the model.
-        dropped: {name: reason} of the photographs that are not.
-        focals: focal length in original pixels of each camera.
-        num_points: points in the model.
-        mean_track_length: images that see a point, on average.
-        mean_reprojection_error: in original pixels.
-        seconds: wall time of each stage, those of an earlier run included.
-        warnings: sentences about weak images, pairs and views.
-        predictor: name and licence of the predictor.
-    """
-
-    out: Path
-    registered: tuple[str, ...]
-    dropped: dict[str, str]
-    focals: tuple[float, ...]
-    num_points: int
-    mean_track_length: float
-    mean_reprojection_error: float
-    seconds: dict[str, float]
-    warnings: tuple[str, ...]
-    predictor: str
-
-    def __str__(self) -> str:
-        """The closing lines of the command, with the next command to type."""
-        total = len(self.registered) + len(self.dropped)
-        focal = f"{np.median(self.focals):.1f} px" if self.focals else "none"
-        if len(self.focals) > 1 and max(self.focals) > 1.001 * min(self.focals):
-            focal = f"{min(self.focals):.1f} to {max(self.focals):.1f} px ({len(self.focals)} cameras)"
-        lines = [
-            f"registered          {len(self.registered)} of {total} photographs",
-            f"focal length        {focal}",
-            f"points              {self.num_points}, seen by {self.mean_track_length:.2f} images on average",
-            f"reprojection error  {self.mean_reprojection_error:.2f} px",
-            f"predictor           {self.predictor}",
-            "seconds             " + ", ".join(f"{name} {value:.1f}" for name, value in self.seconds.items()),
-        ]
-        lines += [f"left out            {name}: {reason}" for name, reason in self.dropped.items()]
-        lines += [f"warning             {sentence}" for sentence in self.warnings]
-        lines += [
-            f"model               {self.out / 'sparse' / '0'}",
-            f"next                colmap patch_match_stereo --workspace_path {shlex.quote(str(self.out / 'dense'))}",
-        ]
-        return "\n".join(lines)
 
 
 def reconstruct(
@@ -173,7 +122,7 @@ def _reconstruct(
             findings = write_colmap(scene, predictions, out, options, step)
         run.record["findings"] = findings
         run.save()
-    return _summarize(run, images, scene)
+    return summarize(run, images, scene)
 
 
 def write_colmap(
@@ -184,7 +133,7 @@ def write_colmap(
     Returns:
         Sentences about views that patch-match stereo would skip or that see too little.
     """
-    views = views_of_scene(scene)
+    views = scene.views
     matches = match_scene(scene, views, predictions, options.match, step)
     tracks = build_tracks(scene, matches, options.tracks, lambda index: load_original(views[index]))
     reconstruction = reconstruction_from_scene(scene, tracks)
@@ -192,23 +141,6 @@ def write_colmap(
     write_database(out / "database.db", reconstruction, matches)
     write_workspace(out, reconstruction, scene.image_root)
     return check_workspace(reconstruction)
-
-
-def views_of_scene(scene: Scene) -> tuple[View, ...]:
-    """The photographs of a scene as views, for whoever needs their pixels or their network grid."""
-    return tuple(
-        View(
-            name=name,
-            path=scene.image_root / name,
-            size=(int(scene.image_sizes[index, 0]), int(scene.image_sizes[index, 1])),
-            orientation=1,
-            network_size=(int(scene.network_sizes[index, 0]), int(scene.network_sizes[index, 1])),
-            network_from_image=scene.network_from_image[index],
-            focal_prior=None,
-            camera_group=int(scene.camera_groups[index]),
-        )
-        for index, name in enumerate(scene.names)
-    )
 
 
 @contextmanager
@@ -285,25 +217,3 @@ def _describe_run(run: RunFolder, images: ImageSet, predictor: PairPredictor, op
         },
     }
     run.save()
-
-
-def _summarize(run: RunFolder, images: ImageSet, scene: Scene) -> Summary:
-    reconstruction = read_model(run.path / "sparse" / "0")
-    registered = tuple(name for name, placed in zip(scene.names, scene.registered, strict=True) if placed)
-    dropped = {dropped.name: dropped.reason for dropped in images.dropped}
-    dropped |= {name: "no reliable pair connects it to the model" for name in scene.names if name not in registered}
-    summary = Summary(
-        out=run.path,
-        registered=registered,
-        dropped=dropped,
-        focals=tuple(camera.mean_focal_length() for _, camera in sorted(reconstruction.cameras.items())),
-        num_points=reconstruction.num_points3D(),
-        mean_track_length=reconstruction.compute_mean_track_length(),
-        mean_reprojection_error=reconstruction.compute_mean_reprojection_error(),
-        seconds={stage: facts["seconds"] for stage, facts in run.record["stages"].items() if "seconds" in facts},
-        warnings=(*run.record["warnings"], *scene.warnings, *run.record.get("findings", ())),
-        predictor=f"{run.record['predictor']['name']} ({run.record['predictor']['licence']})",
-    )
-    run.record["summary"] = asdict(summary)
-    run.save()
-    return summary

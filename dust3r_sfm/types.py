@@ -32,6 +32,8 @@ class View:
         focal_prior: focal length in raw original pixels from EXIF, or None.
         camera_group: photographs with equal numbers share one camera.
         mask: COLMAP mask file (black pixels are ignored), or None.
+        known_intrinsics: pinhole matrix in network pixels that every stage keeps exactly, or None.
+        known_cam_from_world: pose of the upright camera that every stage keeps exactly, or None.
     """
 
     name: str
@@ -43,6 +45,8 @@ class View:
     focal_prior: float | None
     camera_group: int
     mask: Path | None = None
+    known_intrinsics: Float64[np.ndarray, "3 3"] | None = None
+    known_cam_from_world: Float64[np.ndarray, "3 4"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +200,23 @@ class Scene:
     edge_residuals: Float64[np.ndarray, " e"]
     covariances: Float64[np.ndarray, "n 6 6"] | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The images as views, for whoever needs their pixels or their network grid."""
+        return tuple(
+            View(
+                name=name,
+                path=self.image_root / name,
+                size=(int(self.image_sizes[index, 0]), int(self.image_sizes[index, 1])),
+                orientation=1,
+                network_size=(int(self.network_sizes[index, 0]), int(self.network_sizes[index, 1])),
+                network_from_image=self.network_from_image[index],
+                focal_prior=None,
+                camera_group=int(self.camera_groups[index]),
+            )
+            for index, name in enumerate(self.names)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
