@@ -10,19 +10,7 @@ import pytest
 from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.evaluation.poses import evaluate_poses
 from dust3r_sfm.export import main as export_main
-from dust3r_sfm.options import PredictOptions, ReconstructOptions, RunOptions
 from dust3r_sfm.reconstruct import reconstruct
-
-
-def oracle_options(sample_folder: Path, **run: object) -> ReconstructOptions:
-    predict = PredictOptions(predictor="oracle", weights=str(sample_folder / "truth" / "scene.h5"))
-    return ReconstructOptions(predict=predict, run=RunOptions(**run))
-
-
-@pytest.fixture(scope="module")
-def oracle_run(sample_folder, tmp_path_factory):
-    out = tmp_path_factory.mktemp("oracle") / "out"
-    return out, reconstruct(sample_folder / "images", out, oracle_options(sample_folder))
 
 
 def test_exact_predictions_give_exact_cameras(sample_folder, oracle_run):
@@ -36,7 +24,7 @@ def test_exact_predictions_give_exact_cameras(sample_folder, oracle_run):
 
 def test_every_file_is_there_and_says_what_it_should(oracle_run):
     out, summary = oracle_run
-    for name in ("pairs.txt", "predictions.h5", "scene.h5", "database.db", "run.json"):
+    for name in ("pairs.txt", "predictions.h5", "scene.h5", "database.db", "run.json", "report.html"):
         assert (out / name).is_file(), name
     assert not list(out.glob("**/*.tmp")) and not (out / "predictions.h5.parts").exists()
     binaries = {"cameras.bin", "images.bin", "points3D.bin", "rigs.bin", "frames.bin"}
@@ -60,10 +48,10 @@ def test_the_model_is_in_the_pixels_of_the_files(sample_folder, oracle_run):
             assert (camera.width, camera.height) == file.size
 
 
-def test_a_second_call_computes_nothing(sample_folder, oracle_run):
+def test_a_second_call_computes_nothing(sample_folder, oracle_run, oracle_options):
     out, summary = oracle_run
     before = {path: path.stat().st_mtime_ns for path in (out / "scene.h5", out / "predictions.h5", out / "database.db")}
-    again = reconstruct(sample_folder / "images", out, oracle_options(sample_folder))
+    again = reconstruct(sample_folder / "images", out, oracle_options)
     assert again == summary
     assert before == {path: path.stat().st_mtime_ns for path in before}
 

@@ -1,0 +1,205 @@
+"""The page: what was placed, what is weak and what to do about it, and how the model was made."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dust3r_sfm.files import write_text
+from dust3r_sfm.geometry.transforms import centres
+from dust3r_sfm.pairs.graph import bridges, pair_graph
+from dust3r_sfm.report.drawing import graph_svg, side_svg
+from dust3r_sfm.report.maps import confidence_picture, data_uri, depth_picture, photograph
+from dust3r_sfm.report.model import Model, read_drawn
+from dust3r_sfm.report.sides import draw_sides
+from dust3r_sfm.report.style import STYLE
+from dust3r_sfm.run_folder import read_record
+from dust3r_sfm.scene_file import read_scene
+from dust3r_sfm.types import Scene
+
+_THUMBNAIL = 220
+_WEAK_DEGREE = 2
+_TRUSTED = 0.1
+_LEGEND = {
+    "trusted": "trusted pair",
+    "critical": "the model falls apart without it",
+    "rejected": "contradicts the others, not used",
+    "weak": "photograph that hangs on one pair",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """The undirected pairs of a scene with the better weight and residual of their two directions."""
+
+    index: np.ndarray
+    weights: np.ndarray
+    residuals: np.ndarray
+    critical: np.ndarray
+    degrees: np.ndarray
+
+
+def write_report(out: Path) -> Path:
+    """Write OUT/report.html from the files of a finished run; it holds all its pictures and asks for nothing else.
+
+    Args:
+        out: output folder with run.json, scene.h5 and sparse/0.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: a file of the run is missing or damaged.
+        OutputError: the disk is full.
+    """
+    record, scene = read_record(out), read_scene(out / "scene.h5")
+    model = read_drawn(out / "sparse" / "0")
+    pairs = _pairs(scene)
+    weak = pairs.degrees < _WEAK_DEGREE
+    index_of = {name: index for index, name in enumerate(scene.names)}
+    placed = np.array([index_of[name] for name in model.names], dtype=np.int64)
+    sections = [
+        _section("What needs your attention", _attention(record)),
+        _section("The model from three sides", _sides(model, weak[placed])),
+        _section("Pairs", _graph(scene, pairs, weak)),
+        _section("Photographs", _cards(scene, pairs, model)),
+        _section("Left out", _left_out(record)),
+        _section("How it was made", _making(record)),
+    ]
+    page = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(out.resolve().name)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>'
+        f"<h1>{escape(out.resolve().name)}</h1>{_facts(record)}{''.join(sections)}</body></html>\n"
+    )
+    write_text(out / "report.html", page)
+    return out / "report.html"
+
+
+def _pairs(scene: Scene) -> Pairs:
+    graph = pair_graph(len(scene.names), scene.edges)
+    row_of = {tuple(edge): row for row, edge in enumerate(graph.edges.tolist())}
+    rows = np.array([row_of[min(i, j), max(i, j)] for i, j in scene.edges.tolist()], dtype=np.int64)
+    weights, residuals = np.zeros(len(graph.edges)), np.full(len(graph.edges), np.inf)
+    np.maximum.at(weights, rows, scene.edge_weights)
+    np.minimum.at(residuals, rows, scene.edge_residuals)
+    trusted = weights >= _TRUSTED
+    critical = set(bridges(pair_graph(len(scene.names), graph.edges[trusted])))
+    return Pairs(
+        index=graph.edges,
+        weights=weights,
+        residuals=residuals,
+        critical=np.array([tuple(edge) in critical for edge in graph.edges.tolist()], dtype=bool),
+        degrees=np.bincount(graph.edges[trusted].ravel(), minlength=len(scene.names)),
+    )
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
+
+
+def _facts(record: Mapping[str, Any]) -> str:
+    summary = record.get("summary", {})
+    registered, dropped = summary.get("registered", ()), summary.get("dropped", {})
+    facts = {
+        "registered": f"{len(registered)} of {len(registered) + len(dropped)} photographs",
+        "points": f"{summary.get('num_points', 0)}",
+        "track length": f"{summary.get('mean_track_length', 0):.2f} images",
+        "reprojection error": f"{summary.get('mean_reprojection_error', 0):.2f} px",
+        "predictor": str(summary.get("predictor", "")),
+        "time": f"{sum(summary.get('seconds', {}).values()):.0f} s",
+    }
+    items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
+    return f'<dl class="facts">{items}</dl>'
+
+
+def _attention(record: Mapping[str, Any]) -> str:
+    sentences = record.get("summary", {}).get("warnings", ())
+    if not sentences:
+        return '<p class="good">Nothing: every photograph is tied to several others.</p>'
+    return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>"
+
+
+def _sides(model: Model, weak: np.ndarray) -> str:
+    if not model.names:
+        return ""
+    figures = (
+        f"<figure>{side_svg(side, model.names, weak)}<figcaption>{side.title}</figcaption></figure>"
+        for side in draw_sides(model)
+    )
+    return f'<div class="sides">{"".join(figures)}</div>'
+
+
+def _graph(scene: Scene, pairs: Pairs, weak: np.ndarray) -> str:
+    if not len(pairs.index):
+        return ""
+    from_above = _ground(scene)
+    drawing = graph_svg(scene.names, from_above, pairs.index, pairs.weights, pairs.critical, weak)
+    meanings = "".join(f'<span class="{kind}">{meaning}</span>' for kind, meaning in _LEGEND.items())
+    legend = f'<p class="legend">{meanings}</p>'
+    worst = np.lexsort((pairs.residuals, pairs.weights))[:10]
+    rows = (
+        [
+            f"{scene.names[i]} – {scene.names[j]}",
+            f"{pairs.weights[row]:.2f}",
+            f"{100 * pairs.residuals[row]:.1f} %" if np.isfinite(pairs.residuals[row]) else "",
+        ]
+        for row, (i, j) in ((row, pairs.index[row]) for row in worst)
+    )
+    return drawing + legend + "<h3>The weakest</h3>" + _table(("pair", "weight", "median disagreement of depth"), rows)
+
+
+def _ground(scene: Scene) -> np.ndarray:
+    """Camera centres on the plane of their two largest extents; images that are not placed stand in a row below."""
+    eyes = centres(scene.cam_from_world)
+    placed = scene.registered
+    middle = eyes[placed].mean(axis=0)
+    _, _, axes = np.linalg.svd(eyes[placed] - middle, full_matrices=True)
+    ground: np.ndarray = (eyes - middle) @ axes[:2].T
+    if not placed.all():
+        low, high = ground[placed].min(axis=0), ground[placed].max(axis=0)
+        ground[~placed, 0] = np.linspace(low[0], high[0], int((~placed).sum()))
+        ground[~placed, 1] = high[1] + 0.3 * (high[1] - low[1] + 1e-9)
+    return ground
+
+
+def _cards(scene: Scene, pairs: Pairs, model: Model) -> str:
+    observations = dict(zip(model.names, model.num_observations.tolist(), strict=True))
+    cards = []
+    for index, view in enumerate(scene.views):
+        pictures = [
+            ("photograph", photograph(view, _THUMBNAIL)),
+            ("depth", depth_picture(scene.depths[index], _THUMBNAIL)),
+            ("confidence", confidence_picture(scene.confidences[index], _THUMBNAIL)),
+        ]
+        shown = "".join(
+            f'<img loading="lazy" alt="{kind}" title="{kind}" src="{data_uri(pixels)}">'
+            for kind, pixels in pictures
+            if pixels is not None
+        )
+        state = f"{pairs.degrees[index]} trusted pairs, {observations.get(view.name, 0)} points"
+        kind = "card" if scene.registered[index] and pairs.degrees[index] >= _WEAK_DEGREE else "card weak"
+        state = state if scene.registered[index] else "not placed"
+        cards.append(f'<div class="{kind}"><div class="maps">{shown}</div><b>{escape(view.name)}</b> {state}</div>')
+    return f'<div class="cards">{"".join(cards)}</div>'
+
+
+def _left_out(record: Mapping[str, Any]) -> str:
+    dropped = record.get("summary", {}).get("dropped", {})
+    return _table(("photograph", "reason"), dropped.items()) if dropped else ""
+
+
+def _making(record: Mapping[str, Any]) -> str:
+    seconds = record.get("summary", {}).get("seconds", {})
+    times = _table(("stage", "seconds"), ((stage, f"{value:.1f}") for stage, value in seconds.items()))
+    details = json.dumps({name: record.get(name) for name in ("predictor", "versions", "options")}, indent=2)
+    return f"{times}<details><summary>options and versions</summary><pre>{escape(details)}</pre></details>"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,28 @@
+"""One finished run, exact because the oracle made its predictions."""
+
+from pathlib import Path
+
+import pytest
+
+from dust3r_sfm.options import PredictOptions, ReconstructOptions
+from dust3r_sfm.reconstruct import reconstruct
+from dust3r_sfm.summary import Summary
+
+
+@pytest.fixture(scope="session")
+def oracle_options(sample_folder: Path) -> ReconstructOptions:
+    """Options that answer from the truth of the rendered scene."""
+    return ReconstructOptions(
+        predict=PredictOptions(predictor="oracle", weights=str(sample_folder / "truth" / "scene.h5"))
+    )
+
+
+@pytest.fixture(scope="session")
+def oracle_run(
+    sample_folder: Path, oracle_options: ReconstructOptions, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Summary]:
+    """An output folder and its summary."""
+    out = tmp_path_factory.mktemp("oracle") / "out"
+    summary = reconstruct(sample_folder / "images", out, oracle_options)
+    assert summary is not None
+    return out, summary

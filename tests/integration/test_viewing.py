@@ -1,0 +1,45 @@
+"""The viewer serves a run, and its depth maps stand where the truth says."""
+
+import sys
+import urllib.request
+
+import numpy as np
+import pytest
+
+from dust3r_sfm.errors import InputError
+from dust3r_sfm.geometry.transforms import apply
+from dust3r_sfm.scene_file import read_scene
+from dust3r_sfm.viewing import depth_points, open_viewer
+
+
+def test_the_browser_gets_a_page_with_every_camera(oracle_run):
+    pytest.importorskip("viser")
+    out, summary = oracle_run
+    server = open_viewer(out, port=18080)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.get_port()}", timeout=20) as answer:
+            assert b"<html" in answer.read().lower()
+        nodes = server.scene._handle_from_node_name
+        assert {f"/cameras/{name}" for name in summary.registered} <= nodes.keys()
+        assert "/points" in nodes
+    finally:
+        server.stop()
+
+
+def test_depth_points_reproject_to_their_pixels(oracle_run):
+    out, _ = oracle_run
+    scene = read_scene(out / "scene.h5")
+    xyz, rgb = depth_points(scene, 0, percentile=50)
+    assert len(xyz) == len(rgb) > 1000
+    assert len(xyz) < 0.75 * (scene.depths[0] > 0).sum()
+    in_camera = apply(scene.cam_from_world[0], xyz)
+    pixels = in_camera @ scene.intrinsics[0].T
+    pixels = pixels[:, :2] / pixels[:, 2:]
+    row, column = pixels[:, 1].astype(int), pixels[:, 0].astype(int)
+    np.testing.assert_allclose(scene.depths[0][row, column], in_camera[:, 2], rtol=1e-5)
+
+
+def test_without_viser_the_remedy_is_named(oracle_run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "viser", None)
+    with pytest.raises(InputError, match=r"dust3r_sfm\[view\]"):
+        open_viewer(oracle_run[0])
