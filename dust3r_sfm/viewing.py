@@ -146,7 +146,7 @@ class _Stage:
             for handle in self.maps:
                 handle.remove()
             names = placed if chosen.value == _EVERY else [name for name in placed if name == chosen.value]
-            self.maps = [self._add_map(scene, name, least.value, paint.value, len(names)) for name in names]
+            self.maps = [self._add_map(scene, name, float(least.value), paint.value, len(names)) for name in names]
 
         for control in (chosen, least, paint):
             control.on_update(change)

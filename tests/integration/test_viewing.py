@@ -29,7 +29,7 @@ def test_the_browser_gets_a_page_with_every_camera(oracle_run):
 def test_depth_points_reproject_to_their_pixels(oracle_run):
     out, _ = oracle_run
     scene = read_scene(out / "scene.h5")
-    xyz, rgb = depth_points(scene, 0, percentile=50)
+    xyz, rgb = depth_points(scene, 0, percentile=50.0)
     assert len(xyz) == len(rgb) > 1000
     assert len(xyz) < 0.75 * (scene.depths[0] > 0).sum()
     in_camera = apply(scene.cam_from_world[0], xyz)
