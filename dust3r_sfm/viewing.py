@@ -8,6 +8,7 @@ import numpy as np
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.pinhole import unproject
 from dust3r_sfm.geometry.transforms import apply, centres, invert
+from dust3r_sfm.images.colour_maps import confidence_colours
 from dust3r_sfm.images.load import load_pixels
 from dust3r_sfm.report.maps import photograph
 from dust3r_sfm.report.model import Model, read_drawn
@@ -174,8 +175,6 @@ def depth_points(
     Returns:
         xyz (p, 3) and rgb (p, 3).
     """
-    import cv2
-
     depth, confidence = scene.depths[index], scene.confidences[index]
     known = depth > 0
     if known.any():
@@ -183,9 +182,7 @@ def depth_points(
     xyz = apply(invert(scene.cam_from_world[index]), unproject(depth, scene.intrinsics[index])[known])
     if not by_confidence:
         return xyz, load_pixels(scene.views[index])[known]
-    logs = np.log(np.maximum(confidence[known], 1))
-    share = (255 * logs / max(float(logs.max(initial=0)), 1e-9)).astype(np.uint8)
-    return xyz, cv2.applyColorMap(share[:, None], cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
+    return xyz, confidence_colours(confidence)[known]
 
 
 def _stand_where_clicked(event: Any) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 
 from dust3r_sfm.files import write_text
 from dust3r_sfm.geometry.transforms import centres
+from dust3r_sfm.images.colour_maps import confidence_colours, depth_colours
 from dust3r_sfm.pairs.graph import bridges, pair_graph
 from dust3r_sfm.report.drawing import graph_svg, side_svg
-from dust3r_sfm.report.maps import confidence_picture, data_uri, depth_picture, photograph
+from dust3r_sfm.report.maps import data_uri, photograph, shrunk
 from dust3r_sfm.report.model import Model, read_drawn
 from dust3r_sfm.report.sides import draw_sides
 from dust3r_sfm.report.style import STYLE
@@ -172,8 +173,8 @@ def _cards(scene: Scene, pairs: Pairs, model: Model) -> str:
     for index, view in enumerate(scene.views):
         pictures = [
             ("photograph", photograph(view, _THUMBNAIL)),
-            ("depth", depth_picture(scene.depths[index], _THUMBNAIL)),
-            ("confidence", confidence_picture(scene.confidences[index], _THUMBNAIL)),
+            ("depth", shrunk(depth_colours(scene.depths[index]), _THUMBNAIL)),
+            ("confidence", shrunk(confidence_colours(scene.confidences[index]), _THUMBNAIL)),
         ]
         shown = "".join(
             f'<img loading="lazy" alt="{kind}" title="{kind}" src="{data_uri(pixels)}">'

@@ -4,7 +4,7 @@ A criterion takes a prediction and a `Target` and gives one number to minimise a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -38,6 +38,13 @@ class Target:
     metric: Bool[Tensor, " b"] | None = None
     sky1: Bool[Tensor, "b h1 w1"] | None = None
     sky2: Bool[Tensor, "b h2 w2"] | None = None
+
+    def to(self, device: torch.device) -> "Target":
+        """The same on a device."""
+        return replace(
+            self,
+            **{name: value.to(device, non_blocking=True) for name, value in vars(self).items() if value is not None},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
