@@ -1,7 +1,7 @@
 """Epochs drawn from several sources: so many pairs of each, batches of one shape, broken pairs passed over."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,6 +44,7 @@ class Mixture:
     batch_size: int
     seed: int = 0
     broken: Counter[str] = field(default_factory=Counter)
+    _latest: tuple[int, list[tuple[int, int]]] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for share in self.shares:
@@ -54,30 +55,28 @@ class Mixture:
         """Batches that each of `world_size` processes sees; what does not fill a round of batches is left out."""
         return sum(share.pairs_per_epoch for share in self.shares) // (self.batch_size * world_size)
 
-    def batches(self, epoch: int, first: int = 0, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
-        """Batches of an epoch, from number `first` on, for one of several processes."""
+    def batch(self, epoch: int, number: int, rank: int = 0, world_size: int = 1) -> Batch:
+        """One batch of an epoch, for one of several processes; batches may be made in any order, by several threads."""
         order = self._order(epoch)
-        for number in range(first, self.batches_per_epoch(world_size)):
-            start = (number * world_size + rank) * self.batch_size
-            yield self._batch(order, start, np.random.default_rng((self.seed, epoch, number, rank)), number, epoch)
+        # All processes draw the same size for a round of batches: none waits for another's larger one.
+        size = self.sizes[int(np.random.default_rng((self.seed, epoch, number)).integers(len(self.sizes)))]
+        start = (number * world_size + rank) * self.batch_size
+        rng = np.random.default_rng((self.seed, epoch, number, rank))
+        return collate([self._pair(order, place, size, rng) for place in range(start, start + self.batch_size)])
 
     def _order(self, epoch: int) -> list[tuple[int, int]]:
         """(share, pair) of everything in an epoch, shuffled; a fresh permutation of each source as often as needed."""
+        if self._latest is not None and self._latest[0] == epoch:
+            return self._latest[1]
         rng = np.random.default_rng((self.seed, epoch + _SEED_OFFSET))
         drawn = []
         for which, share in enumerate(self.shares):
             size = len(share.source)
             rounds = [rng.permutation(size) for _ in range(-(-share.pairs_per_epoch // size))]
             drawn += [(which, int(index)) for index in np.concatenate(rounds)[: share.pairs_per_epoch]]
-        return [drawn[place] for place in rng.permutation(len(drawn))]
-
-    def _batch(
-        self, order: list[tuple[int, int]], start: int, rng: np.random.Generator, number: int, epoch: int
-    ) -> Batch:
-        # All processes draw the same size for a round of batches: none waits for another's larger one.
-        size = self.sizes[int(np.random.default_rng((self.seed, epoch, number)).integers(len(self.sizes)))]
-        pairs = [self._pair(order, place, size, rng) for place in range(start, start + self.batch_size)]
-        return collate(pairs)
+        order = [drawn[place] for place in rng.permutation(len(drawn))]
+        self._latest = (epoch, order)
+        return order
 
     def _pair(self, order: list[tuple[int, int]], place: int, size: Size, rng: np.random.Generator) -> ViewPair:
         """The pair at a place of the epoch, or another of the same source where it is broken."""

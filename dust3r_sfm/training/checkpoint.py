@@ -1,0 +1,87 @@
+"""The state of a training run between two steps: whole on disk, or the one before it."""
+
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dust3r_sfm.errors import InputError
+from dust3r_sfm.files import atomic_path
+
+FORMAT = "dust3r_sfm training 1"
+
+
+@dataclass(kw_only=True)
+class Position:
+    """Where a run stands. All random draws follow from it, so that no generator's state needs keeping.
+
+    Attributes:
+        epoch: the running epoch, from 0.
+        step: optimiser steps done in it.
+        best: lowest validation loss so far.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best: float = float("inf")
+
+
+def write_state(
+    path: Path,
+    preset: str,
+    position: Position,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None,
+) -> None:
+    """Write everything that a run needs to go on.
+
+    Raises:
+        OutputError: the disk is full; the state written before is untouched.
+    """
+    state = {
+        "format": FORMAT,
+        "preset": preset,
+        "position": asdict(position),
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "average": None if average is None else average.state_dict(),
+    }
+    with atomic_path(path) as temporary:
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # torch's writer reports a full disk so
+            raise OSError(f"No space left for {path} ({error})") from error
+
+
+def read_state(
+    path: Path, preset: str, network: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None
+) -> Position:
+    """Fill network, optimiser and average from a written state.
+
+    Raises:
+        InputError: the file is damaged, or of another preset or network.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if state["format"] != FORMAT:
+            raise KeyError("format")
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path} is no training state of this program, or damaged; start in another folder."
+        ) from error
+    if state["preset"] != preset:
+        raise InputError(f"{path} belongs to preset '{state['preset']}', not '{preset}'; choose another folder.")
+    try:
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        if average is not None and state["average"] is not None:
+            average.load_state_dict(state["average"])
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{path} holds another network than preset '{preset}' builds; choose another folder."
+        ) from error
+    return Position(**state["position"])
