@@ -1,8 +1,11 @@
 """Small scenes with exact truth, and networks that train in a moment."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dust3r_sfm.network.config import NetworkConfig
 from dust3r_sfm.training.presets import Preset
@@ -78,3 +81,24 @@ def make_source():
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Photographs with depth maps and poses.json."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "depth").mkdir()
+    poses = {}
+    for index in range(4):
+        view = wall_view(0.4 * index)
+        Image.fromarray(view.pixels).save(tmp_path / "images" / f"{index}.png")
+        np.save(tmp_path / "depth" / f"{index}.npy", view.depth)
+        fx, cx, cy = view.intrinsics[0, 0], *view.intrinsics[:2, 2]
+        camera = {"model": "PINHOLE", "width": 96, "height": 64, "params": [fx, fx, cx, cy]}
+        poses[f"{index}.png"] = {
+            "qvec_cam_from_world": [1, 0, 0, 0],
+            "tvec": view.cam_from_world[:, 3].tolist(),
+            "camera": camera,
+        }
+    (tmp_path / "poses.json").write_text(json.dumps(poses))
+    return tmp_path

@@ -1,7 +1,5 @@
 """Views, crops, batches and mixtures: what reaches the network is geometrically what the files said."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -87,26 +85,6 @@ def test_overlap_is_high_nearby_and_zero_far_away(make_view):
     assert share[0, 1] > 0.8 and share[1, 0] > 0.8
     assert share[0, 2] == share[2, 0] == 0
     assert mine_pairs(share).tolist() == [[0, 1]]
-
-
-@pytest.fixture
-def folder(tmp_path, make_view):
-    (tmp_path / "images").mkdir()
-    (tmp_path / "depth").mkdir()
-    poses = {}
-    for index in range(4):
-        view = make_view(0.4 * index)
-        Image.fromarray(view.pixels).save(tmp_path / "images" / f"{index}.png")
-        np.save(tmp_path / "depth" / f"{index}.npy", view.depth)
-        fx, cx, cy = view.intrinsics[0, 0], *view.intrinsics[:2, 2]
-        camera = {"model": "PINHOLE", "width": 96, "height": 64, "params": [fx, fx, cx, cy]}
-        poses[f"{index}.png"] = {
-            "qvec_cam_from_world": [1, 0, 0, 0],
-            "tvec": view.cam_from_world[:, 3].tolist(),
-            "camera": camera,
-        }
-    (tmp_path / "poses.json").write_text(json.dumps(poses))
-    return tmp_path
 
 
 def test_a_folder_gives_its_views_as_they_are(folder, make_view):

@@ -1,0 +1,125 @@
+"""`dust3r-sfm train OUT`: from a preset and data sets to weights."""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dust3r_sfm.errors import InputError, OutputError
+from dust3r_sfm.files import write_json
+from dust3r_sfm.network.network import Network
+from dust3r_sfm.network.weights import load_network, random_network
+from dust3r_sfm.options import TrainOptions
+from dust3r_sfm.progress import Progress, Silent
+from dust3r_sfm.training.data_file import read_data
+from dust3r_sfm.training.datasets.mixture import Mixture
+from dust3r_sfm.training.loop import LoopOptions, Trainer
+from dust3r_sfm.training.presets import PRESETS, Preset
+from dust3r_sfm.training.processes import Processes, joined_processes
+
+logger = logging.getLogger("dust3r_sfm")
+
+
+def train(out: Path, options: TrainOptions, progress: Progress | None = None) -> Path:
+    """Train a network, or go on with one that was stopped. Start it with `torchrun` to use several GPUs.
+
+    Args:
+        out: receives checkpoint.pt, weights/, best/, log.csv, log.svg, validation.png and training.json.
+        options: what to train, on what, and how.
+        progress: shows the epochs.
+
+    Returns:
+        The folder of the best weights, for `--weights`.
+
+    Raises:
+        InputError: unknown preset, unusable data sets, start weights or checkpoint.
+        OutputError: OUT holds another run, or the disk is full.
+        TrainingError: the loss is no number any more.
+    """
+    import torch
+
+    preset = _preset(options)
+    device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    with joined_processes(device) as processes:
+        _claim(out, preset, options, processes)
+        training, validation = _data(preset, options)
+        trainer = Trainer(
+            preset,
+            _start(preset, options),
+            training,
+            validation,
+            out,
+            device=torch.device(f"cuda:{processes.local_rank}" if device == "cuda" else device),
+            options=LoopOptions(
+                amp=options.amp,
+                average=options.average,
+                compile=options.compile,
+                num_workers=options.num_workers,
+                save_every=options.save_every,
+                seed=options.seed,
+            ),
+            processes=processes,
+            resume=options.resume,
+        )
+        best = trainer.run(progress if processes.is_first else Silent())
+        if processes.is_first and training.broken:
+            write_json(out / "broken.json", dict(training.broken.most_common()))
+        return best
+
+
+def _preset(options: TrainOptions) -> Preset:
+    """The preset, with what the user wants otherwise."""
+    if options.preset not in PRESETS:
+        raise InputError(f"There is no preset '{options.preset}'; there are {', '.join(PRESETS)}.")
+    preset = PRESETS[options.preset]
+    schedule = preset.schedule
+    if options.epochs is not None:
+        share = options.epochs / schedule.epochs
+        schedule = replace(schedule, epochs=options.epochs, warmup=schedule.warmup * share)
+    if options.learning_rate is not None:
+        schedule = replace(schedule, peak=options.learning_rate)
+    return replace(preset, schedule=schedule, batch_size=options.batch_size or preset.batch_size)
+
+
+def _data(preset: Preset, options: TrainOptions) -> tuple[Mixture, Mixture | None]:
+    if options.data is None:
+        raise InputError(f"Preset '{preset.name}' needs data sets: give --data data.toml (see docs/training.md).")
+    return read_data(options.data, preset.sizes, preset.batch_size, options.seed)
+
+
+def _start(preset: Preset, options: TrainOptions) -> Network:
+    if options.start is not None:
+        return load_network(options.start, preset.config, seed=options.seed)
+    logger.warning("Training starts from random weights; the recipe starts '%s' from %s.", preset.name, preset.start)
+    return random_network(preset.config, options.seed)
+
+
+def _claim(out: Path, preset: Preset, options: TrainOptions, processes: Processes) -> None:
+    """Refuse a folder that holds another run, and note what this one is."""
+    if not processes.is_first:  # torchrun ends the others when the first one refuses
+        return
+    record: dict[str, Any] = {
+        "preset": preset.name,
+        "data": str(options.data),
+        "start": options.start,
+        "seed": options.seed,
+        "epochs": preset.schedule.epochs,
+        "learning_rate": preset.schedule.peak,
+        "batch_size": preset.batch_size,
+        "amp": options.amp,
+        "average": options.average,
+        "world_size": processes.world_size,
+    }
+    path = out / "training.json"
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [name for name in record if before.get(name) != record[name]]
+        if changed and options.resume:
+            name = changed[0]
+            raise OutputError(
+                f"{out} was trained with {name} {before.get(name)}, not {record[name]}; choose another folder."
+            )
+        if not options.resume:
+            raise OutputError(f"{out} holds a training run; go on with --resume, or choose another folder.")
+    write_json(path, record)
