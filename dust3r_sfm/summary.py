@@ -26,6 +26,7 @@ class Summary:
         seconds: wall time of each stage, those of an earlier run included.
         warnings: sentences about weak images, pairs and views.
         predictor: name and licence of the predictor.
+        refinement: what refining the cameras came to.
     """
 
     out: Path
@@ -38,6 +39,7 @@ class Summary:
     seconds: dict[str, float]
     warnings: tuple[str, ...]
     predictor: str
+    refinement: str
 
     def __str__(self) -> str:
         """The closing lines of the command, with the next command to type."""
@@ -50,6 +52,7 @@ class Summary:
             f"focal length        {focal}",
             f"points              {self.num_points}, seen by {self.mean_track_length:.2f} images on average",
             f"reprojection error  {self.mean_reprojection_error:.2f} px",
+            f"refinement          {self.refinement}",
             f"predictor           {self.predictor}",
             "seconds             " + ", ".join(f"{name} {value:.1f}" for name, value in self.seconds.items()),
         ]
@@ -57,8 +60,13 @@ class Summary:
         lines += [f"warning             {sentence}" for sentence in self.warnings]
         lines += [
             f"model               {self.out / 'sparse' / '0'}",
-            f"next                colmap patch_match_stereo --workspace_path {shlex.quote(str(self.out / 'dense'))}",
+            f"report              {self.out / 'report.html'}",
         ]
+        if len(self.registered) > 1:
+            lines += [
+                f"next                colmap patch_match_stereo --workspace_path {shlex.quote(str(self.out / 'dense'))}",
+                f"or without CUDA     dust3r-sfm densify {shlex.quote(str(self.out))}",
+            ]
         return "\n".join(lines)
 
 
@@ -79,6 +87,7 @@ def summarize(run: RunFolder, images: ImageSet, scene: Scene) -> Summary:
         seconds={stage: facts["seconds"] for stage, facts in run.record["stages"].items() if "seconds" in facts},
         warnings=(*run.record["warnings"], *scene.warnings, *run.record.get("findings", ())),
         predictor=f"{run.record['predictor']['name']} ({run.record['predictor']['licence']})",
+        refinement=run.record.get("refinement", "none"),
     )
     run.record["summary"] = asdict(summary)
     run.save()

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from dust3r_sfm.matching.mutual import mutual_matches
+from dust3r_sfm.matching.descriptors import nearest_on
+from dust3r_sfm.matching.pair import match_pair
 from dust3r_sfm.options import MatchOptions
 from dust3r_sfm.predictors.store import PredictionStore
 from dust3r_sfm.progress import Step
@@ -16,8 +17,11 @@ def match_scene(
     predictions: PredictionStore,
     options: MatchOptions,
     step: Step = lambda done, total: None,
+    device: str = "cpu",
 ) -> list[Matches]:
     """Match each unordered pair once, in a fixed order, reading its prediction i → j with i < j where there is one.
+
+    The other direction is read too where the predictions hold descriptors.
 
     Args:
         scene: edges with weight 0, or to images that were not placed, are left out.
@@ -25,6 +29,7 @@ def match_scene(
         predictions: pointmaps of the scene's edges.
         options: how to match.
         step: called after each pair.
+        device: where descriptors are compared (auto, cpu, cuda, …).
     """
     kept: dict[Edge, Edge] = {}
     for (i, j), weight in zip(scene.edges.tolist(), scene.edge_weights, strict=True):
@@ -34,7 +39,10 @@ def match_scene(
 
     def match(edge: Edge) -> Matches:
         i, j = edge
-        return mutual_matches(predictions[edge], views[i], views[j], i, j, options)
+        forward = predictions[edge]
+        if forward.descriptors1 is None:
+            return match_pair(forward, None, views[i], views[j], i, j, options)
+        return match_pair(forward, predictions.get((j, i)), views[i], views[j], i, j, options, nearest_on(device))
 
     found = []
     with ThreadPoolExecutor() as pool:
