@@ -11,10 +11,13 @@ from dust3r_sfm import export as export_module
 from dust3r_sfm.options import (
     AlignOptions,
     ImageOptions,
+    KnownOptions,
+    LocalizeOptions,
     PairOptions,
     PredictOptions,
     ReconstructOptions,
     RunOptions,
+    TrainOptions,
 )
 from dust3r_sfm.terminal import Terminal, run_command
 
@@ -35,24 +38,33 @@ def reconstruct(photos: Photos, out: Out, options: ReconstructOptions) -> None:
     print(reconstruct(photos, out, options, progress=Terminal()))
 
 
-def pairs(photos: Photos, out: Out, images: ImageOptions, select: PairOptions, run: RunOptions) -> None:
+def pairs(
+    photos: Photos, out: Out, images: ImageOptions, known: KnownOptions, select: PairOptions, run: RunOptions
+) -> None:
     """Select the pairs of photographs to predict: OUT/pairs.txt.
 
     Args:
         photos: Folder of photographs.
         out: Output folder.
         images: How photographs are read.
+        known: What is known about the cameras.
         select: Which pairs.
         run: How to run.
     """
     from dust3r_sfm.reconstruct import reconstruct
 
-    options = ReconstructOptions(images=images, pairs=select, run=run)
+    options = ReconstructOptions(images=images, known=known, pairs=select, run=run)
     reconstruct(photos, out, options, until="pairs", progress=Terminal())
 
 
 def predict(
-    photos: Photos, out: Out, images: ImageOptions, select: PairOptions, predictor: PredictOptions, run: RunOptions
+    photos: Photos,
+    out: Out,
+    images: ImageOptions,
+    known: KnownOptions,
+    select: PairOptions,
+    predictor: PredictOptions,
+    run: RunOptions,
 ) -> None:
     """Predict the pointmaps of every pair: OUT/predictions.h5.
 
@@ -60,13 +72,14 @@ def predict(
         photos: Folder of photographs.
         out: Output folder.
         images: How photographs are read.
+        known: What is known about the cameras.
         select: Which pairs.
         predictor: Which predictor.
         run: How to run.
     """
     from dust3r_sfm.reconstruct import reconstruct
 
-    options = ReconstructOptions(images=images, pairs=select, predict=predictor, run=run)
+    options = ReconstructOptions(images=images, known=known, pairs=select, predict=predictor, run=run)
     reconstruct(photos, out, options, until="predict", progress=Terminal())
 
 
@@ -74,6 +87,7 @@ def align(
     photos: Photos,
     out: Out,
     images: ImageOptions,
+    known: KnownOptions,
     select: PairOptions,
     predictor: PredictOptions,
     alignment: AlignOptions,
@@ -85,6 +99,7 @@ def align(
         photos: Folder of photographs.
         out: Output folder.
         images: How photographs are read.
+        known: What is known about the cameras.
         select: Which pairs.
         predictor: Which predictor.
         alignment: How to align.
@@ -92,8 +107,56 @@ def align(
     """
     from dust3r_sfm.reconstruct import reconstruct
 
-    options = ReconstructOptions(images=images, pairs=select, predict=predictor, align=alignment, run=run)
+    options = ReconstructOptions(images=images, known=known, pairs=select, predict=predictor, align=alignment, run=run)
     reconstruct(photos, out, options, until="align", progress=Terminal())
+
+
+def extend(
+    model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")],
+    photos: Photos,
+    out: Out,
+    options: ReconstructOptions,
+    images: Path | None = None,
+) -> None:
+    """Register new photographs into an existing COLMAP model, which stays as it is to the last bit.
+
+    Args:
+        model: COLMAP model, or the output folder of a run.
+        photos: Folder of the new photographs.
+        out: Output folder.
+        options: Options of every stage; what is known speaks of the new photographs.
+        images: Folder of the model's photographs, where it is not recorded beside the model.
+    """
+    from dust3r_sfm.extend import extend
+
+    print(extend(model, photos, out, options, image_root=images, progress=Terminal()))
+
+
+def depth(photos: Photos, out: Out, images: ImageOptions, predictor: PredictOptions, run: RunOptions) -> None:
+    """Estimate depth and focal length of each photograph by itself: OUT/depth.json and OUT/depth.
+
+    Args:
+        photos: Folder of photographs.
+        out: Output folder.
+        images: How photographs are read.
+        predictor: Which network predictor.
+        run: How to run.
+    """
+    from dust3r_sfm.depth import estimate_depth
+
+    print(estimate_depth(photos, out, images, predictor, run, Terminal()))
+
+
+def densify(out: Out, patch_match: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False) -> None:
+    """Fuse the depth maps of a run to a dense cloud and mesh it: OUT/fused.ply and OUT/mesh.ply.
+
+    Args:
+        out: Output folder of a run.
+        patch_match: Compute depth maps by COLMAP's patch-match stereo instead of fusing ours; needs CUDA.
+    """
+    from dust3r_sfm.densify import densify
+
+    print(densify(out, patch_match=patch_match, progress=Terminal()))
 
 
 def sample(folder: Out, num_views: int = 16, seed: int = 0) -> None:
@@ -126,6 +189,59 @@ def evaluate(
     print(evaluate_poses(model, reference))
 
 
+def view(out: Out, images: Path | None = None, host: str = "127.0.0.1", port: int = 8080) -> None:
+    """Look at a model in a web browser: cameras, points, depth, confidence and pairs.
+
+    Args:
+        out: Output folder of a run, or the folder of a COLMAP model.
+        images: Where the photographs are now, if they moved.
+        host: Address to listen on; 0.0.0.0 lets other machines in.
+        port: Port to listen on; the next free one is taken when it is in use.
+    """
+    from dust3r_sfm.viewing import open_viewer
+
+    server = open_viewer(out, host, port, images)
+    port = server.get_port()
+    print(f"open                http://localhost:{port}   (Ctrl-C ends it)")
+    print(f"over ssh            ssh -L {port}:localhost:{port} THIS_MACHINE, then the same address")
+    server.sleep_forever()
+
+
+def localize(
+    map_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MAP")],
+    queries: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="QUERIES")],
+    results: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RESULTS.txt")],
+    options: LocalizeOptions,
+    predictor: PredictOptions,
+    run: RunOptions,
+) -> None:
+    """Find where photographs were taken: their poses in a map, in hloc's format, with a JSON file beside it.
+
+    Args:
+        map_folder: Output folder of a run, or COLMAP model with its photographs.
+        queries: A photograph, a folder, a list (hloc's, with or without intrinsics) or a video.
+        results: Text file for the poses.
+        options: How to localize.
+        predictor: Which predictor.
+        run: How to run.
+    """
+    from dust3r_sfm.localization.localize import localize
+
+    print(localize(map_folder, queries, results, options, predictor, run, Terminal()))
+
+
+def train(out: Out, options: TrainOptions) -> None:
+    """Train a network on photographs with known depth and cameras, or go on with --resume.
+
+    Args:
+        out: Output folder: checkpoint, weights, log.
+        options: What to train, on what, and how.
+    """
+    from dust3r_sfm.training.run import train
+
+    print(f"weights             {train(out, options, Terminal())}")
+
+
 def predictors() -> None:
     """List the predictors, their licences, and where their weights are."""
     from dust3r_sfm.predictors.predictor import list_predictors
@@ -149,7 +265,13 @@ VERBS: dict[str, Callable[..., None]] = {
     "predict": predict,
     "align": align,
     "export": export_module.command,
+    "extend": extend,
+    "densify": densify,
+    "depth": depth,
     "evaluate": evaluate,
+    "view": view,
+    "train": train,
+    "localize": localize,
     "predictors": predictors,
     "doctor": doctor,
 }

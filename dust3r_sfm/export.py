@@ -1,16 +1,17 @@
 """`python -m dust3r_sfm.export SOURCE OUT --colmap`: the step before `colmap patch_match_stereo`.
 
 SOURCE is a folder of photographs, which is reconstructed first, or the output folder (or scene.h5) of an earlier run.
+Other formats are written from the run's model: --nerfstudio, --ply, --glb, --hloc.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import tyro
 
-from dust3r_sfm.errors import InputError
+from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.options import ReconstructOptions
 from dust3r_sfm.progress import Progress, Silent
 from dust3r_sfm.terminal import Terminal, run_command
@@ -18,21 +19,36 @@ from dust3r_sfm.terminal import Terminal, run_command
 if TYPE_CHECKING:
     from dust3r_sfm.summary import Summary
 
+Format = Literal["colmap", "nerfstudio", "ply", "glb", "hloc"]
+
+WRITTEN: dict[Format, tuple[str, ...]] = {
+    "colmap": ("sparse", "database.db", "dense", "dense_pointmaps"),
+    "nerfstudio": ("nerfstudio",),
+    "ply": ("points.ply",),
+    "glb": ("model.glb",),
+    "hloc": ("hloc",),
+}
+"""What each format leaves in the output folder."""
+
+ONLY_COLMAP: tuple[Format, ...] = ("colmap",)
+
 
 def export(
     source: Path,
     out: Path,
     options: ReconstructOptions | None = None,
     *,
+    formats: Collection[Format] = ONLY_COLMAP,
     image_root: Path | None = None,
     progress: Progress | None = None,
 ) -> "Summary | None":
-    """Write a COLMAP model and its undistorted workspace.
+    """Write a model in the formats of other programs.
 
     Args:
         source: folder of photographs, or the output folder or scene.h5 of an earlier run.
-        out: folder that receives sparse/0, database.db and dense.
+        out: folder that receives the files of `WRITTEN`.
         options: options of every stage; for an earlier run those of the export alone count.
+        formats: what to write; all but "colmap" come from the model of the run as it is.
         image_root: where the photographs of an earlier run are now, if they moved.
         progress: shows the stages.
 
@@ -40,48 +56,115 @@ def export(
         The summary of the run when photographs were reconstructed.
 
     Raises:
-        InputError: the source is neither photographs nor a run, or the run's predictions are gone.
+        InputError: the source is neither photographs nor a run, or what the format needs of the run is gone.
+        OutputError: the output folder holds something of that name, is not writable, or the disk is full.
     """
-    from dust3r_sfm.predictors.store import PredictionStore  # torch and pycolmap take a second: not for --help
-    from dust3r_sfm.reconstruct import reconstruct, write_colmap
-    from dust3r_sfm.scene_file import read_scene
+    from dust3r_sfm.reconstruct import reconstruct  # torch and pycolmap take a second: not for --help
 
+    options = options or ReconstructOptions()
     scene_path = source if source.name.endswith(".h5") else source / "scene.h5"
+    run, summary = scene_path.parent, None
     if not scene_path.is_file():
         if source.is_dir() and (source / "run.json").is_file():
             raise InputError(f"{source} holds a run that is not aligned yet; finish it with dust3r-sfm reconstruct.")
-        return reconstruct(source, out, options, progress=progress)
+        summary = reconstruct(source, out, options, progress=progress)
+        run = out
+    elif not options.run.overwrite and run.resolve() != out.resolve():
+        _require_free(out, formats)
+    if summary is None and "colmap" in formats:
+        _write_colmap(scene_path, out, options, image_root, progress or Silent())
+        run = out
+    with (progress or Silent()).stage("formats"):
+        _write_others(run, out, formats)
+    return summary
+
+
+def _require_free(out: Path, formats: Collection[Format]) -> None:
+    """Leave what somebody else keeps under the names that the export would take."""
+    for name in (name for format_ in formats for name in WRITTEN[format_]):
+        if (out / name).exists():
+            raise OutputError(f"{out / name} is there already; choose another folder or add --overwrite.")
+
+
+def _write_colmap(
+    scene_path: Path, out: Path, options: ReconstructOptions, image_root: Path | None, progress: Progress
+) -> None:
+    from dust3r_sfm.predictors.store import PredictionStore
+    from dust3r_sfm.reconstruct import write_colmap
+    from dust3r_sfm.scene_file import read_scene
+
     predictions_path = scene_path.with_name("predictions.h5")
     if not predictions_path.is_file():
         raise InputError(f"{predictions_path} is needed beside {scene_path.name}; run dust3r-sfm predict again.")
     scene = read_scene(scene_path, image_root)
-    with (progress or Silent()).stage("export") as step:
+    with progress.stage("export") as step:
         predictions = PredictionStore(predictions_path, scene.names)
-        for finding in write_colmap(scene, predictions, out, options or ReconstructOptions(), step):
-            print(f"warning             {finding}")
-    return None
+        written = write_colmap(scene, predictions, out, options, step)
+    print(f"refinement          {written.refinement}")
+    for finding in written.findings:
+        print(f"warning             {finding}")
+
+
+def _write_others(run: Path, out: Path, formats: Collection[Format]) -> None:
+    """Write what follows from the model of a run."""
+    if not set(formats) - {"colmap"}:
+        return
+    from dust3r_sfm.colmap.glb import write_glb
+    from dust3r_sfm.colmap.hloc_files import write_hloc
+    from dust3r_sfm.colmap.model import read_model
+    from dust3r_sfm.colmap.nerfstudio import write_nerfstudio
+    from dust3r_sfm.colmap.ply import cloud_of, write_ply
+
+    if not (run / "sparse" / "0").is_dir():
+        raise InputError(f"{run} holds no model yet; add --colmap, or finish it with dust3r-sfm reconstruct.")
+    reconstruction = read_model(run / "sparse" / "0")
+    if "ply" in formats:
+        write_ply(out / "points.ply", cloud_of(reconstruction))
+    if "glb" in formats:
+        write_glb(out / "model.glb", reconstruction)
+    if "nerfstudio" in formats:
+        write_nerfstudio(run / "dense", out / "nerfstudio")
+    if "hloc" in formats:
+        write_hloc(out / "hloc", reconstruction, run / "database.db")
+
+
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 
 def command(
     source: tyro.conf.Positional[Path],
     out: tyro.conf.Positional[Path],
     options: ReconstructOptions,
-    colmap: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    colmap: Flag = False,
+    nerfstudio: Flag = False,
+    ply: Flag = False,
+    glb: Flag = False,
+    hloc: Flag = False,
     images: Path | None = None,
 ) -> None:
-    """Write a COLMAP model (sparse/0, database.db) and the undistorted workspace (dense/) for patch_match_stereo.
+    """Write a model in the formats of other programs; at least one must be named.
 
     Args:
         source: Folder of photographs, or the output folder or scene.h5 of an earlier run.
         out: Folder that receives the files.
         options: Options of every stage; for an earlier run those of the export alone count.
-        colmap: Write COLMAP's formats; the format must be named.
+        colmap: COLMAP model (sparse/0, database.db), undistorted workspace for patch_match_stereo (dense) and the
+            same with our depth maps for stereo_fusion (dense_pointmaps).
+        nerfstudio: Undistorted pictures, transforms.json, points and masks (nerfstudio).
+        ply: Coloured points (points.ply).
+        glb: Coloured points and cameras as binary glTF (model.glb).
+        hloc: Keypoints, matches and pairs (hloc).
         images: Where the photographs of an earlier run are now, if they moved.
     """
-    if not colmap:
-        raise InputError("Name the format to export: --colmap.")
-    summary = export(source, out, options, image_root=images, progress=Terminal())
-    print(summary or f"model               {out / 'sparse' / '0'}")
+    chosen = dict(zip(get_args(Format), (colmap, nerfstudio, ply, glb, hloc), strict=True))
+    formats = tuple(name for name in WRITTEN if chosen[name])
+    if not formats:
+        raise InputError("Name the format to export: " + ", ".join(f"--{name}" for name in WRITTEN) + ".")
+    summary = export(source, out, options, formats=formats, image_root=images, progress=Terminal())
+    if summary is not None:
+        print(summary)
+    for name in formats:
+        print(f"{name:<20}{', '.join(str(out / file) for file in WRITTEN[name])}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from dust3r_sfm.errors import OutputError
 
@@ -21,7 +22,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: when the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not only this process's number: machines that share a folder, and containers most of all, have equal ones.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid4().hex[:8]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -6,7 +6,9 @@ Confidences are heuristic and are kept in half precision.
 """
 
 import contextlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.files import atomic_path
-from dust3r_sfm.types import Scene
+from dust3r_sfm.types import KnownCamera, Scene
 
 FORMAT = "dust3r_sfm scene"
 VERSION = 1
@@ -34,6 +36,7 @@ ARRAYS: dict[str, tuple[type, str, tuple[int, ...]]] = {
     "edge_residuals": (np.float64, "edge", ()),
 }
 """Type of each field, whether it has a row per image or per edge, and the shape of a row."""
+OPTIONAL_ARRAYS = ("edge_cycles", "covariances")
 
 
 def write_scene(path: Path, scene: Scene) -> None:
@@ -50,8 +53,14 @@ def write_scene(path: Path, scene: Scene) -> None:
         h5["warnings"] = np.array(scene.warnings, h5py.string_dtype())
         for name in ARRAYS:
             h5[name] = getattr(scene, name)
-        if scene.covariances is not None:
-            h5["covariances"] = scene.covariances
+        for name in OPTIONAL_ARRAYS:
+            if getattr(scene, name) is not None:
+                h5[name] = getattr(scene, name)
+        if scene.known_cameras:
+            cameras = [json.dumps(asdict(camera) if camera else None) for camera in scene.known_cameras]
+            h5["known_cameras"] = np.array(cameras, h5py.string_dtype())
+        if scene.known_poses is not None:
+            h5["known_poses"] = scene.known_poses
         for index, (depth, confidence) in enumerate(zip(scene.depths, scene.confidences, strict=True)):
             for kind, values in (
                 ("depths", depth),
@@ -96,13 +105,25 @@ def read_scene(path: Path, image_root: Path | None = None) -> Scene:
             warnings=tuple(str(sentence) for sentence in h5["warnings"].asstr()[()]),
             depths=tuple(h5[f"depths/{i}"][()].astype(np.float32) for i in range(len(names))),
             confidences=tuple(h5[f"confidences/{i}"][()].astype(np.float32) for i in range(len(names))),
-            covariances=h5["covariances"][()].astype(np.float64) if "covariances" in h5 else None,
+            **{name: h5[name][()].astype(np.float64) for name in OPTIONAL_ARRAYS if name in h5},
+            known_cameras=_known_cameras(h5["known_cameras"].asstr()[()].tolist()) if "known_cameras" in h5 else (),
+            known_poses=h5["known_poses"][()].astype(np.bool_) if "known_poses" in h5 else None,
             **values,
         )
 
 
 def _write_map(h5: h5py.File, name: str, values: np.ndarray) -> None:
     h5.create_dataset(name, data=values, chunks=values.shape, compression="gzip", compression_opts=1, shuffle=True)
+
+
+def _known_cameras(texts: Sequence[str]) -> tuple[KnownCamera | None, ...]:
+    found = (json.loads(text) for text in texts)
+    return tuple(
+        KnownCamera(model=camera["model"], size=tuple(camera["size"]), params=tuple(camera["params"]))
+        if camera
+        else None
+        for camera in found
+    )
 
 
 @contextlib.contextmanager

@@ -63,8 +63,9 @@ class Summary:
             f"report              {self.out / 'report.html'}",
         ]
         if len(self.registered) > 1:
+            dense = shlex.quote(str(self.out / "dense"))
             lines += [
-                f"next                colmap patch_match_stereo --workspace_path {shlex.quote(str(self.out / 'dense'))}",
+                f"next                colmap patch_match_stereo --workspace_path {dense}",
                 f"or without CUDA     dust3r-sfm densify {shlex.quote(str(self.out))}",
             ]
         return "\n".join(lines)

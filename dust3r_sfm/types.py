@@ -19,6 +19,21 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
+class KnownCamera:
+    """A camera that the user gave, exactly as it was given.
+
+    Attributes:
+        model: COLMAP's name of the camera model.
+        size: (width, height) of the raw pixel grid.
+        params: COLMAP's parameters of the model, raw pixels.
+    """
+
+    model: str
+    size: Size
+    params: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class View:
     """One photograph: what the file says, and how the picture a predictor sees follows from it.
 
@@ -34,6 +49,7 @@ class View:
         mask: COLMAP mask file (black pixels are ignored), or None.
         known_intrinsics: pinhole matrix in network pixels that every stage keeps exactly, or None.
         known_cam_from_world: pose of the upright camera that every stage keeps exactly, or None.
+        known_camera: the camera behind `known_intrinsics`, distortion included, as the model will hold it, or None.
     """
 
     name: str
@@ -47,6 +63,7 @@ class View:
     mask: Path | None = None
     known_intrinsics: Float64[np.ndarray, "3 3"] | None = None
     known_cam_from_world: Float64[np.ndarray, "3 4"] | None = None
+    known_camera: KnownCamera | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +127,8 @@ class PairPrediction:
         confidence1: confidence of `points1`, at least 1; 1 means "nothing known here".
         points2: points of image 2's pixels in camera 1's frame (h2, w2, 3).
         confidence2: confidence of `points2`.
-        descriptors1, descriptors2: optional per-pixel matching descriptors (MASt3R).
+        descriptors1, descriptors2: optional per-pixel matching descriptors of unit length (MASt3R).
+        descriptor_confidence1, descriptor_confidence2: their confidence, above 0; given with them.
     """
 
     points1: Float32[np.ndarray, "h1 w1 3"]
@@ -119,6 +137,8 @@ class PairPrediction:
     confidence2: Float32[np.ndarray, "h2 w2"]
     descriptors1: Float32[np.ndarray, "h1 w1 d"] | None = None
     descriptors2: Float32[np.ndarray, "h2 w2 d"] | None = None
+    descriptor_confidence1: Float32[np.ndarray, "h1 w1"] | None = None
+    descriptor_confidence2: Float32[np.ndarray, "h2 w2"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,8 +199,13 @@ class Scene:
         world_from_edge: similarity from an edge's pointmap frame to the world, scale times rotation (e, 4, 4).
         edge_weights: final robust weight of each edge, 0 (rejected) to 1 (e,).
         edge_residuals: median point distance over depth of each edge after alignment (e,).
-        covariances: optional 6×6 covariance of each camera's (rotation vector, translation), world frame (n, 6, 6).
+        edge_cycles: optional, by how much the pairwise estimates of each edge's pair miss those of the triangles that it
+            is in, in the median: rotation and direction of the baseline in degrees, log of its length (e, 3); NaN where
+            there is no triangle.
+        covariances: optional 6×6 covariance of each camera's (rotation vector, centre) about the world's axes (n, 6, 6).
         warnings: sentences for the user (images left out, weak links).
+        known_cameras: per image, the camera that the user gave and that nothing may change, or None; empty: none known.
+        known_poses: where `cam_from_world` is what the user gave, and nothing may change it (n,); None: nowhere.
     """
 
     image_root: Path
@@ -198,12 +223,17 @@ class Scene:
     world_from_edge: Float64[np.ndarray, "e 4 4"]
     edge_weights: Float64[np.ndarray, " e"]
     edge_residuals: Float64[np.ndarray, " e"]
+    edge_cycles: Float64[np.ndarray, "e 3"] | None = None
     covariances: Float64[np.ndarray, "n 6 6"] | None = None
     warnings: tuple[str, ...] = ()
+    known_cameras: tuple[KnownCamera | None, ...] = ()
+    known_poses: Bool[np.ndarray, " n"] | None = None
 
     @property
     def views(self) -> tuple[View, ...]:
-        """The images as views, for whoever needs their pixels or their network grid."""
+        """The images as views, for whoever needs their pixels, their network grid or what the user knew of them."""
+        cameras = self.known_cameras or (None,) * len(self.names)
+        posed = np.zeros(len(self.names), bool) if self.known_poses is None else self.known_poses
         return tuple(
             View(
                 name=name,
@@ -214,6 +244,9 @@ class Scene:
                 network_from_image=self.network_from_image[index],
                 focal_prior=None,
                 camera_group=int(self.camera_groups[index]),
+                known_intrinsics=self.intrinsics[index] if cameras[index] else None,
+                known_cam_from_world=self.cam_from_world[index] if posed[index] else None,
+                known_camera=cameras[index],
             )
             for index, name in enumerate(self.names)
         )
@@ -236,3 +269,31 @@ class Tracks:
     track_of: Int64[np.ndarray, " o"]
     image_of: Int64[np.ndarray, " o"]
     xy: Float64[np.ndarray, "o 2"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Localization:
+    """Where a query photograph was taken, or why that is not known: failure is a value.
+
+    Attributes:
+        name: of the query.
+        cam_from_world: pose of the raw camera (EXIF orientation not applied) in the map's world; None: not known.
+        reason: why there is no pose, one sentence; empty where there is one.
+        camera: what the query was taken with, as given or as found; None where that is not known either.
+        num_matches, num_inliers: correspondences between the query and points of the map, and those that agree.
+        confidence: 0 to 1; near 0 for a photograph of another place.
+        covariance: of (rotation vector, translation) of `cam_from_world` for errors of one pixel, (6, 6), or None.
+        retrieved: names of the map's images that the query was compared with, best first.
+        nearest: pose of the first of them, a guess for whoever needs one for every query.
+    """
+
+    name: str
+    cam_from_world: Float64[np.ndarray, "3 4"] | None = None
+    reason: str = ""
+    camera: KnownCamera | None = None
+    num_matches: int = 0
+    num_inliers: int = 0
+    confidence: float = 0.0
+    covariance: Float64[np.ndarray, "6 6"] | None = None
+    retrieved: tuple[str, ...] = ()
+    nearest: Float64[np.ndarray, "3 4"] | None = None

@@ -97,6 +97,7 @@ def _depth_maps(
         depth, confidence = np.zeros(shape, np.float32), np.ones(shape, np.float32)
         if aligned.images[index] and sources[position[index]]:
             depth, confidence = full_depth(
+                images,
                 predictions,
                 edges,
                 aligned.placement,

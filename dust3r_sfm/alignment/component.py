@@ -5,20 +5,26 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from dust3r_sfm.alignment.edges import edge_residuals, fit_scales, information, judge, usual_residual
+from dust3r_sfm.alignment.edges import REJECTED, edge_residuals, fit_scales, information, judge, usual_residual
 from dust3r_sfm.alignment.graph import doubtful_bridges, largest_component
 from dust3r_sfm.alignment.initialize import initialize
 from dust3r_sfm.alignment.moments import Loss
 from dust3r_sfm.alignment.pairwise import relative_poses
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import Samples
-from dust3r_sfm.alignment.solve import Model, refine, start_depths
+from dust3r_sfm.alignment.solve import Solution, refine, start_depths
+from dust3r_sfm.alignment.unknowns import FREE, TIED, Model
 from dust3r_sfm.options import AlignOptions
 
-FIRST_WIDTH = 0.1
-"""Width of the Cauchy loss, over depth, while the first placement is still rough."""
-MIN_WIDTH, MAX_WIDTH = 0.005, 0.03
-"""Its width in the end, which follows the residuals of good edges."""
+FIRST_WIDTH, ROUGH_WIDTH = 0.1, 0.03
+"""Widths of the Cauchy loss, over depth, while the placement is still rough."""
+WIDTH_OVER_RESIDUAL, MIN_WIDTH, MAX_WIDTH = 4.0, 0.005, 0.15
+"""Its width in the end, over the usual residual of good edges and over depth."""
+STIFFNESS_TIMES_WIDTH = 4e-3
+"""What holds edges to their cameras, per weight of their predictions: little where those are far off, as a network's
+are, and much where they are exact to a thousandth, as those of a geometric predictor."""
+ROUGH_SAMPLES = 800
+"""Pixels of each image that find the first placement."""
 ROUGH_GAIN, FINAL_GAIN = 1e-3, 1e-5
 """Share of the cost that a step must gain for another one to follow, before outliers are left out and after."""
 
@@ -28,6 +34,7 @@ class Aligned:
     """A solved component: `images` and `edges` mark what is in it, the rest follows their order.
 
     Weights and residuals are those of each edge (0: it contradicts the rest); `loss` is that of the last refinement.
+    `cycles` is for all edges, NaN outside the component: how its pair misses its triangles (see `edge_cycles`).
     """
 
     images: Bool[np.ndarray, " n"]
@@ -36,6 +43,7 @@ class Aligned:
     weights: Float64[np.ndarray, " k"]
     residuals: Float64[np.ndarray, " k"]
     loss: Loss
+    cycles: Float64[np.ndarray, "e 3"]
 
 
 def align_component(
@@ -52,42 +60,71 @@ def align_component(
     if not len(part.edges):
         return _alone(images, edges, focals)
     cameras = cameras[images]
-    pairs = relative_poses(part, focals[images])
-    placement, trust = initialize(part, pairs, focals[images], rng)
+    rough = part.thin(ROUGH_SAMPLES)
+    start = initialize(rough, relative_poses(rough, focals[images]), focals[images], rng)
+    placement, cycles = start.placement, np.full((len(samples.edges), 3), np.nan)
+    cycles[edges] = start.cycles
 
     weights, loss = np.ones(len(part.edges)), Loss(width=None)
-    model = Model(cameras=cameras, free_edges=options.objective == "paper")
+    model = Model(cameras=cameras, stiffness=FREE)
     if options.objective == "robust":
-        placement, weights, loss = _without_outliers(part, placement, trust, model, options.max_steps)
+        model = replace(model, stiffness=TIED)
+        placement, weights, width = _without_outliers(rough, placement, start.trust, model, options.max_steps)
         within = largest_component(len(part.images), part.edges[weights > 0])
         inside = within[part.edges].all(1)
         part, placement, weights = part.select(within, inside), placement.select(within, inside), weights[inside]
         model = replace(model, cameras=cameras[within])
         images, edges = images.copy(), edges.copy()
         images[images], edges[edges] = within, inside
+        # Edges that fit count alike: how well one fits says more about its noise than about the good of its pose.
+        accepted, gain = (weights > 0).astype(np.float64), FINAL_GAIN if options.model == "tied" else ROUGH_GAIN
+        solution = refine(part, placement, accepted, model, Loss(width=width), options.max_steps, gain)
+        placement = solution.placement
+        width = _final_width(part, solution, weights)
+        loss = Loss(width=width)
+        stiffness = {"auto": STIFFNESS_TIMES_WIDTH / width, "tied": TIED, "free": FREE}[options.model]
+        model = replace(model, stiffness=stiffness)
 
-    solution = refine(part, placement, weights, model, loss, options.max_steps, FINAL_GAIN)
+    accepted = (weights > 0).astype(np.float64)
+    solution = refine(part, placement, accepted, model, loss, options.max_steps, FINAL_GAIN)
     placement = fit_scales(part, solution.placement, solution.depths, weights == 0)
-    residuals = edge_residuals(part, placement, solution.depths).max(1)
-    return Aligned(images=images, edges=edges, placement=placement, weights=weights, residuals=residuals, loss=loss)
+    residuals = edge_residuals(part, placement, solution.depths)
+    if options.objective == "robust":
+        weights = np.where(weights > 0, np.maximum(judge(residuals, information(part), weights), REJECTED), 0)
+    return Aligned(
+        images=images,
+        edges=edges,
+        placement=placement,
+        weights=weights,
+        residuals=residuals.max(1),
+        loss=loss,
+        cycles=cycles,
+    )
+
+
+def _final_width(samples: Samples, solution: Solution, weights: Float64[np.ndarray, " e"]) -> float:
+    """Return the width of the loss that suits the residuals of good edges."""
+    residuals = edge_residuals(samples, solution.placement, solution.depths)
+    usual = usual_residual(residuals, information(samples), weights)
+    return float(np.clip(WIDTH_OVER_RESIDUAL * usual, MIN_WIDTH, MAX_WIDTH))
 
 
 def _without_outliers(
     samples: Samples, placement: Placement, trust: Float64[np.ndarray, " e"], model: Model, max_steps: int
-) -> tuple[Placement, Float64[np.ndarray, " e"], Loss]:
-    """Refine with a narrowing loss and weigh the edges anew by how they fit; return also the loss to end with."""
+) -> tuple[Placement, Float64[np.ndarray, " e"], float]:
+    """Refine with a narrowing loss and weigh the edges anew by how they fit; return also the width to go on with."""
     known = information(samples)
     depths = start_depths(samples, placement, trust, Loss(width=FIRST_WIDTH))
-    for width in (FIRST_WIDTH, MAX_WIDTH):
+    for width in (FIRST_WIDTH, ROUGH_WIDTH):
         trust = judge(edge_residuals(samples, placement, depths), known, trust)
         solution = refine(samples, placement, trust, model, Loss(width=width), max_steps, ROUGH_GAIN)
         depths = solution.depths
         placement = fit_scales(samples, solution.placement, depths, trust == 0)
     residuals = edge_residuals(samples, placement, depths)
-    width = float(np.clip(3 * usual_residual(residuals, known, trust), MIN_WIDTH, MAX_WIDTH))
+    width = float(np.clip(3 * usual_residual(residuals, known, trust), MIN_WIDTH, ROUGH_WIDTH))
     weights = judge(residuals, known, trust)
     doubtful = doubtful_bridges(len(samples.images), samples.edges, weights > 0, known.min(1))
-    return placement, np.where(doubtful, 0, weights), Loss(width=width)
+    return placement, np.where(doubtful, 0, weights), width
 
 
 def _alone(images: Bool[np.ndarray, " n"], edges: Bool[np.ndarray, " e"], focals: Float64[np.ndarray, " n"]) -> Aligned:
@@ -96,9 +133,18 @@ def _alone(images: Bool[np.ndarray, " n"], edges: Bool[np.ndarray, " e"], focals
         rotations=np.eye(3)[None],
         centres=np.zeros((1, 3)),
         focals=focals[images],
+        principal=np.zeros((1, 2)),
         edge_rotations=np.empty((0, 3, 3)),
         edge_centres=np.empty((0, 3)),
         log_scales=np.empty(0),
     )
     nothing, loss = np.empty(0), Loss(width=MAX_WIDTH)
-    return Aligned(images=images, edges=edges, placement=placement, weights=nothing, residuals=nothing, loss=loss)
+    return Aligned(
+        images=images,
+        edges=edges,
+        placement=placement,
+        weights=nothing,
+        residuals=nothing,
+        loss=loss,
+        cycles=np.full((len(edges), 3), np.nan),
+    )

@@ -5,14 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from dust3r_sfm.alignment.moments import Loss, Votes, solve_depths, vote
+from dust3r_sfm.alignment.moments import Loss, Votes, solve_depths
 from dust3r_sfm.alignment.placement import Placement
+from dust3r_sfm.alignment.reading import read_pointmaps
 from dust3r_sfm.alignment.samples import log_confidence
 from dust3r_sfm.geometry.pinhole import rays
-from dust3r_sfm.types import Edge, PairPrediction
+from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 
-MIN_VOTES, MAX_VOTES = 4, 24
-ROUNDS = 6
+MIN_VOTES, MAX_VOTES = 3, 24
+ROUNDS = 4
+"""Reweightings; more move 5 % of the depths, by 0.02 to 0.06 %."""
 PIXELS_AT_ONCE = 1 << 13
 AGREEMENT = Loss(width=0.03)
 """How far a prediction may be from a depth that it confirms, over that depth."""
@@ -47,6 +49,7 @@ def choose_sources(
 
 
 def full_depth(
+    images: ImageSet,
     predictions: Mapping[Edge, PairPrediction],
     edges: Int64[np.ndarray, "e 2"],
     placement: Placement,
@@ -61,11 +64,12 @@ def full_depth(
     """Solve the depth of every pixel of one image, with every prediction read once.
 
     Args:
+        images: all photographs.
         predictions: the predictions.
-        edges: directed edges that `placement` and `sources` number.
+        edges: directed edges, between the photographs, that `placement` and `sources` number.
         placement: cameras and edges.
         edge_weights: robust weight of each edge.
-        index: the image.
+        index: the image, in `placement`.
         matrix: its intrinsics.
         shape: (height, width) of its pointmaps.
         sources: the pointmaps that vote.
@@ -75,26 +79,32 @@ def full_depth(
     Returns:
         Depth, 0 where nothing is known, and confidence: that of the best prediction which the depth agrees with.
     """
-    world_rays = (placement.rotations[index] @ rays(*shape, matrix).reshape(-1, 3).T).astype(np.float32)
+    camera_rays = np.ascontiguousarray(rays(*shape, matrix).reshape(-1, 3).T, np.float32)
+    squared_rays = (camera_rays**2).sum(0)
     num, pixels = len(sources), shape[0] * shape[1]
     depths, gaps = np.zeros((num, pixels), np.float32), np.zeros((num, pixels), np.float32)
     weights = np.zeros((num, pixels), np.float32)
+    axes = placement.rotations[index].T
     for row, (edge, role) in enumerate(sources):
-        prediction = predictions[int(edges[edge, 0]), int(edges[edge, 1])]
-        points = (prediction.points1, prediction.points2)[role].reshape(-1, 3)
-        weights[row] = log_confidence(points, (prediction.confidence1, prediction.confidence2)[role].ravel())
-        world_from_edge = np.exp(placement.log_scales[edge]) * placement.edge_rotations[edge]
-        placed = world_from_edge.astype(np.float32) @ np.where(weights[row, :, None] > 0, points, 0).T
-        shift = (placement.edge_centres[edge] - placement.centres[index])[None].astype(np.float32)
-        votes = vote(world_rays, placed[None], shift)
-        depths[row], gaps[row] = votes.depths[0], votes.gaps[0]
+        (pointmap,) = read_pointmaps(images, predictions, (int(edges[edge, 0]), int(edges[edge, 1])), [role])
+        points, sure = pointmap.take(np.s_[:])
+        turn = np.exp(placement.log_scales[edge]) * axes @ placement.edge_rotations[edge]
+        shift = axes @ (placement.edge_centres[edge] - placement.centres[index])
+        with np.errstate(invalid="ignore", over="ignore"):
+            placed = turn.astype(np.float32) @ points.reshape(-1, 3).T + shift.astype(np.float32)[:, None]
+            along = (placed * camera_rays).sum(0) / squared_rays
+            placed -= along * camera_rays
+            across = (placed**2).sum(0)
+        weights[row] = log_confidence(placed.T, sure.ravel())
+        known = weights[row] > 0
+        depths[row], gaps[row] = np.where(known, along, 0), np.where(known, across, 0)
         progress()
 
     trust = edge_weights[[edge for edge, _ in sources], None].astype(np.float32)
     depth, confidence = np.zeros(pixels, np.float32), np.ones(pixels, np.float32)
     for start in range(0, pixels, PIXELS_AT_ONCE):
         block = slice(start, start + PIXELS_AT_ONCE)
-        votes = Votes(depths=depths[:, block], gaps=gaps[:, block], squared_rays=(world_rays[:, block] ** 2).sum(0))
+        votes = Votes(depths=depths[:, block], gaps=gaps[:, block], squared_rays=squared_rays[block])
         depth[block], confidence[block] = _solve_block(votes, weights[:, block], trust, loss)
     return depth.reshape(shape), confidence.reshape(shape)
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from dust3r_sfm.alignment.equations import Depths
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.robust import redescend, weighted_median
 from dust3r_sfm.alignment.samples import Samples
-from dust3r_sfm.alignment.solve import Depths, image_votes
+from dust3r_sfm.alignment.solve import image_votes
 
 MIN_TOLERANCE = 0.03
 """Relative distance that a good edge may be off in any case."""

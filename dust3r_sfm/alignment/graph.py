@@ -2,10 +2,13 @@
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csc_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
+from scipy.sparse.linalg import SuperLU, splu
 
 MAX_TRIANGLES = 300_000
+MAX_DENSE = 100
+"""Nodes up to which dense systems are faster."""
 
 
 def largest_component(num_images: int, images: Int64[np.ndarray, "p 2"]) -> Bool[np.ndarray, " n"]:
@@ -50,16 +53,23 @@ def doubtful_bridges(
 
 def triangles(num_images: int, images: Int64[np.ndarray, "p 2"], rng: np.random.Generator) -> Int64[np.ndarray, "t 3"]:
     """List the pairs (i, j), (j, k), (i, k) of all triangles i < j < k; a random part where there are very many."""
-    index = np.full((num_images, num_images), -1, np.int64)
-    index[images[:, 0], images[:, 1]] = np.arange(len(images))
-    found = []
-    for p, (i, j) in enumerate(images):
-        k = np.flatnonzero((index[i] >= 0) & (index[j] >= 0))
-        found.append(np.stack([np.full(len(k), p), index[j, k], index[i, k]], axis=1))
-    every = np.concatenate(found) if found else np.empty((0, 3), np.int64)
+    order = np.argsort(images[:, 0], kind="stable")
+    starts = np.searchsorted(images[order, 0], np.arange(num_images + 1))
+    # Every pair (i, j) with every pair (j, k), and a look-up of (i, k).
+    counts = starts[images[:, 1] + 1] - starts[images[:, 1]]
+    first = np.repeat(np.arange(len(images)), counts)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    second = order[starts[images[first, 1]] + within]
+    keys = images[:, 0] * num_images + images[:, 1]
+    sorted_keys = np.sort(keys)
+    wanted = images[first, 0] * num_images + images[second, 1]
+    place = np.minimum(np.searchsorted(sorted_keys, wanted), max(len(keys) - 1, 0))
+    closes = sorted_keys[place] == wanted if len(keys) else np.zeros(0, bool)
+    across = np.argsort(keys, kind="stable")[place]
+    every = np.stack([first, second, across], axis=1)[closes]
     if len(every) > MAX_TRIANGLES:
         every = every[np.sort(rng.choice(len(every), MAX_TRIANGLES, replace=False))]
-    return every
+    return np.asarray(every)
 
 
 def support(
@@ -113,17 +123,55 @@ def solve_laplacian(
     num_nodes: int,
     first: Int64[np.ndarray, " p"],
     second: Int64[np.ndarray, " p"],
-    differences: Float64[np.ndarray, "p d"],
+    differences: Float64[np.ndarray, "b p d"],
+    weights: Float64[np.ndarray, "b p"],
+) -> Float64[np.ndarray, "b n d"]:
+    """Find values x of the nodes that minimise Σ w |x[second] − x[first] − difference|², with mean 0.
+
+    Several problems on one graph are solved together.
+    """
+    batch, dimension = len(weights), differences.shape[2]
+    ends, pull = np.concatenate([second, first]), weights[:, :, None] * differences
+    right = np.stack(
+        [
+            np.bincount(ends, np.concatenate([pull[b, :, d], -pull[b, :, d]]), num_nodes)
+            for b in range(batch)
+            for d in range(dimension)
+        ]
+    ).reshape(batch, dimension, num_nodes)
+    right = np.swapaxes(right, 1, 2)
+    strength = np.maximum(2 * weights.sum(1) / num_nodes, 1e-300)
+    if num_nodes <= MAX_DENSE:
+        laplacian = np.zeros((batch, num_nodes, num_nodes))
+        row = np.arange(batch)[:, None]
+        np.add.at(laplacian, (row, first, second), -weights)
+        laplacian += np.swapaxes(laplacian, 1, 2)
+        nodes = np.arange(num_nodes)
+        laplacian[:, nodes, nodes] = -laplacian.sum(2) + 1e-12 * strength[:, None]
+        return np.asarray(np.linalg.solve(laplacian + (strength / num_nodes)[:, None, None], right))
+    found = np.empty_like(right)
+    for b in range(batch):
+        found[b] = _solve_sparse(num_nodes, first, second, weights[b], right[b], float(strength[b]))
+    return np.asarray(found - found.mean(1, keepdims=True))
+
+
+def _solve_sparse(
+    num_nodes: int,
+    first: Int64[np.ndarray, " p"],
+    second: Int64[np.ndarray, " p"],
     weights: Float64[np.ndarray, " p"],
+    right: Float64[np.ndarray, "n d"],
+    strength: float,
 ) -> Float64[np.ndarray, "n d"]:
-    """Find values x of the nodes that minimise Σ w |x[second] − x[first] − difference|², with mean 0."""
-    laplacian = np.zeros((num_nodes, num_nodes))
-    right = np.zeros((num_nodes, differences.shape[1]))
-    np.add.at(laplacian, (first, first), weights)
-    np.add.at(laplacian, (second, second), weights)
-    np.add.at(laplacian, (first, second), -weights)
-    np.add.at(laplacian, (second, first), -weights)
-    np.add.at(right, second, weights[:, None] * differences)
-    np.add.at(right, first, -weights[:, None] * differences)
-    strength = max(float(np.trace(laplacian)) / num_nodes, 1e-300)
-    return np.linalg.solve(laplacian + strength * (1e-12 * np.eye(num_nodes) + 1 / num_nodes), right)
+    diagonal = np.bincount(first, weights, num_nodes) + np.bincount(second, weights, num_nodes) + 1e-10 * strength
+    nodes = np.arange(num_nodes)
+    rows, columns = np.concatenate([first, second, nodes]), np.concatenate([second, first, nodes])
+    values = np.concatenate([-weights, -weights, diagonal])
+    matrix = coo_array((values, (rows, columns)), shape=(num_nodes, num_nodes)).tocsc()
+    return np.asarray(factorize(matrix).solve(right))
+
+
+def factorize(matrix: csc_array) -> SuperLU:
+    """Factorise a sparse positive definite matrix."""
+    symmetric = {"SymmetricMode": True}
+    return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric)

@@ -4,9 +4,12 @@ Rotations, then sizes, then positions, each averaged over the graph from trees o
 pairs lose trust whose rotations, depths or positions do not close with those of the others.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float64
 
+from dust3r_sfm.alignment.cycles import edge_cycles
 from dust3r_sfm.alignment.graph import solve_laplacian, spanning_tree, support, triangles
 from dust3r_sfm.alignment.pairwise import Pairs
 from dust3r_sfm.alignment.placement import Placement
@@ -22,9 +25,16 @@ LOOP_GAP = 0.08
 """Gap of the positions of a good triangle, over the sum of its sides."""
 
 
-def initialize(
-    samples: Samples, pairs: Pairs, focals: Float64[np.ndarray, " n"], rng: np.random.Generator
-) -> tuple[Placement, Float64[np.ndarray, " e"]]:
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A first placement, the trust in each edge, 0 to 1, and how its pair misses its triangles (see `edge_cycles`)."""
+
+    placement: Placement
+    trust: Float64[np.ndarray, " e"]
+    cycles: Float64[np.ndarray, "e 3"]
+
+
+def initialize(samples: Samples, pairs: Pairs, focals: Float64[np.ndarray, " n"], rng: np.random.Generator) -> Start:
     """Place all cameras of a connected graph.
 
     Args:
@@ -32,9 +42,6 @@ def initialize(
         pairs: relative poses of the pairs of `samples.edges`.
         focals: focal lengths.
         rng: source of the random trees.
-
-    Returns:
-        The placement, and the trust in each edge, 0 to 1.
     """
     num_images = len(samples.images)
     loops = triangles(num_images, pairs.images, rng)
@@ -61,15 +68,17 @@ def initialize(
     for side in (0, 1):
         present = pairs.edges[:, side] >= 0
         edge_trust[pairs.edges[present, side]] = trust[present]
+    cycles = edge_cycles(len(samples.edges), pairs, steps, loops)
     placement = Placement(
         rotations=rotations,
         centres=centres,
         focals=focals,
+        principal=np.zeros((num_images, 2)),
         edge_rotations=rotations[sources],
         edge_centres=centres[sources],
         log_scales=log_scales,
     )
-    return placement, edge_trust
+    return Start(placement=placement, trust=edge_trust, cycles=cycles)
 
 
 def _pair_depth_trust(pairs: Pairs, proportional: Float64[np.ndarray, "e 2"]) -> Float64[np.ndarray, " p"]:
@@ -88,15 +97,21 @@ def _from_best_tree(
     rng: np.random.Generator,
 ) -> Float64[np.ndarray, "n 3 3"]:
     """Average the rotations from several trees and keep the result that most of the pairs agree with."""
-    best, best_score = np.tile(np.eye(3), (num_images, 1, 1)), -1.0
-    for attempt in range(NUM_STARTS):
-        doubt = np.exp(rng.normal(size=len(trust))) if attempt else 1.0
-        rotations = _along_tree(num_images, pairs, trust * doubt)
-        rotations = average_rotations(rotations, pairs, trust)
-        score = float((prior * redescend(_rotation_misses(pairs, rotations), LOOP_ANGLE)).sum())
-        if score > best_score * (1 + 1e-6):
-            best, best_score = rotations, score
-    return best
+    doubt = _doubts(len(trust), rng)
+    starts = np.stack([_along_tree(num_images, pairs, trust * d) for d in doubt])
+    rotations = average_rotations(starts, pairs, trust)
+    scores = redescend(_rotation_misses(pairs, rotations), LOOP_ANGLE) @ prior
+    return np.asarray(rotations[_best(scores)])
+
+
+def _doubts(num_pairs: int, rng: np.random.Generator) -> Float64[np.ndarray, "k p"]:
+    """Return factors that make different pairs doubtful in each start; the first start doubts none."""
+    return np.concatenate([np.ones((1, num_pairs)), np.exp(rng.normal(size=(NUM_STARTS - 1, num_pairs)))])
+
+
+def _best(scores: Float64[np.ndarray, " k"]) -> int:
+    """Return the best start, the first of those that are as good."""
+    return int(np.argmax(scores >= scores.max() * (1 - 1e-6)))
 
 
 def _along_tree(num_images: int, pairs: Pairs, trust: Float64[np.ndarray, " p"]) -> Float64[np.ndarray, "n 3 3"]:
@@ -107,21 +122,24 @@ def _along_tree(num_images: int, pairs: Pairs, trust: Float64[np.ndarray, " p"])
     return rotations
 
 
-def _rotation_misses(pairs: Pairs, rotations: Float64[np.ndarray, "n 3 3"]) -> Float64[np.ndarray, " p"]:
+def _rotation_misses(pairs: Pairs, rotations: Float64[np.ndarray, "*k n 3 3"]) -> Float64[np.ndarray, "*k p"]:
     """Return by how many degrees each pair's rotation misses that of the cameras."""
-    first, second = rotations[pairs.images[:, 0]], rotations[pairs.images[:, 1]]
+    first, second = rotations[..., pairs.images[:, 0], :, :], rotations[..., pairs.images[:, 1], :, :]
     return rotation_angle(np.swapaxes(first @ pairs.rotations, -1, -2) @ second)
 
 
 def average_rotations(
-    rotations: Float64[np.ndarray, "n 3 3"], pairs: Pairs, trust: Float64[np.ndarray, " p"]
-) -> Float64[np.ndarray, "n 3 3"]:
-    """Refine rotations (world from camera) by iteratively reweighted averaging over all pairs, L1 then redescending."""
-    num_images = len(rotations)
+    rotations: Float64[np.ndarray, "k n 3 3"], pairs: Pairs, trust: Float64[np.ndarray, " p"]
+) -> Float64[np.ndarray, "k n 3 3"]:
+    """Refine rotations (world from camera) by iteratively reweighted averaging over all pairs, L1 then redescending.
+
+    Several starts are refined at once.
+    """
+    num_images = rotations.shape[1]
     first, second = pairs.images.T
     for step in range(20):
-        miss = rotation_log(rotations[second] @ np.swapaxes(rotations[first] @ pairs.rotations, -1, -2))
-        angle = np.degrees(np.linalg.norm(miss, axis=1))
+        miss = rotation_log(rotations[:, second] @ np.swapaxes(rotations[:, first] @ pairs.rotations, -1, -2))
+        angle = np.degrees(np.linalg.norm(miss, axis=2))
         weights = trust * (1 / (angle + 0.3) if step < 8 else redescend(angle, max(3.0, 18.0 - step)))
         turn = solve_laplacian(num_images, first, second, -miss, weights)
         rotations = rotation_exp(turn) @ rotations
@@ -161,16 +179,13 @@ def average_positions(
     lengths = np.linalg.norm(steps, axis=1)
     # A baseline is wrong by a share of its length; the floor keeps pairs without one from outweighing all others.
     usual = 0.1 * np.maximum(lengths, 0.1 * float(np.median(lengths))) + 1e-12
-    best, best_score = np.zeros((num_images, 3)), -1.0
-    for attempt in range(NUM_STARTS):
-        doubt = np.exp(rng.normal(size=len(trust))) if attempt else np.ones(len(trust))
-        weights = trust * doubt / usual**2
-        for step in range(30):
-            centres = solve_laplacian(num_images, first, second, steps, weights)
-            miss = np.linalg.norm(centres[second] - centres[first] - steps, axis=1) / usual
-            robust = doubt / (miss + 0.05) if step < 15 else redescend(miss, max(1.0, 3.0 - 0.2 * (step - 15)))
-            weights = trust * robust / usual**2
-        score = float((prior * redescend(miss, 1.0)).sum())
-        if score > best_score * (1 + 1e-6):
-            best, best_score = centres, score
-    return best
+    doubt = _doubts(len(trust), rng)
+    weights = trust * doubt / usual**2
+    for step in range(30):
+        centres = solve_laplacian(
+            num_images, first, second, np.broadcast_to(steps, (len(doubt), *steps.shape)), weights
+        )
+        miss = np.linalg.norm(centres[:, second] - centres[:, first] - steps, axis=2) / usual
+        robust = doubt / (miss + 0.05) if step < 15 else redescend(miss, max(1.0, 3.0 - 0.2 * (step - 15)))
+        weights = trust * robust / usual**2
+    return np.asarray(centres[_best(redescend(miss, 1.0) @ prior)])

@@ -1,49 +1,27 @@
-"""The kernel of the alignment: normal equations of one image's residuals, with its depths eliminated.
+"""The kernel of the alignment: what one image's pixels say about its cameras and edges, with their depths eliminated.
 
-For pixel p of image v and incidence l (a pointmap of v in edge e), with h the unit ray:
+For a pixel with viewing ray q (depth 1, camera axes) and incidence l (a pointmap of the image in one edge), whose
+prediction in the camera's axes is Y_l,
 
-    a = R_v q D,   b = exp(s_e) R_e X,   r = a − b − (t_e − t_v),   cost Σ w ρ(|r|)
+    a = q D,   r_l = a − Y_l,   cost Σ w ρ(|r_l|)
 
-(DUSt3R, Wang et al. 2024, equation 5, with the pixel's point written as depth along its ray). Given the robust weights
-ω the best depth D is a weighted mean; eliminating it leaves (variable projection)
+(DUSt3R, Wang et al. 2024, equation 5, with the pixel's point written as depth along its ray). An incidence moves by
+δY_l = ρ_l × Y_l + κ_l + λ_l Y_l, the intrinsics by δa = φ_k G_k a. Given the robust weights ω, the best depth D is a
+weighted mean. With the unit ray h, Ω = Σ_l ω_l and z_l = h·κ_l + |a| λ_l, eliminating it (variable projection) leaves
 
-    H = Σ ω JᵀJ − Σ_p z zᵀ / Ω,   z = Σ_l ω Jᵀh,   Ω = Σ_l ω,   g = Σ ω Jᵀr.
+    Σ_l ω_l |(1 − hhᵀ)(δY_l − δa)|² + Σ_l ω_l z_l² − (Σ_l ω_l z_l)² / Ω
 
-Every column of J is linear in u = (a, ∂a/∂log f, b, 1), so ΣωJᵀJ follows from the moments Σ ω u uᵀ, a 10×10 matrix per
-incidence, which is what makes a step cheap.
+with Y ≈ a in the derivatives. So few sums over the pixels are all that a step needs, most of them matrix products: Σωa,
+Σωaaᵀ and the like per incidence, and Σ ω_l ω_m / Ω (h, |a|)(h, |a|)ᵀ per pair of incidences.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float32, Float64
 
-CAMERA_TURN, CAMERA_MOVE, CAMERA_FOCAL = slice(0, 3), slice(3, 6), 6
-EDGE_TURN, EDGE_MOVE, EDGE_SCALE = slice(7, 10), slice(10, 13), 13
-NUM_COLUMNS = 14
 L1_FLOOR = 2e-3
 """Distance below which L1 becomes quadratic, in units of the mean edge."""
-
-
-def _jacobian_basis() -> Float64[np.ndarray, "3 14 10"]:
-    """Write the Jacobian as J[c, column] = Σ_m basis[c, column, m] u[m].
-
-    Turns are left perturbations R <- exp(ω) R about the pose's own centre: δ(Rx) = ω × Rx.
-    """
-    cross = np.zeros((3, 3, 3))
-    for c, k, m in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-        cross[c, k, m], cross[c, m, k] = 1.0, -1.0
-    basis = np.zeros((3, NUM_COLUMNS, 10))
-    basis[:, CAMERA_TURN, 0:3] = cross
-    basis[:, CAMERA_MOVE, 9] = np.eye(3)
-    basis[:, CAMERA_FOCAL, 3:6] = np.eye(3)
-    basis[:, EDGE_TURN, 6:9] = -cross
-    basis[:, EDGE_MOVE, 9] = -np.eye(3)
-    basis[:, EDGE_SCALE, 6:9] = -np.eye(3)
-    return basis
-
-
-_BASIS = _jacobian_basis()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,29 +40,9 @@ class Loss:
         """Return Σ w ρ, with `weigh` as its derivative."""
         if self.width is None:
             distance = np.sqrt(np.maximum(squares, L1_FLOOR**2))
-            return float((weights * (squares / distance + distance)).sum() / 2)
-        return float((weights * np.log1p(squares / (self.width * scales) ** 2)).sum() * self.width**2 / 2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageTerms:
-    """One image's part of the normal equations.
-
-    Attributes:
-        cost: Σ w ρ.
-        depths: best depth of each sample (s,).
-        hessians: ΣωJᵀJ of each incidence over its 14 columns (l, 14, 14).
-        gradients: ΣωJᵀr (l, 14).
-        focal: z / √Ω of the camera's focal length (s,); that of its turn is 0.
-        edges: z / √Ω of each edge's turn, move and scale (l, 7, s); that of the camera's move is minus the edges' sum.
-    """
-
-    cost: float
-    depths: Float64[np.ndarray, " s"]
-    hessians: Float64[np.ndarray, "l 14 14"]
-    gradients: Float64[np.ndarray, "l 14"]
-    focal: Float64[np.ndarray, " s"]
-    edges: Float64[np.ndarray, "l 7 s"]
+            return float((weights * (squares / distance + distance)).sum(dtype=np.float64) / 2)
+        off = np.log1p(squares / (self.width * scales) ** 2)
+        return float((weights * off).sum(dtype=np.float64) * self.width**2 / 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,67 +98,94 @@ def solve_depths(
     return depths, robust
 
 
-def image_terms(
-    camera_rays: Float64[np.ndarray, "3 s"],
-    rotation: Float64[np.ndarray, "3 3"],
-    points: Float64[np.ndarray, "l 3 s"],
-    shifts: Float64[np.ndarray, "l 3"],
-    weights: Float64[np.ndarray, "l s"],
-    scales: Float64[np.ndarray, " s"],
-    depths: Float64[np.ndarray, " s"],
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """The sums over one image's pixels (l incidences, m intrinsics).
+
+    Attributes:
+        cost: Σ w ρ.
+        depths: best depth of each sample (s,).
+        pulls: Σ ω (a, 1) rᵀ of each incidence (l, 4, 3).
+        squares: Σ ω |r|² of each incidence (l,).
+        features: Σ ω of each incidence over (1, a, the upper half of aaᵀ, and G a less its part along the ray and
+            a × G a of each intrinsic) (l, 10 + 6 m).
+        intrinsics: Σ Ω of the products of the G a, without their parts along the ray (m, m).
+        gram: Σ ω_l ω_m / Ω over (h, |a|) of each incidence; incidences that only scale have |a| alone (rows, rows).
+    """
+
+    cost: float
+    depths: Float32[np.ndarray, " s"]
+    pulls: Float64[np.ndarray, "l 4 3"]
+    squares: Float64[np.ndarray, " l"]
+    features: Float64[np.ndarray, "l f"]
+    intrinsics: Float64[np.ndarray, "m m"]
+    gram: Float64[np.ndarray, "g g"]
+
+
+UPPER = np.triu_indices(3)
+
+
+def image_statistics(
+    rays: Float32[np.ndarray, "3 s"],
+    placed: Float32[np.ndarray, "l 3 s"],
+    weights: Float32[np.ndarray, "l s"],
+    scales: Float32[np.ndarray, " s"],
+    depths: Float32[np.ndarray, " s"],
     loss: Loss,
     rounds: int,
-) -> ImageTerms:
-    """Accumulate one image's normal equations at its best depths.
+    num_scaled: int,
+    generators: Float32[np.ndarray, "m 3 3"],
+) -> Statistics:
+    """Sum over the samples of one image, at their best depths.
 
     Args:
-        camera_rays: rays in the camera's frame, depth 1.
-        rotation: world from camera.
-        points: predictions exp(s_e) R_e X.
-        shifts: t_e − t_v.
+        rays: viewing rays in the camera's axes, depth 1.
+        placed: predictions Y in the camera's axes; overwritten.
         weights: w of each incidence and sample.
         scales: depths by which the loss divides.
         depths: depths to start from.
         loss: the loss.
         rounds: reweightings of the depths.
+        num_scaled: so many incidences, the first ones, can only scale.
+        generators: the matrices G.
     """
-    rays = rotation @ camera_rays
-    votes = vote(rays, points, shifts)
+    squared_rays = (rays**2).sum(0)
+    along = (placed[:, 0] * rays[0] + placed[:, 1] * rays[1] + placed[:, 2] * rays[2]) / squared_rays
+    across = placed
+    for axis in range(3):
+        across[:, axis] -= along * rays[axis]
+    gaps = across[:, 0] ** 2 + across[:, 1] ** 2 + across[:, 2] ** 2
+    votes = Votes(depths=along, gaps=gaps, squared_rays=squared_rays)
     depths, robust = solve_depths(votes, weights, scales, depths, loss, rounds)
-    seen = rays * depths
-    by_focal = rotation @ (camera_rays * np.array([[-1.0], [-1.0], [0.0]])) * depths
-    camera_part = np.concatenate([seen, by_focal, np.ones((1, len(depths)))])
-    residual = seen - points - shifts[:, :, None]
 
-    # Moments Σ ω u uᵀ and Σ ω u rᵀ with u = (a, ∂a/∂log f, b, 1): each block is one matrix product.
-    num, size = points.shape[0], camera_part.shape[0]
-    own, outer = [0, 1, 2, 3, 4, 5, 9], (camera_part[:, None] * camera_part[None]).reshape(size * size, -1)
-    weighted, weighted_residual = robust[:, None] * points, robust[:, None] * residual
-    moments, mixed = np.empty((num, 10, 10)), np.empty((num, 3, 10))
-    moments[:, np.array(own)[:, None], own] = (robust @ outer.T).reshape(num, size, size)
-    moments[:, 6:9, own] = (weighted.reshape(3 * num, -1) @ camera_part.T).reshape(num, 3, size)
-    moments[:, own, 6:9] = np.swapaxes(moments[:, 6:9, own], 1, 2)
-    moments[:, 6:9, 6:9] = weighted @ np.swapaxes(points, 1, 2)
-    mixed[:, :, own] = (weighted_residual.reshape(3 * num, -1) @ camera_part.T).reshape(num, 3, size)
-    mixed[:, :, 6:9] = weighted_residual @ np.swapaxes(points, 1, 2)
-    hessians, gradients = np.zeros((num, NUM_COLUMNS, NUM_COLUMNS)), np.zeros((num, NUM_COLUMNS))
-    for axis, basis in enumerate(_BASIS):
-        hessians += basis @ moments @ basis.T
-        gradients += mixed[:, axis] @ basis.T
+    num, num_samples = robust.shape
+    squares = votes.squares(depths)
+    weighted = np.multiply(across, -robust[:, None], out=across)
+    off = robust * (depths - along)
+    for axis in range(3):
+        weighted[:, axis] += off * rays[axis]
+    seen = np.empty((4, num_samples), np.float32)
+    np.multiply(rays, depths, out=seen[:3])
+    seen[3] = 1
+    pulls = (weighted.reshape(3 * num, num_samples) @ seen.T).reshape(num, 3, 4)
 
     total = robust.sum(0)
-    unit = rays / np.sqrt((rays**2).sum(0) * np.where(total > 0, total, 1))
-    edges = np.empty((num, 7, len(depths)))
-    edges[:, 0] = weighted[:, 2] * unit[1] - weighted[:, 1] * unit[2]
-    edges[:, 1] = weighted[:, 0] * unit[2] - weighted[:, 2] * unit[0]
-    edges[:, 2] = weighted[:, 1] * unit[0] - weighted[:, 0] * unit[1]
-    edges[:, 3:6] = -robust[:, None] * unit
-    edges[:, 6] = -np.einsum("lcs,cs->ls", weighted, unit)
-    return ImageTerms(
-        cost=loss.cost(votes.squares(depths), weights, scales),
+    lengths = np.sqrt(squared_rays)
+    unit = rays / lengths
+    turned = generators @ seen[:3]
+    flat = turned - (turned * unit).sum(1)[:, None] * unit
+    by_intrinsics = np.concatenate([flat, np.cross(seen[None, :3], turned, axis=1)], axis=1)
+    features = np.concatenate([seen[3:], seen[:3], seen[UPPER[0]] * seen[UPPER[1]], *by_intrinsics])
+    basis = np.concatenate([unit, (lengths * depths)[None]]) / np.sqrt(np.where(total > 0, total, 1))
+    rows = np.empty((num_scaled + 4 * (num - num_scaled), num_samples), np.float32)
+    np.multiply(robust[:num_scaled], basis[3], out=rows[:num_scaled])
+    np.multiply(robust[num_scaled:, None], basis, out=rows[num_scaled:].reshape(-1, 4, num_samples))
+    return Statistics(
+        cost=loss.cost(squares, weights, scales),
         depths=depths,
-        hessians=hessians,
-        gradients=gradients,
-        focal=total * (by_focal * unit).sum(0),
-        edges=edges,
+        pulls=np.swapaxes(pulls, 1, 2).astype(np.float64),
+        squares=(robust * squares).sum(1, dtype=np.float64),
+        features=(robust @ features.T).astype(np.float64),
+        intrinsics=np.einsum("kcs,ncs,s->kn", flat, flat, total).astype(np.float64),
+        gram=(rows @ rows.T).astype(np.float64),
     )

@@ -14,6 +14,7 @@ from dust3r_sfm.geometry.transforms import apply
 MIN_RESIDUAL = 0.01
 """Relative disagreement of the two directions of a pair below which it is as good as any."""
 FIT_ROUNDS = 6
+POINTS_AT_ONCE = 1 << 16
 FIELD_OF_VIEW = 1.1
 """Focal length over the longer side, for images about which nothing says anything (49 degrees)."""
 
@@ -70,19 +71,22 @@ def relative_poses(samples: Samples, focals: Float64[np.ndarray, " n"]) -> Pairs
     edges = np.array([(directed.get((i, j), -1), directed.get((j, i), -1)) for i, j in images], np.int64).reshape(-1, 2)
     rotations, centres = np.tile(np.eye(3), (len(images), 1, 1)), np.zeros((len(images), 2, 3))
     log_ratios, qualities = np.zeros(len(images)), np.zeros(len(images))
-    for p, (there, back) in enumerate(edges.tolist()):
-        if there >= 0 and back >= 0:
-            fit, qualities[p] = _between_directions(samples, there, back)
-            scale = np.cbrt(np.linalg.det(fit[:3, :3]))
-            rotations[p], log_ratios[p] = fit[:3, :3] / scale, np.log(scale)
-            centres[p] = fit[:3, 3], -rotations[p].T @ fit[:3, 3] / scale
-        else:
-            edge, seen = (there, 1) if there >= 0 else (back, 0)
-            image = images[p][seen]
-            pose, qualities[p] = _from_perspective(samples, edge, float(focals[image]))
-            # `pose` is the seen camera in the edge's frame; the missing direction has no frame of its own.
-            rotations[p] = pose[:, :3] if seen else pose[:, :3].T
-            centres[p, 1 - seen] = pose[:, 3]
+    both = (edges >= 0).all(1)
+    for chosen in _alike(samples, images, np.flatnonzero(both)):
+        fit, qualities[chosen] = _between_directions(samples, edges[chosen])
+        scale = np.cbrt(np.linalg.det(fit[:, :3, :3]))
+        rotations[chosen], log_ratios[chosen] = fit[:, :3, :3] / scale[:, None, None], np.log(scale)
+        centres[chosen, 0] = fit[:, :3, 3]
+        back = np.swapaxes(rotations[chosen], 1, 2) @ fit[:, :3, 3:]
+        centres[chosen, 1] = -back[:, :, 0] / scale[:, None]
+    for p in np.flatnonzero(~both):
+        there, back = edges[p].tolist()
+        edge, seen = (there, 1) if there >= 0 else (back, 0)
+        image = images[p][seen]
+        pose, qualities[p] = _from_perspective(samples, edge, float(focals[image]))
+        # `pose` is the seen camera in the edge's frame; the missing direction has no frame of its own.
+        rotations[p] = pose[:, :3] if seen else pose[:, :3].T
+        centres[p, 1 - seen] = pose[:, 3]
     return Pairs(
         images=np.array(images, np.int64).reshape(-1, 2),
         edges=edges,
@@ -93,29 +97,41 @@ def relative_poses(samples: Samples, focals: Float64[np.ndarray, " n"]) -> Pairs
     )
 
 
-def _between_directions(samples: Samples, there: int, back: int) -> tuple[np.ndarray, float]:
-    """Fit frame i from frame j on the pixels of both images, which both edges predict; and its quality."""
-    source, target, weights = [], [], []
-    for role in (0, 1):
-        points_back, weights_back = samples.of(back, 1 - role)
-        points_there, weights_there = samples.of(there, role)
-        source.append(points_back)
-        target.append(points_there)
-        weights.append(np.sqrt(weights_back * weights_there))
-    points_j, points_i, weight = np.concatenate(source), np.concatenate(target), np.concatenate(weights)
-    usable = weight > 0
-    points_j, points_i, weight = points_j[usable], points_i[usable], weight[usable]
-    if len(weight) < 3:
-        return np.eye(4), 0.0
+def _alike(
+    samples: Samples, images: list[tuple[int, int]], pairs: Int64[np.ndarray, " k"]
+) -> list[Int64[np.ndarray, " _"]]:
+    """Group pairs whose images have as many samples, a few at a time, so that they can be fitted together."""
+    sizes = [(len(samples.images[images[p][0]].xy), len(samples.images[images[p][1]].xy)) for p in pairs]
+    groups: dict[tuple[int, int], list[int]] = {}
+    for pair, size in zip(pairs.tolist(), sizes, strict=True):
+        groups.setdefault(size, []).append(pair)
+    found = []
+    for size, members in groups.items():
+        step = max(1, POINTS_AT_ONCE // max(sum(size), 1))
+        found += [np.array(members[start : start + step]) for start in range(0, len(members), step)]
+    return found
 
-    distance = np.maximum(np.linalg.norm(points_i, axis=1), 1e-12)
+
+def _between_directions(
+    samples: Samples, edges: Int64[np.ndarray, "p 2"]
+) -> tuple[Float64[np.ndarray, "p 4 4"], Float64[np.ndarray, " p"]]:
+    """Fit frame i from frame j on the pixels of both images, which both edges predict; and the fits' qualities."""
+    there = [[samples.of(edge, role) for role in (0, 1)] for edge in edges[:, 0].tolist()]
+    back = [[samples.of(edge, 1 - role) for role in (0, 1)] for edge in edges[:, 1].tolist()]
+    target = np.stack([np.concatenate([points for points, _ in maps]) for maps in there])
+    source = np.stack([np.concatenate([points for points, _ in maps]) for maps in back])
+    weight = np.stack([np.concatenate([weights for _, weights in maps]) for maps in there])
+    weight = np.sqrt(weight * np.stack([np.concatenate([weights for _, weights in maps]) for maps in back]))
+
+    distance = np.maximum(np.linalg.norm(target, axis=2), 1e-12)
     robust = weight / distance**2
     for _ in range(FIT_ROUNDS):
-        fit = similarity(points_j, points_i, robust)
-        residual = np.linalg.norm(apply(fit, points_j) - points_i, axis=1) / distance
-        median = float(weighted_median(residual, weight))
-        robust = weight / distance**2 / (1 + (residual / max(2 * median, 1e-9)) ** 2)
-    return fit, float(weight.sum() / len(usable)) / max(median, MIN_RESIDUAL)
+        fit = similarity(source, target, robust)
+        residual = np.linalg.norm(apply(fit, source) - target, axis=2) / distance
+        median = weighted_median(residual, weight)
+        robust = weight / distance**2 / (1 + (residual / np.maximum(2 * median, 1e-9)[:, None]) ** 2)
+    quality = weight.mean(1) / np.maximum(np.nan_to_num(median), MIN_RESIDUAL)
+    return fit, np.where((weight > 0).sum(1) < 3, 0.0, quality)
 
 
 def _from_perspective(samples: Samples, edge: int, focal: float) -> tuple[np.ndarray, float]:

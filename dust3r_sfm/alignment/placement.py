@@ -14,6 +14,7 @@ class Placement:
         rotations: world from camera (n, 3, 3).
         centres: camera centres (n, 3).
         focals: in network pixels (n,).
+        principal: offset of the principal points from where they are assumed, network pixels (n, 2).
         edge_rotations, edge_centres: world from edge frame, without its scale (e, 3, 3) and (e, 3).
         log_scales: log-scale of each edge (e,).
     """
@@ -21,6 +22,7 @@ class Placement:
     rotations: Float64[np.ndarray, "n 3 3"]
     centres: Float64[np.ndarray, "n 3"]
     focals: Float64[np.ndarray, " n"]
+    principal: Float64[np.ndarray, "n 2"]
     edge_rotations: Float64[np.ndarray, "e 3 3"]
     edge_centres: Float64[np.ndarray, "e 3"]
     log_scales: Float64[np.ndarray, " e"]
@@ -31,6 +33,7 @@ class Placement:
             rotations=self.rotations[images],
             centres=self.centres[images],
             focals=self.focals[images],
+            principal=self.principal[images],
             edge_rotations=self.edge_rotations[edges],
             edge_centres=self.edge_centres[edges],
             log_scales=self.log_scales[edges],

@@ -1,9 +1,13 @@
 """The solved alignment as a `Scene`, and what the user should know about it."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from dust3r_sfm.alignment.component import Aligned
+from dust3r_sfm.alignment.consistency import without_contradicted
+from dust3r_sfm.alignment.diagnosis import diagnose
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.geometry.transforms import compose, invert
 from dust3r_sfm.types import ImageSet, Scene
@@ -35,7 +39,10 @@ def scene_of(
     world_from_edge[aligned.edges, :3, :3] *= np.exp(placement.log_scales)[:, None, None]
     edge_weights, edge_residuals = np.zeros(num_edges), np.full(num_edges, np.inf)
     edge_weights[aligned.edges], edge_residuals[aligned.edges] = aligned.weights, aligned.residuals
-    return Scene(
+    confidences = without_contradicted(
+        depths, confidences, intrinsics, cam_from_world, samples.edges, edge_weights, edge_residuals
+    )
+    scene = Scene(
         image_root=images.root,
         names=images.names,
         image_sizes=np.array([view.size for view in images.views], np.int64),
@@ -51,28 +58,40 @@ def scene_of(
         world_from_edge=world_from_edge,
         edge_weights=edge_weights,
         edge_residuals=edge_residuals,
-        warnings=_warnings(images, samples, aligned, connected),
+        edge_cycles=aligned.cycles,
+        covariances=_turned(getattr(aligned, "covariances", None), first_from_world[0, :, :3]),
+        known_cameras=tuple(view.known_camera for view in images.views),
+        known_poses=np.array([view.known_cam_from_world is not None for view in images.views]) & aligned.images,
     )
+    return replace(scene, warnings=(*_left_out(images, samples, aligned, connected), *diagnose(scene).sentences()))
 
 
-def _warnings(
+def _turned(
+    covariances: Float64[np.ndarray, "n 6 6"] | None, rotation: Float64[np.ndarray, "3 3"]
+) -> Float64[np.ndarray, "n 6 6"] | None:
+    """Express covariances of turns and moves along other axes."""
+    if covariances is None:
+        return None
+    turn = np.kron(np.eye(2), rotation)
+    return np.asarray(turn @ covariances @ turn.T)
+
+
+def _left_out(
     images: ImageSet, samples: Samples, aligned: Aligned, connected: Bool[np.ndarray, " n"]
 ) -> tuple[str, ...]:
+    """Name the photographs that are not placed, by reason."""
     seen = np.zeros(len(images), bool)
     seen[samples.edges.ravel()] = True
-    pairs = np.unique(np.sort(samples.edges[aligned.edges], axis=1), axis=0)
-    partners = np.bincount(pairs.ravel(), minlength=len(images))
-    single = aligned.images & (partners == 1) & (len(images) > 2)
     reasons = (
-        (~seen & ~aligned.images, "not placed: no pair with known geometry shows"),
-        (seen & ~connected, "not placed: no pair joins the largest group of photographs with"),
-        (connected & ~aligned.images, "not placed: their pairs contradict those of the other photographs:"),
-        (single, "placed by one pair only, which nothing checks:"),
+        (~seen & ~aligned.images, "no pair with known geometry shows"),
+        (seen & ~connected, "no pair joins the largest group of photographs with"),
+        (connected & ~aligned.images, "their pairs contradict those of the other photographs:"),
     )
     found = []
     for which, reason in reasons:
         if which.any():
             names = [images.names[i] for i in np.flatnonzero(which)]
+            listed = ", ".join(names[:MAX_NAMES])
             more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-            found.append(f"{len(names)} of {len(images)} photographs {reason} {', '.join(names[:MAX_NAMES])}{more}.")
+            found.append(f"{len(names)} of {len(images)} photographs not placed: {reason} {listed}{more}.")
     return tuple(found)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from dust3r_sfm.errors import PredictorError
+from dust3r_sfm.alignment.reading import Pointmap, read_pointmaps
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 
 
@@ -62,6 +62,20 @@ class Samples:
             )
         return Samples(images=tuple(kept), edges=new_image[self.edges[edges]])
 
+    def thin(self, num_samples: int) -> "Samples":
+        """Keep the first samples of each image, which are spread over it like all of them."""
+        kept = [
+            ImageSamples(
+                xy=image.xy[:num_samples],
+                edges=image.edges,
+                roles=image.roles,
+                points=image.points[:, :, :num_samples],
+                weights=image.weights[:, :num_samples],
+            )
+            for image in self.images
+        ]
+        return Samples(images=tuple(kept), edges=self.edges)
+
     def of(self, edge: int, role: int) -> tuple[Float64[np.ndarray, "s 3"], Float64[np.ndarray, " s"]]:
         """Return the points and weights of one of the two pointmaps of an edge."""
         image = self.images[self.edges[edge, role]]
@@ -89,12 +103,8 @@ def draw_samples(
     found: list[list[tuple[int, int, np.ndarray, np.ndarray]]] = [[] for _ in images.views]
     edges: list[Edge] = []
     for edge in sorted(predictions):
-        prediction = predictions[edge]
-        check_shapes(images, edge, prediction)
-        maps = (
-            _take(prediction.points1, prediction.confidence1, lattices[edge[0]]),
-            _take(prediction.points2, prediction.confidence2, lattices[edge[1]]),
-        )
+        pointmaps = read_pointmaps(images, predictions, edge)
+        maps = [_take(pointmap, lattices[image]) for pointmap, image in zip(pointmaps, edge, strict=True)]
         # Confidence 1 everywhere, in either map, says that the predictor knows nothing about the pair.
         if edge[0] != edge[1] and all(weights.any() for _, weights in maps):
             for role in (0, 1):
@@ -112,22 +122,6 @@ def draw_samples(
     )
 
 
-def check_shapes(images: ImageSet, edge: Edge, prediction: PairPrediction) -> None:
-    """Refuse a prediction that was made for pictures of another size.
-
-    Raises:
-        PredictorError: naming the pair.
-    """
-    for image, points in zip(edge, (prediction.points1, prediction.points2), strict=True):
-        view = images.views[image]
-        if points.shape[1::-1] != view.network_size:
-            raise PredictorError(
-                f"The prediction of {images.names[edge[0]]} and {images.names[edge[1]]} has {points.shape[1]} x "
-                f"{points.shape[0]} pixels for {view.name}, not {view.network_size[0]} x {view.network_size[1]}; "
-                "predict the pairs again."
-            )
-
-
 def log_confidence(points: Float32[np.ndarray, "*b 3"], confidence: Float32[np.ndarray, "*b"]) -> np.ndarray:
     """Return the weights log C of pointmap pixels, 0 where point or confidence are not finite."""
     usable = np.isfinite(points).all(-1) & np.isfinite(confidence) & (confidence > 1)
@@ -135,20 +129,20 @@ def log_confidence(points: Float32[np.ndarray, "*b 3"], confidence: Float32[np.n
 
 
 def _lattice(size: tuple[int, int], num_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of a regular grid with about `num_samples` pixels."""
+    """Rows and columns of a regular grid with about `num_samples` pixels, in an order whose every part is spread."""
     stride = max(1.0, math.sqrt(size[0] * size[1] / num_samples))
-    columns = ((np.arange(max(1, int(size[0] / stride))) + 0.5) * size[0] / max(1, int(size[0] / stride))).astype(
-        np.int64
+    columns, rows = (
+        ((np.arange(count) + 0.5) * side / count).astype(np.int64)
+        for side, count in ((side, max(1, int(side / stride))) for side in size)
     )
-    rows = ((np.arange(max(1, int(size[1] / stride))) + 0.5) * size[1] / max(1, int(size[1] / stride))).astype(np.int64)
-    return np.repeat(rows, len(columns)), np.tile(columns, len(rows))
+    order = np.random.default_rng(0).permutation(len(rows) * len(columns))
+    return np.repeat(rows, len(columns))[order], np.tile(columns, len(rows))[order]
 
 
-def _take(
-    points: np.ndarray, confidence: np.ndarray, lattice: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    points, weights = points[lattice], log_confidence(points[lattice], confidence[lattice])
-    return np.where(weights[:, None] > 0, points, 0).astype(np.float32), weights
+def _take(pointmap: Pointmap, lattice: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    points, confidence = pointmap.take(lattice)
+    weights = log_confidence(points, confidence)
+    return np.where(weights[:, None] > 0, points, 0), weights
 
 
 def _stack(found: Sequence[tuple[int, int, np.ndarray, np.ndarray]], xy: np.ndarray) -> ImageSamples:

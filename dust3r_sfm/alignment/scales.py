@@ -14,8 +14,8 @@ from dust3r_sfm.alignment.pairwise import Pairs
 from dust3r_sfm.alignment.robust import redescend, weighted_median
 from dust3r_sfm.alignment.samples import Samples
 
-MAX_SAMPLES = 600
-MAX_REFERENCES = 24
+MAX_SAMPLES = 300
+MAX_REFERENCES = 12
 MIN_SPREAD = 0.01
 ROUNDS = 20
 
@@ -81,7 +81,8 @@ def edge_log_scales(
     # An edge is in world units after its offset at one image and that image's size; at both ends of a pair alike.
     first = np.where(there >= 0, links.offsets[there, 0], links.offsets[back, 1])
     second = np.where(back >= 0, links.offsets[back, 0], links.offsets[there, 1])
-    sizes = average(num_images, pairs.images[:, 0], pairs.images[:, 1], first - second + pairs.log_ratios, trust)
+    differences = first - second + pairs.log_ratios
+    sizes = average(num_images, pairs.images[:, 0], pairs.images[:, 1], differences, trust)
 
     scales = np.zeros(len(links.offsets))
     for side, edge in ((0, there), (1, back)):
@@ -101,7 +102,7 @@ def average(
     values = np.zeros(num_nodes)
     robust = weights
     for step in range(ROUNDS):
-        values = solve_laplacian(num_nodes, sources, targets, differences[:, None], robust)[:, 0]
+        values = solve_laplacian(num_nodes, sources, targets, differences[None, :, None], robust[None])[0, :, 0]
         residual = np.abs(values[targets] - values[sources] - differences)
         robust = weights * (1 / (residual + 0.005) if step < ROUNDS // 2 else redescend(residual, 0.1))
     return values

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from dust3r_sfm.colmap.keypoints import keypoint_rows, positions
+from dust3r_sfm.colmap.lens import straightened
 from dust3r_sfm.colmap.model import Reconstruction
 from dust3r_sfm.colmap.space import noticing_a_full_disk
 from dust3r_sfm.files import atomic_path
@@ -111,7 +112,11 @@ def _write_pair(
     fundamental = fundamental_matrix(
         cam2_from_cam1.matrix(), camera1.calibration_matrix(), camera2.calibration_matrix()
     )
-    error = sampson_error(fundamental, keypoints[ids[0]][rows[:, 0]], keypoints[ids[1]][rows[:, 1]])
+    straight = (
+        straightened(camera, keypoints[image_id][rows[:, side]])
+        for side, (image_id, camera) in enumerate(zip(ids, (camera1, camera2), strict=True))
+    )
+    error = sampson_error(fundamental, *straight)
     limit = _MAX_EPIPOLAR_ERROR * max(camera1.width, camera1.height, camera2.width, camera2.height)
     geometry = pycolmap.TwoViewGeometry()
     geometry.config = pycolmap.TwoViewGeometryConfiguration.CALIBRATED

@@ -5,7 +5,7 @@ the raw pixel grid, with EXIF orientation not applied, because COLMAP, hloc and 
 """
 
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,12 +15,14 @@ from dust3r_sfm.colmap.keypoints import keypoint_rows, match_ends, unique_keypoi
 from dust3r_sfm.colmap.space import noticing_a_full_disk
 from dust3r_sfm.errors import InputError, ReconstructionError
 from dust3r_sfm.files import atomic_path
+from dust3r_sfm.images.foreign import read_model as read_model
+from dust3r_sfm.images.known_cameras import colmap_camera
+from dust3r_sfm.images.resize import raw_from_upright
 from dust3r_sfm.types import Matches, Scene, Tracks
 
 Reconstruction: TypeAlias = Any
 """`pycolmap.Reconstruction`, which is imported only where it is used."""
 
-_MODEL_FILES = ("cameras", "images", "points3D")
 _SAME_CAMERA = 1e-4
 """Intrinsics of one camera group that differ by less than this share of the image size are one camera."""
 
@@ -46,31 +48,59 @@ def reconstruction_from_scene(scene: Scene, tracks: Tracks, matches: Sequence[Ma
         raise ReconstructionError("No image could be placed, so there is no model; give photographs that overlap more.")
     raw_from_upright = upright_turns(scene)
     intrinsics = raw_intrinsics(scene)
-    keypoints = _keypoints(tracks, matches, len(scene.names))
-
-    reconstruction = pycolmap.Reconstruction()
+    cameras = pycolmap.Reconstruction()
     camera_ids: dict[int, int] = {}
     for camera_id, (members, matrix) in enumerate(_shared_cameras(scene, registered, intrinsics), start=1):
         width, height = (int(value) for value in scene.image_sizes[members[0]])
         camera = _pinhole_camera(matrix, (width, height), _rounding(scene, members[0]))
+        if scene.known_cameras and (known := scene.known_cameras[members[0]]):
+            camera = colmap_camera(known)
         camera.camera_id = camera_id
-        reconstruction.add_camera_with_trivial_rig(camera)
+        cameras.add_camera_with_trivial_rig(camera)
         camera_ids.update(dict.fromkeys(members, camera_id))
     for index in registered:
-        image = pycolmap.Image(scene.names[index], keypoints[index], camera_ids[int(index)], int(index) + 1)
+        image = pycolmap.Image(scene.names[index], np.zeros((0, 2)), camera_ids[int(index)], int(index) + 1)
         cam_from_world = raw_from_upright[index] @ scene.cam_from_world[index]
-        reconstruction.add_image_with_trivial_frame(image, pycolmap.Rigid3d(cam_from_world))
+        cameras.add_image_with_trivial_frame(image, pycolmap.Rigid3d(cam_from_world))
+    return with_points(cameras, tracks, matches)
+
+
+def with_points(cameras: Reconstruction, tracks: Tracks, matches: Sequence[Matches] = ()) -> Reconstruction:
+    """Give the cameras and poses of a model, and the points and keypoints of tracks and matches.
+
+    Args:
+        cameras: a model whose image ids are our indices plus one; its points and keypoints do not count.
+        tracks: points and their observations; every observing image is in the model.
+        matches: correspondences whose keypoints the model lists as well, for `write_database`.
+    """
+    from dust3r_sfm._pycolmap import pycolmap
+
+    keypoints = _keypoints(tracks, matches, max(cameras.images, default=0))
+    reconstruction = pycolmap.Reconstruction()
+    for camera_id, camera in sorted(cameras.cameras.items()):
+        copy = pycolmap.Camera(model=camera.model, width=camera.width, height=camera.height, params=camera.params)
+        copy.camera_id, copy.has_prior_focal_length = camera_id, camera.has_prior_focal_length
+        reconstruction.add_camera_with_trivial_rig(copy)
+    for image_id, image in sorted(cameras.images.items()):
+        copy = pycolmap.Image(image.name, keypoints[image_id - 1], image.camera_id, image_id)
+        reconstruction.add_image_with_trivial_frame(copy, image.cam_from_world())
     _add_points(reconstruction, tracks, keypoints)
     return reconstruction
 
 
+NO_TRACKS = Tracks(
+    xyz=np.zeros((0, 3)),
+    rgb=np.zeros((0, 3), np.uint8),
+    track_of=np.zeros(0, np.int64),
+    image_of=np.zeros(0, np.int64),
+    xy=np.zeros((0, 2)),
+)
+"""What a model of cameras alone is made with."""
+
+
 def upright_turns(scene: Scene) -> Float64[np.ndarray, "n 3 3"]:
     """Rotations raw_from_upright about the optical axis that undo the upright turns of `network_from_image`."""
-    axes = scene.network_from_image[:, :2, 0]
-    angles = np.round(np.arctan2(axes[:, 1], axes[:, 0]) / (np.pi / 2)) * (np.pi / 2)
-    cosine, sine = np.round(np.cos(angles)), np.round(np.sin(angles))
-    turns = np.zeros((len(axes), 3, 3))
-    turns[:, 0, 0], turns[:, 0, 1], turns[:, 1, 0], turns[:, 1, 1], turns[:, 2, 2] = cosine, sine, -sine, cosine, 1.0
+    turns: Float64[np.ndarray, "n 3 3"] = raw_from_upright(scene.network_from_image)
     return turns
 
 
@@ -105,50 +135,11 @@ def write_model(reconstruction: Reconstruction, folder: Path, text: bool = False
             reconstruction.write_text(str(temporary))
 
 
-def read_model(folder: Path) -> Reconstruction:
-    """Read a COLMAP model (binary or text) from its folder, or from a folder that holds it as sparse/0, sparse or 0.
-
-    Raises:
-        InputError: when there is no model, it cannot be read, or an image name leads out of the image folder.
-    """
-    from dust3r_sfm._pycolmap import pycolmap
-
-    candidates = (folder, folder / "sparse" / "0", folder / "sparse", folder / "0")
-    found = next((candidate for candidate in candidates if _holds_model(candidate)), None)
-    if found is None:
-        raise InputError(
-            f"{folder} holds no COLMAP model; give the folder of cameras.bin, images.bin and points3D.bin."
-        )
-    try:
-        reconstruction = pycolmap.Reconstruction(str(found))
-    except (RuntimeError, ValueError, IndexError) as error:
-        raise InputError(f"The COLMAP model in {found} cannot be read; export it again.") from error
-    for image in reconstruction.images.values():
-        refuse_unsafe_name(image.name, found)
-    return reconstruction
-
-
-def refuse_unsafe_name(name: str, model: Path) -> None:
-    """Refuse a name of a foreign model that would leave the image folder.
-
-    Raises:
-        InputError: when the name is empty, absolute or contains `..`.
-    """
-    path = PurePosixPath(name.replace("\\", "/"))
-    if not name or path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive:
-        raise InputError(
-            f"The model in {model} names an image '{name}', which leads out of the image folder; rename it."
-        )
-
-
-def _holds_model(folder: Path) -> bool:
-    return any(all((folder / f"{stem}{suffix}").is_file() for stem in _MODEL_FILES) for suffix in (".bin", ".txt"))
-
-
 def _keypoints(tracks: Tracks, matches: Sequence[Matches], num_images: int) -> list[Float64[np.ndarray, "_ 2"]]:
     """Distinct positions of each image, over tracks and matches."""
     image_of, xy = match_ends(matches)
     image, position, _ = unique_keypoints(np.append(image_of, tracks.image_of), np.concatenate([xy, tracks.xy]))
+    image, position = image[image < num_images], position[image < num_images]
     return np.split(position, np.searchsorted(image, np.arange(1, num_images)))
 
 
@@ -159,10 +150,11 @@ def _shared_cameras(
 
     A turned camera writes the same raw grid, so images of different orientation may share theirs.
     """
-    clusters: list[tuple[tuple[int, ...], list[int]]] = []
+    clusters: list[tuple[tuple[object, ...], list[int]]] = []
     for index in map(int, registered):
-        key = (int(scene.camera_groups[index]), *(int(value) for value in scene.image_sizes[index]))
-        tolerance = _SAME_CAMERA * max(key[1:])
+        known = scene.known_cameras[index] if scene.known_cameras else None
+        key = (int(scene.camera_groups[index]), known, *(int(value) for value in scene.image_sizes[index]))
+        tolerance = _SAME_CAMERA * int(scene.image_sizes[index].max())
         for other_key, members in clusters:
             difference = _square(intrinsics[index], _rounding(scene, index)) - _square(
                 intrinsics[members[0]], _rounding(scene, members[0])

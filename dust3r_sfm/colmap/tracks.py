@@ -33,8 +33,16 @@ _CELL = 32
 """Side of the squares, in network pixels, that points are spread over."""
 
 
+Straighten = Callable[[int, Float64[np.ndarray, "_ 2"]], Float64[np.ndarray, "_ 2"]]
+"""Takes the lens distortion out of raw pixels of an image, by its index."""
+
+
 def build_tracks(
-    scene: Scene, matches: Sequence[Matches], options: TrackOptions, colour: Callable[[int], UInt8[np.ndarray, "_ _ 3"]]
+    scene: Scene,
+    matches: Sequence[Matches],
+    options: TrackOptions,
+    colour: Callable[[int], UInt8[np.ndarray, "_ _ 3"]] | None = None,
+    straighten: Straighten = lambda index, xy: xy,
 ) -> Tracks:
     """Join matches to tracks, triangulate them, and colour the points.
 
@@ -42,30 +50,31 @@ def build_tracks(
         scene: cameras and depths; images that are not registered are left out.
         matches: correspondences in raw original pixels.
         options: limits.
-        colour: gives the raw original pixels of an image, by its index.
+        colour: gives the raw original pixels of an image, by its index; without it points are black.
+        straighten: removes lens distortion, for scenes whose cameras were refined with one.
 
     Returns:
         Tracks of at least two observations, ordered by track; possibly none.
     """
-    points = _triangulated(scene, matches, options)
+    points = _triangulated(scene, matches, options, straighten)
     points = points.select(_spread(points, options.max_points))
     return Tracks(
         xyz=points.xyz,
-        rgb=_colours(points, colour),
+        rgb=np.zeros((len(points.xyz), 3), np.uint8) if colour is None else _colours(points, colour),
         track_of=points.track_of,
         image_of=points.image_of,
         xy=points.raw_xy,
     )
 
 
-def _triangulated(scene: Scene, matches: Sequence[Matches], options: TrackOptions) -> Points:
+def _triangulated(scene: Scene, matches: Sequence[Matches], options: TrackOptions, straighten: Straighten) -> Points:
     """Join matches to tracks and triangulate them, without a limit on their number.
 
     Every observation of the result reprojects within `max_reprojection_error` (less where an image's other observations
     fit better) from a point in front of its camera, no track sees an image twice, and no point contradicts the aligned
     depth. Images with few points at `min_triangulation_angle` or more also have points below it, at the aligned depth.
     """
-    points = _join(scene, matches, options.max_reprojection_error)
+    points = _join(scene, matches, options.max_reprojection_error, straighten)
     is_wide = points.largest_angles() >= options.min_triangulation_angle
     limits = np.full(len(scene.names), options.max_reprojection_error)
     wide = triangulate_robustly(points.select(is_wide), limits)
@@ -79,9 +88,9 @@ def _triangulated(scene: Scene, matches: Sequence[Matches], options: TrackOption
     return wide.joined(_place_by_depth(narrow, options.max_reprojection_error))
 
 
-def _join(scene: Scene, matches: Sequence[Matches], max_error: float) -> Points:
+def _join(scene: Scene, matches: Sequence[Matches], max_error: float, straighten: Straighten) -> Points:
     """Tracks of the matches that agree with the epipolar geometry of the scene's cameras; their xyz is unknown."""
-    agreeing = [_agreeing(scene, pair, max_error) for pair in matches]
+    agreeing = [_agreeing(scene, pair, max_error, straighten) for pair in matches]
     keypoint_image, keypoint_xy, keypoint_of = unique_keypoints(*match_ends(agreeing))
     graph = MatchGraph(
         image_of=keypoint_image,
@@ -91,23 +100,27 @@ def _join(scene: Scene, matches: Sequence[Matches], max_error: float) -> Points:
     track_of = merge_matches(graph)
     order = np.argsort(track_of, kind="stable")
     order = order[track_of[order] >= 0]
+    straight = keypoint_xy.copy()
+    for image in np.flatnonzero(np.bincount(keypoint_image)):
+        straight[keypoint_image == image] = straighten(int(image), keypoint_xy[keypoint_image == image])
     return Points(
         scene=scene,
         xyz=np.full((int(track_of.max(initial=-1)) + 1, 3), np.nan),
         track_of=track_of[order],
         image_of=keypoint_image[order],
-        xy=network_from_raw(scene, keypoint_image[order], keypoint_xy[order]),
+        xy=network_from_raw(scene, keypoint_image[order], straight[order]),
         raw_xy=keypoint_xy[order],
     )
 
 
-def _agreeing(scene: Scene, pair: Matches, max_error: float) -> Matches:
+def _agreeing(scene: Scene, pair: Matches, max_error: float, straighten: Straighten) -> Matches:
     """The matches of a pair that agree with the cameras; none where an image is not registered."""
     i, j = pair.image1, pair.image2
     cam2_from_cam1 = compose(scene.cam_from_world[j], invert(scene.cam_from_world[i]))
     fundamental = fundamental_matrix(cam2_from_cam1, scene.intrinsics[i], scene.intrinsics[j])
     every = np.zeros(len(pair.xy1), dtype=np.int64)
-    xy1, xy2 = network_from_raw(scene, every + i, pair.xy1), network_from_raw(scene, every + j, pair.xy2)
+    xy1 = network_from_raw(scene, every + i, straighten(i, pair.xy1))
+    xy2 = network_from_raw(scene, every + j, straighten(j, pair.xy2))
     agree = (sampson_error(fundamental, xy1, xy2) <= max_error) & scene.registered[i] & scene.registered[j]
     return replace(pair, xy1=pair.xy1[agree], xy2=pair.xy2[agree], confidence=pair.confidence[agree])
 
@@ -127,6 +140,11 @@ def network_from_raw(
     affine = scene.network_from_image[image_of, :2]
     network: Float64[np.ndarray, "o 2"] = np.einsum("oij,oj->oi", affine[:, :, :2], xy) + affine[:, :, 2]
     return network
+
+
+def network_scale(scene: Scene) -> float:
+    """Network pixels per raw pixel, the median over the images."""
+    return float(np.median(np.sqrt(np.abs(np.linalg.det(scene.network_from_image[:, :2, :2])))))
 
 
 def _agrees_with_depth(points: Points) -> Bool[np.ndarray, " t"]:

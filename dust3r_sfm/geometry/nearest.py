@@ -1,8 +1,18 @@
 """Mutual nearest neighbours between two point clouds."""
 
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Int64, Integer
 from scipy.spatial import cKDTree
+
+FEW_POINTS = 1000
+"""Clouds this small are searched in double precision at once."""
+NEAR_TIE = 1e-5
+"""Squared distances that differ by a smaller share may have changed places by rounding to single precision."""
+SINGLE_TREE = {"algorithm": 4, "leaf_max_size": 8, "dim": 3, "reorder": True}
+"""FLANN's exact tree for few dimensions (FLANN_INDEX_KDTREE_SINGLE)."""
 
 
 def mutual_nearest(
@@ -27,30 +37,58 @@ def mutual_nearest(
     finite1, finite2 = np.flatnonzero(np.isfinite(points1).all(1)), np.flatnonzero(np.isfinite(points2).all(1))
     if not len(finite1) or not len(finite2):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    # Pointmaps are pixel-ordered surfaces: unbalanced trees without compact nodes are several times faster to build.
-    tree1 = cKDTree(points1[finite1], balanced_tree=False, compact_nodes=False)
-    tree2 = cKDTree(points2[finite2], balanced_tree=False, compact_nodes=False)
+    cloud1, cloud2 = _Cloud(points1[finite1]), _Cloud(points2[finite2])
     if queries1 is None and queries2 is None:
-        first, second = _from_queries(tree1, tree2, np.arange(len(finite1)))
+        first, second = _from_queries(cloud1, cloud2, np.arange(len(finite1)))
         return finite1[first].astype(np.int64), finite2[second].astype(np.int64)
 
     pairs = np.empty((0, 2), np.int64)
     if queries1 is not None:
-        first, second = _from_queries(tree1, tree2, np.flatnonzero(np.isin(finite1, queries1)))
+        first, second = _from_queries(cloud1, cloud2, np.flatnonzero(np.isin(finite1, queries1)))
         pairs = np.stack([finite1[first], finite2[second]], axis=1)
     if queries2 is not None:
-        second, first = _from_queries(tree2, tree1, np.flatnonzero(np.isin(finite2, queries2)))
+        second, first = _from_queries(cloud2, cloud1, np.flatnonzero(np.isin(finite2, queries2)))
         pairs = np.concatenate([pairs, np.stack([finite1[first], finite2[second]], axis=1)])
     pairs = np.unique(pairs, axis=0).astype(np.int64)
     return pairs[:, 0], pairs[:, 1]
 
 
+class _Cloud:
+    """A finite cloud to search in: quickly in single precision, and once more in double where that cannot decide."""
+
+    def __init__(self, points: Float[np.ndarray, "n 3"]) -> None:
+        self.points = np.ascontiguousarray(points)
+
+    @cached_property
+    def _single(self) -> Any:
+        import cv2
+
+        return cv2.flann.Index(self.points, SINGLE_TREE)
+
+    @cached_property
+    def _double(self) -> cKDTree:
+        # Pointmaps are pixel-ordered surfaces: unbalanced trees without compact nodes are several times faster.
+        return cKDTree(self.points, balanced_tree=False, compact_nodes=False)
+
+    def nearest(self, queries: Float[np.ndarray, "q 3"]) -> Int64[np.ndarray, " q"]:
+        """Return the index of the point nearest to each query."""
+        if len(self.points) < FEW_POINTS or self.points.dtype != np.float32 or not len(queries):
+            return np.asarray(self._double.query(queries)[1], np.int64)
+        exhaustive = {"checks": -1, "eps": 0.0, "sorted": True}
+        found, squares = self._single.knnSearch(queries, 2, params=exhaustive)
+        nearest = np.asarray(found[:, 0], np.int64)
+        close = np.flatnonzero(~(squares[:, 1] > (1 + NEAR_TIE) * squares[:, 0]))
+        if len(close):
+            nearest[close] = self._double.query(queries[close])[1]
+        return nearest
+
+
 def _from_queries(
-    tree: cKDTree, other: cKDTree, queries: Int64[np.ndarray, " q"]
+    cloud: _Cloud, other: _Cloud, queries: Int64[np.ndarray, " q"]
 ) -> tuple[Int64[np.ndarray, " k"], Int64[np.ndarray, " k"]]:
-    """Keep the queries of `tree` that are the nearest neighbour of their own nearest neighbour in `other`."""
-    forward = other.query(tree.data[queries])[1]
+    """Keep the queries of `cloud` that are the nearest neighbour of their own nearest neighbour in `other`."""
+    forward = other.nearest(cloud.points[queries])
     candidates, inverse = np.unique(forward, return_inverse=True)
-    backward = tree.query(other.data[candidates])[1][inverse]
+    backward = cloud.nearest(other.points[candidates])[inverse]
     mutual = backward == queries
     return queries[mutual].astype(np.int64), forward[mutual].astype(np.int64)

@@ -1,6 +1,7 @@
-"""What EXIF says about the camera: orientation, focal length, make and model."""
+"""What EXIF says about the camera: orientation, focal length, make and model, position."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,22 @@ def read_exif(image: Image.Image, size: Size) -> Exif:
     )
 
 
+def read_gps(image: Image.Image) -> tuple[float, float, float | None] | None:
+    """Latitude and longitude in degrees and altitude in metres (None when not written) of an open image, or None."""
+    try:
+        tags = image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
+        latitude = _degrees(tags[ExifTags.GPS.GPSLatitude], tags[ExifTags.GPS.GPSLatitudeRef], "S")
+        longitude = _degrees(tags[ExifTags.GPS.GPSLongitude], tags[ExifTags.GPS.GPSLongitudeRef], "W")
+        altitude = float(tags[ExifTags.GPS.GPSAltitude]) if ExifTags.GPS.GPSAltitude in tags else None
+    except Exception:  # damaged or half written blocks raise anything
+        return None
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180) or latitude == longitude == 0:
+        return None  # cameras without a fix write zeros or nonsense
+    if altitude is not None and tags.get(ExifTags.GPS.GPSAltitudeRef) in (1, b"\x01"):
+        altitude = -altitude
+    return latitude, longitude, altitude if altitude is not None and math.isfinite(altitude) else None
+
+
 def exif_bytes(image: Image.Image) -> bytes:
     """The EXIF block of an open image, for another file of the same pixels; empty when there is none to be read."""
     try:
@@ -80,6 +97,12 @@ def _pixels_per_mm(camera_tags: dict[int, Any], size: Size) -> float:
         _positive(camera_tags.get(ExifTags.Base.ExifImageHeight)),
     )
     return density / _MM_OF_UNIT.get(unit, math.inf) * max(size) / (max(taken) or max(size))
+
+
+def _degrees(parts: Sequence[Any], hemisphere: object, negative: str) -> float:
+    degrees, minutes, seconds = (float(part) for part in parts)
+    value = degrees + minutes / 60 + seconds / 3600
+    return -value if _text(hemisphere).upper() == negative else value
 
 
 def _positive(value: object) -> float:

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dust3r_sfm.errors import PredictorError, WeightsError
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.network.names import KNOWN_WEIGHTS, KnownWeights, find_known, find_licence
@@ -31,11 +33,13 @@ def weights_hint(known: KnownWeights) -> str:
 class NetworkPredictor:
     """A predictor that a network of DUSt3R's or MASt3R's kind stands behind.
 
-    The network is loaded at the first use: by `prepare`, or by `encode` without it. Making the predictor loads nothing.
+    The network is loaded at the first use: by `check`, or by `encode` without it. Making the predictor loads nothing.
 
     Attributes:
         known: the published weights behind the predictor's name.
         has_descriptors: the network gives matching descriptors too.
+        descriptor_size: numbers in a descriptor of the published network, for the estimate of the store's size.
+        is_metric: the published network was trained to give metres.
         source: file, hash and licence of the weights; None until they are loaded.
     """
 
@@ -43,6 +47,8 @@ class NetworkPredictor:
     weights: str
     licence: str
     has_descriptors = False
+    descriptor_size = 0
+    is_metric = False
     source: "dust3r_sfm.network.source.WeightsSource | None" = None
 
     def __init__(self, options: PredictOptions, seed: int) -> None:
@@ -66,7 +72,7 @@ class NetworkPredictor:
         self.licence = find_licence(self._source)
         self.grid = Grid(size=self.known.image_size, multiple_of=PATCH_SIZE, square_crop=self.known.square)
 
-    def prepare(self, images: ImageSet, graph: PairGraph) -> None:
+    def check(self) -> None:
         """Load the network, so that whatever is wrong with the weights is known before the work.
 
         Raises:
@@ -74,6 +80,10 @@ class NetworkPredictor:
             PredictorError: a device that this machine lacks or that cannot hold the network.
         """
         _ = self._network
+
+    def prepare(self, images: ImageSet, graph: PairGraph) -> None:
+        """Load the network, unless `check` has."""
+        self.check()
 
     def encode(self, views: Sequence[View]) -> Sequence["dust3r_sfm.predictors.pointmap_network.Encoded"]:
         """Encode each photograph, on the device."""
@@ -83,6 +93,18 @@ class NetworkPredictor:
         """Yield the prediction of each edge; pixels outside a photograph's mask have confidence 1."""
         return self._network.predict(features, edges)
 
+    def feature_bytes(self, view: View) -> int:
+        """How many bytes the packed feature of a photograph takes at most."""
+        return self._network.feature_bytes(view)
+
+    def pack(self, feature: "dust3r_sfm.predictors.pointmap_network.Encoded") -> dict[str, np.ndarray]:
+        """The encoder's tokens (n, c) in half precision, and `usable` (h, w) where a mask hides pixels."""
+        return self._network.pack(feature)
+
+    def unpack(self, arrays: Mapping[str, np.ndarray], view: View) -> "dust3r_sfm.predictors.pointmap_network.Encoded":
+        """The feature of a photograph as half floats remember it, on the device."""
+        return self._network.unpack(arrays, view)
+
     def describe(self, views: Sequence[View]) -> None:
         """These networks were not trained to rank photographs; retrieval takes the embedded predictor's descriptors."""
 
@@ -90,7 +112,8 @@ class NetworkPredictor:
     def _network(self) -> "dust3r_sfm.predictors.pointmap_network.PointmapNetwork":
         # Here, because PyTorch takes seconds to import and the list of predictors should not.
         from dust3r_sfm.network import load_network
-        from dust3r_sfm.predictors.pointmap_network import PointmapNetwork, choose_device
+        from dust3r_sfm.predictors.device import choose_device
+        from dust3r_sfm.predictors.pointmap_network import PointmapNetwork
 
         device = choose_device(self._options.device)
         network = load_network(self._source)

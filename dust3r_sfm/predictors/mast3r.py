@@ -10,3 +10,5 @@ class Mast3r512(NetworkPredictor):
     known = KNOWN_WEIGHTS["mast3r-512"]
     licence, weights = known.licence, weights_hint(known)
     has_descriptors = True
+    descriptor_size = 24
+    is_metric = True

@@ -2,7 +2,6 @@
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
@@ -16,6 +15,7 @@ from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.images.load import load_mask, load_pixels
 from dust3r_sfm.network import Features, Network, join
 from dust3r_sfm.predictors.classical.parallel import map_ordered, num_cores
+from dust3r_sfm.predictors.device import is_out_of_memory, mixed_precision, release_memory
 from dust3r_sfm.types import Edge, PairPrediction, View
 
 MAX_BATCH_PIXELS = {"cuda": 16 * 512 * 384, "mps": 4 * 512 * 384}
@@ -26,6 +26,7 @@ PARTS_SHARE_OF_NETWORK = 0.125
 """Memory for what photographs contribute alone: a share of what a GPU has free, elsewhere of the network's own size."""
 PHOTOGRAPHS_READ_AHEAD = 32
 NOTHING_KNOWN = 1.0
+HALF = torch.finfo(torch.float16)
 
 Shape = tuple[int, int]
 Item = TypeVar("Item")
@@ -75,7 +76,9 @@ class PointmapNetwork:
         """
         try:
             self._network = network.to(device)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise PredictorError(f"The network does not fit into the memory of {device}; use --device cpu.") from error
         self._device = device
         self._num_workers = num_cores(num_workers)
@@ -106,6 +109,29 @@ class PointmapNetwork:
         finally:
             self._parts.clear()
 
+    def feature_bytes(self, view: View) -> int:
+        """How many bytes `pack` gives for a photograph at most."""
+        config, (width, height) = self._network.config, view.network_size
+        num_tokens = (width // config.patch_size) * (height // config.patch_size)
+        return num_tokens * config.encoder_width * HALF.bits // 8 + width * height
+
+    def pack(self, encoded: Encoded) -> dict[str, np.ndarray]:
+        """What is worth storing of a feature: its tokens (n, c) in half precision, and the usable pixels."""
+        tokens = encoded.features.tokens[0].clamp(HALF.min, HALF.max).half()
+        arrays = {"tokens": tokens.cpu().numpy()}
+        return arrays if encoded.usable is None else arrays | {"usable": encoded.usable}
+
+    def unpack(self, arrays: Mapping[str, np.ndarray], view: View) -> Encoded:
+        """The feature of a photograph from what was packed, on the device; its tokens stay in half precision."""
+        width, height = view.network_size
+        patch_size = self._network.config.patch_size
+        features = Features(
+            tokens=torch.from_numpy(arrays["tokens"])[None].to(self._device),
+            grid=(height // patch_size, width // patch_size),
+            transposed=torch.zeros(1, dtype=torch.bool),
+        )
+        return Encoded(name=view.name, shape=(height, width), features=features, usable=arrays.get("usable"))
+
     def _pictures(self, views: Sequence[View]) -> Iterator[_Picture]:
         """Read photographs with several threads, a bounded number ahead."""
         remaining = iter(views)
@@ -133,7 +159,9 @@ class PointmapNetwork:
         while items:
             try:
                 results = function(items[:size])
-            except torch.OutOfMemoryError:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 results = None
             # Outside the handler, whose traceback would keep the tensors of the failed batch.
             if results is not None:
@@ -149,14 +177,13 @@ class PointmapNetwork:
             size = max(1, size // 2)
             self._max_pixels //= 2
             self._parts.halve()
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
+            release_memory(self._device)
 
     @torch.inference_mode()
     def _encode(self, pictures: Sequence[_Picture]) -> list[Encoded]:
         pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures])).to(self._device)
         images = pixels.permute(0, 3, 1, 2).float().div(255).sub(0.5).div(0.5)
-        with self._autocast():
+        with mixed_precision(self._device):
             features = self._network.encode(images)
         return [
             Encoded(name=picture.name, shape=_shape(picture), features=features.select([row]), usable=picture.usable)
@@ -166,7 +193,7 @@ class PointmapNetwork:
     @torch.inference_mode()
     def _decode(self, pairs: Sequence[tuple[Encoded, Encoded]]) -> list[PairPrediction]:
         firsts, seconds = zip(*pairs, strict=True)
-        with self._autocast():
+        with mixed_precision(self._device):
             prediction = self._network.decode(self._side(firsts, 1), self._side(seconds, 2))
         self._parts.trim()
         # Whatever range the network's confidence has, 1 is where nothing is known.
@@ -177,8 +204,10 @@ class PointmapNetwork:
             "points2": prediction.points2,
             "confidence2": (prediction.confidence2 + offset).clamp(min=NOTHING_KNOWN),
         }
-        if prediction.descriptors1 is not None and prediction.descriptors2 is not None:
-            maps |= {"descriptors1": prediction.descriptors1, "descriptors2": prediction.descriptors2}
+        for name in ("descriptors1", "descriptors2", "descriptor_confidence1", "descriptor_confidence2"):
+            values = getattr(prediction, name)
+            if values is not None:
+                maps[name] = values
         self._require_numbers(maps, pairs)
         arrays = {name: values.cpu().numpy() for name, values in maps.items()}
         for row, (first, second) in enumerate(pairs):
@@ -206,11 +235,6 @@ class PointmapNetwork:
                 f"The network gives values that are no finite numbers for {first.name} – {second.name}; "
                 "use other weights, or --device cpu if they are known to be good."
             )
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self._device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-            return torch.autocast("cuda", torch.bfloat16)
-        return nullcontext()
 
 
 class _Parts:
@@ -244,29 +268,6 @@ class _Parts:
         """Forget all, and keep half as much from now on."""
         self._max_bytes //= 2
         self.clear()
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that a name stands for; auto is the first of cuda, mps and cpu that this machine has.
-
-    Raises:
-        PredictorError: an unknown device, or one that this machine lacks.
-    """
-    available = {
-        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        "mps": int(torch.backends.mps.is_available()),
-        "cpu": 1,
-    }
-    if name == "auto":
-        return torch.device(next(kind for kind, count in available.items() if count))
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise PredictorError(f"There is no device '{name}'; use auto, cpu, cuda, cuda:1 or mps.") from error
-    if (device.index or 0) >= available.get(device.type, 0):
-        found = ", ".join(kind for kind, count in available.items() if count)
-        raise PredictorError(f"PyTorch finds no device '{name}' on this machine, only {found}; use --device auto.")
-    return device
 
 
 def _read(view: View) -> _Picture:

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -32,6 +33,8 @@ class PairPredictor(Protocol):
         name: what the run records say about it.
         licence: licence of the code and the weights, as recorded with every prediction.
         grid: the picture size it wants; `images.read_images` builds `View.network_size` from it.
+
+    One that gives descriptors has a `descriptor_size` too, so that the room its predictions take is known beforehand.
     """
 
     name: str
@@ -56,6 +59,61 @@ class PairPredictor(Protocol):
     def describe(self, views: Sequence[View]) -> Float32[np.ndarray, "n d"] | None:
         """Return global descriptors whose cosine similarity ranks photographs for retrieval, or None if it has none."""
         ...
+
+
+@runtime_checkable
+class StoresFeatures(Protocol):
+    """What a predictor may offer besides: features that wait on disk where memory cannot hold all of a set."""
+
+    def feature_bytes(self, view: View) -> int:
+        """Return how many bytes the packed feature of a photograph takes at most."""
+        ...
+
+    def pack(self, feature: Any) -> Mapping[str, np.ndarray]:
+        """Return a feature as arrays to be stored, floats in half precision."""
+        ...
+
+    def unpack(self, arrays: Mapping[str, np.ndarray], view: View) -> Any:
+        """Return the feature of a photograph again, as well as half floats remember it."""
+        ...
+
+
+@runtime_checkable
+class LoadsWeights(Protocol):
+    """What a predictor that loads weights may offer besides: whatever is wrong with them is known before the work.
+
+    Attributes:
+        source: a `network.source.WeightsSource` once they are loaded.
+    """
+
+    source: Any
+
+    def check(self) -> None:
+        """Load the weights, once; raise `WeightsError` or `PredictorError` where they cannot be used."""
+        ...
+
+
+def check_predictor(predictor: PairPredictor) -> dict[str, Any]:
+    """Return what a run records about a predictor, after making sure of its weights.
+
+    Raises:
+        PredictorError: when the weights or the device cannot be used.
+    """
+    facts: dict[str, Any] = {"name": predictor.name, "licence": predictor.licence}
+    if isinstance(predictor, LoadsWeights):
+        predictor.check()
+        source = predictor.source
+        facts["source"] = {"name": source.name, "path": str(source.path), "sha256": source.sha256}
+    return facts
+
+
+def weights_facts(options: PredictOptions) -> dict[str, list[tuple[str, int, int]]]:
+    """Return what tells, without reading them, that the files behind `options.weights` are others than before."""
+    path = Path(options.weights).expanduser() if options.weights else None
+    if path is None or not path.exists():
+        return {}
+    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    return {"weights_files": [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]}
 
 
 @dataclass(frozen=True, kw_only=True)

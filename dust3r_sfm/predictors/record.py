@@ -7,7 +7,7 @@ for ten times the writing time and four times the reading time.
 
 import h5py
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float16, Float32
 
 from dust3r_sfm.types import PairPrediction
 
@@ -33,6 +33,8 @@ def write_record(group: h5py.Group, prediction: PairPrediction) -> int:
         "confidence2": _keep_known(prediction.confidence2),
         "descriptors1": prediction.descriptors1,
         "descriptors2": prediction.descriptors2,
+        "descriptor_confidence1": prediction.descriptor_confidence1,
+        "descriptor_confidence2": prediction.descriptor_confidence2,
     }
     num_bytes = 0
     for name, values in maps.items():
@@ -53,6 +55,11 @@ def read_record(group: h5py.Group) -> PairPrediction:
     maps["points1"] *= scale
     maps["points2"] *= scale
     return PairPrediction(**maps)
+
+
+def read_halves(group: h5py.Group, role: int) -> tuple[Float16[np.ndarray, "h w 3"], Float16[np.ndarray, "h w"], float]:
+    """Read the pointmap of the first (role 0) or second image: points over their scale, confidence, and the scale."""
+    return group[f"points{role + 1}"][()], group[f"confidence{role + 1}"][()], float(group.attrs["scale"])
 
 
 def _scale(prediction: PairPrediction) -> float:

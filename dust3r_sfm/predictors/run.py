@@ -2,21 +2,34 @@
 
 import hashlib
 import json
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from dust3r_sfm.errors import PredictorError
+from dust3r_sfm.images.known import known_digest
 from dust3r_sfm.options import PredictOptions
-from dust3r_sfm.predictors.predictor import PairPredictor
-from dust3r_sfm.predictors.store import PredictionStore, PredictionWriter, StoreHeader, check_disk, estimated_size
+from dust3r_sfm.predictors.cache import FeatureCache
+from dust3r_sfm.predictors.order import blocks, split_pairs
+from dust3r_sfm.predictors.predictor import PairPredictor, check_predictor
+from dust3r_sfm.predictors.shard import parse_shard, unfinished_shards
+from dust3r_sfm.predictors.store import (
+    PredictionStore,
+    PredictionWriter,
+    StoreHeader,
+    check_disk,
+    estimated_size,
+    features_folder,
+    merge_parts,
+)
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
+
+logger = logging.getLogger("dust3r_sfm")
+
+ReportProgress = Callable[[int, int], None]
 
 
 def predict_pairs(
@@ -25,49 +38,104 @@ def predict_pairs(
     graph: PairGraph,
     store_path: Path,
     options: PredictOptions,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ReportProgress | None = None,
     seed: int = 0,
 ) -> PredictionStore:
     """Predict every pair of `graph` in both directions (in one with `options.one_direction`) and store the pointmaps.
 
-    Edges that the store already holds are not predicted again. Each photograph is encoded once while
-    `options.max_encoded` hold all of them; larger sets are walked in blocks of neighbouring photographs.
+    Edges that the store already holds are not predicted again. Each photograph is encoded once: `options.max_encoded`
+    features stay in memory, and where there are more, all wait on disk, if the predictor `StoresFeatures` (one that
+    does not encodes some again, walking the pairs in blocks of neighbouring photographs).
 
     Args:
         predictor: made by `load_predictor(options, seed)`.
         images: the photographs.
         graph: which pairs; a pair given in both directions counts once.
-        store_path: the store, OUT/predictions.h5.
+        store_path: the store, OUT/predictions.h5. With `options.shard` only that share of the pairs is predicted, into
+            its own file beside it, and only that file is returned.
         options: what the predictor was made from.
         progress: called with (number of edges stored, number of edges) at the start and after each edge.
         seed: what the predictor was made from.
 
     Raises:
         InputError: when the store is damaged or holds predictions of other photographs, weights or seed.
-        OutputError: when the disk cannot hold the predictions, or fills up; what is stored stays usable.
-        PredictorError: when the predictor breaks its promises.
+        OutputError: when the disk cannot hold the predictions and features, or fills up; what is stored stays usable.
+        PredictorError: when the predictor breaks its promises, or its weights cannot be used.
     """
-    header = StoreHeader(
-        predictor=predictor.name, licence=predictor.licence, fingerprint=_fingerprint(predictor, images, options, seed)
-    )
+    edges = directed_edges(graph, options.one_direction)
+    if options.shard is not None:
+        shard = parse_shard(options.shard)
+        pairs = list(dict.fromkeys((min(edge), max(edge)) for edge in edges))
+        mine = set(split_pairs(pairs, len(images), shard.count)[shard.index - 1])
+        edges = [edge for edge in edges if (min(edge), max(edge)) in mine]
+        store_path = shard.beside(store_path)
+    return predict_edges(predictor, images, graph, edges, store_path, options, progress, seed)
+
+
+def predict_edges(
+    predictor: PairPredictor,
+    images: ImageSet,
+    graph: PairGraph,
+    edges: Sequence[Edge],
+    store_path: Path,
+    options: PredictOptions,
+    progress: ReportProgress | None = None,
+    seed: int = 0,
+) -> PredictionStore:
+    """Predict some directed edges of `graph` and store them at `store_path`; see `predict_pairs`."""
+    header = store_header(predictor, images, options, seed)
     store = PredictionStore(store_path, images.names, header)
-    wanted = directed_edges(graph, options.one_direction)
-    missing = [edge for edge in wanted if edge not in store]
+    missing = [edge for edge in edges if edge not in store]
     if not missing:
-        return store
-    check_disk(store_path, estimated_size(images, len(missing)))
-    num_stored = len(wanted) - len(missing)
-    _report(progress, num_stored, len(wanted))
+        store.close()
+        merge_parts(store_path, header)  # a run that was killed at its very end left them
+        return PredictionStore(store_path, images.names, header)
+    for name in unfinished_shards(store_path):
+        logger.warning("%s is missing or not finished: its pairs are predicted now", name)
+    used = sorted({image for edge in edges for image in edge})
+    cache = FeatureCache(predictor, images, used, features_folder(store_path), header.fingerprint, options.max_encoded)
+    store_bytes = estimated_size(images, len(missing), getattr(predictor, "descriptor_size", 0))
+    check_disk(store_path, store_bytes + cache.bytes_on_disk())
+    num_stored = len(edges) - len(missing)
+    _report(progress, num_stored, len(edges))
     predictor.prepare(images, graph)
-    encoded: OrderedDict[int, Any] = OrderedDict()
-    with PredictionWriter(store_path, images.names, header) as writer:
-        for block in _blocks(missing, len(images), options.max_encoded):
-            _encode(predictor, images, block, encoded, options.max_encoded)
-            for edge, prediction in _predict(predictor, images, encoded, block):
+    with PredictionWriter(store_path, images.names, header) as writer, cache:
+        for block in blocks(missing, len(images), options.max_encoded):
+            for edge, prediction in _predict(predictor, images, cache.features(block), block):
                 writer.add(edge, prediction)
                 num_stored += 1
-                _report(progress, num_stored, len(wanted))
+                _report(progress, num_stored, len(edges))
     return PredictionStore(store_path, images.names, header)
+
+
+def store_header(predictor: PairPredictor, images: ImageSet, options: PredictOptions, seed: int) -> StoreHeader:
+    """Say where the predictions come from; predictions of another fingerprint are never mixed with these.
+
+    The fingerprint hashes what predictions depend on, the content of the weights among it; not the pairs, so that more
+    may be added later, nor where files lie, so that several machines may share the work.
+
+    Raises:
+        PredictorError: when the weights cannot be used.
+    """
+    facts = {
+        "predictor": predictor.name,
+        "weights": check_predictor(predictor).get("source", {}).get("sha256") or _hash_of(options.weights),
+        "seed": seed,
+        "images": [
+            [
+                v.name,
+                v.path.stat().st_size,
+                v.size,
+                v.orientation,
+                v.network_size,
+                v.mask.stat().st_size if v.mask else 0,
+            ]
+            for v in images.views
+        ],
+        **known_digest(images),
+    }
+    fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return StoreHeader(predictor=predictor.name, licence=predictor.licence, fingerprint=fingerprint)
 
 
 def directed_edges(graph: PairGraph, one_direction: bool) -> list[Edge]:
@@ -76,45 +144,13 @@ def directed_edges(graph: PairGraph, one_direction: bool) -> list[Edge]:
     return pairs if one_direction else [edge for i, j in pairs for edge in ((i, j), (j, i))]
 
 
-def _report(progress: Callable[[int, int], None] | None, num_stored: int, num_edges: int) -> None:
+def _report(progress: ReportProgress | None, num_stored: int, num_edges: int) -> None:
     if progress is not None:
         progress(num_stored, num_edges)
 
 
-def _blocks(edges: Sequence[Edge], num_images: int, max_encoded: int) -> Iterator[list[Edge]]:
-    """Split the edges so that a block needs at most `max_encoded` photographs, mostly those of the last one."""
-    if len({image for edge in edges for image in edge}) <= max_encoded:
-        yield list(edges)
-        return
-    i, j = np.array(edges).T
-    adjacency = coo_array((np.ones(2 * len(i)), (np.r_[i, j], np.r_[j, i])), shape=(num_images, num_images)).tocsr()
-    # The ordering brings connected photographs close together, so that few blocks of the matrix hold edges.
-    rank = np.argsort(reverse_cuthill_mckee(adjacency, symmetric_mode=True))
-
-    def tile(edge: Edge) -> tuple[int, int]:
-        first, second = sorted(int(rank[image]) // max(1, max_encoded // 2) for image in edge)
-        return first, second
-
-    for _, block in groupby(sorted(edges, key=lambda edge: (tile(edge), min(edge), max(edge), edge)), key=tile):
-        yield list(block)
-
-
-def _encode(
-    predictor: PairPredictor, images: ImageSet, block: Sequence[Edge], encoded: OrderedDict[int, Any], max_encoded: int
-) -> None:
-    """Bring the photographs of a block into `encoded`; the ones not used for longest make room."""
-    needed = sorted({image for edge in block for image in edge})
-    for image in needed:
-        if image in encoded:
-            encoded.move_to_end(image)
-    new = [image for image in needed if image not in encoded]
-    while encoded and len(encoded) + len(new) > max(max_encoded, len(needed)):
-        encoded.popitem(last=False)
-    encoded.update(zip(new, predictor.encode([images.views[image] for image in new]), strict=True))
-
-
 def _predict(
-    predictor: PairPredictor, images: ImageSet, encoded: OrderedDict[int, Any], block: Sequence[Edge]
+    predictor: PairPredictor, images: ImageSet, encoded: Mapping[int, Any], block: Sequence[Edge]
 ) -> Iterator[tuple[Edge, PairPrediction]]:
     """Yield the predictions of a block, each checked: the right size, finite, and none missing at the end."""
     expected = set(block)
@@ -138,24 +174,9 @@ def _fits(points: np.ndarray, view: View) -> bool:
     return points.shape[1::-1] == view.network_size and bool(np.isfinite(points).all())
 
 
-def _fingerprint(predictor: PairPredictor, images: ImageSet, options: PredictOptions, seed: int) -> str:
-    """Hash what predictions depend on; not the pairs, so that more pairs may be added later."""
-    weights = Path(options.weights) if options.weights else None
-    facts = {
-        "predictor": predictor.name,
-        "weights": options.weights,
-        "weights_bytes": weights.stat().st_size if weights and weights.is_file() else None,
-        "seed": seed,
-        "images": [
-            [
-                v.name,
-                v.path.stat().st_size,
-                v.size,
-                v.orientation,
-                v.network_size,
-                v.mask.stat().st_size if v.mask else 0,
-            ]
-            for v in images.views
-        ],
-    }
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+def _hash_of(weights: str | None) -> str | None:
+    """The content of a weights file; the words themselves where they name no file."""
+    if weights is None or not Path(weights).is_file():
+        return weights
+    with Path(weights).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,14 +20,15 @@ from uuid import uuid4
 
 import h5py
 import numpy as np
+from jaxtyping import Float16
 
 from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.files import atomic_path
-from dust3r_sfm.predictors.record import MAX_BYTES_PER_PIXEL, read_record, write_record
+from dust3r_sfm.predictors.record import MAX_BYTES_PER_PIXEL, read_halves, read_record, write_record
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 
 FORMAT = "dust3r_sfm predictions 1"
-MAX_PART_BYTES = 128 << 20
+MAX_PART_BYTES = 16 << 20
 MAX_PART_SECONDS = 20.0
 MAX_OPEN_FILES = 64
 OVERHEAD_PER_EDGE = 4096
@@ -89,6 +90,21 @@ class PredictionStore(Mapping[Edge, PairPrediction]):
         file, record = self._records[edge]
         with self._lock, _reading(file):
             return read_record(self._opened(file)[record])
+
+    def stored(
+        self, edge: Edge, roles: Sequence[int]
+    ) -> list[tuple[Float16[np.ndarray, "h w 3"], Float16[np.ndarray, "h w"], float]]:
+        """Read some pointmaps of an edge as they are stored: points over a scale, confidence, and that scale.
+
+        Converting a whole prediction takes longer than reading it; whoever needs a part of it converts that part.
+
+        Args:
+            edge: the directed edge.
+            roles: 0 for the pointmap of its first image, 1 for that of its second.
+        """
+        file, record = self._records[edge]
+        with self._lock, _reading(file):
+            return [read_halves(self._opened(file)[record], role) for role in roles]
 
     def close(self) -> None:
         """Close the files; reading opens them again."""
@@ -156,11 +172,12 @@ class PredictionWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not isinstance(error, OutputError):
+        # After a full disk too: what is in memory may still find room.
+        with contextlib.suppress(OutputError) if isinstance(error, OutputError) else contextlib.nullcontext():
             self.flush()
         self._part.close()
         if error is None:
-            _merge_parts(self._path, self._header)
+            merge_parts(self._path, self._header)
 
     def _begin(self) -> None:
         self._num_bytes = 0
@@ -179,10 +196,19 @@ def store_files(path: Path) -> list[Path]:
     return found
 
 
-def estimated_size(images: ImageSet, num_edges: int) -> int:
-    """Return how many bytes the predictions of `num_edges` directed edges take at most, without descriptors."""
+def estimated_size(images: ImageSet, num_edges: int, descriptor_size: int = 0) -> int:
+    """Return how many bytes the predictions of `num_edges` directed edges take at most.
+
+    Args:
+        images: the photographs.
+        num_edges: number of directed edges.
+        descriptor_size: numbers in a descriptor, 0 without descriptors (MASt3R's 24 take six times the rest).
+    """
     num_pixels = float(np.mean([view.network_size[0] * view.network_size[1] for view in images.views]))
-    return int(num_edges * (2 * num_pixels * MAX_BYTES_PER_PIXEL + OVERHEAD_PER_EDGE))
+    per_pixel, overhead = MAX_BYTES_PER_PIXEL, OVERHEAD_PER_EDGE
+    if descriptor_size:  # as many datasets again: half floats, and one for their confidence
+        per_pixel, overhead = per_pixel + 2 * (descriptor_size + 1), 2 * overhead
+    return int(num_edges * (2 * num_pixels * per_pixel + overhead))
 
 
 def check_disk(path: Path, num_bytes: int) -> None:
@@ -200,11 +226,16 @@ def check_disk(path: Path, num_bytes: int) -> None:
         )
 
 
+def features_folder(path: Path) -> Path:
+    """Where encoded photographs wait while the store at `path` is made; it goes with the parts."""
+    return _parts_folder(path) / "features"
+
+
 def _parts_folder(path: Path) -> Path:
     return path.with_name(f"{path.name}.parts")
 
 
-def _merge_parts(path: Path, header: StoreHeader) -> None:
+def merge_parts(path: Path, header: StoreHeader) -> None:
     """Make one file of the store and its parts, unless the disk cannot hold both: parts are read just as well."""
     parts = sorted(_parts_folder(path).glob("*.h5"))
     sources = [path, *parts] if path.is_file() else parts

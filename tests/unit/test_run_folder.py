@@ -70,3 +70,53 @@ def test_fewer_stages_do_not_touch_the_later_ones(tmp_path):
     RunFolder(tmp_path / "out", {name: INPUTS[name] for name in ("images", "pairs")})
     assert RunFolder(tmp_path / "out", INPUTS).is_done("predict")
     assert json.loads((tmp_path / "out" / "run.json").read_text())["stages"]["predict"]["done"]
+
+
+SHARDS = ".1-of-2", ".2-of-2"
+
+
+def test_shards_keep_their_own_records_and_share_the_pairs(tmp_path):
+    first, second = (RunFolder(tmp_path / "out", INPUTS, suffix=suffix) for suffix in SHARDS)
+    assert not second.is_done("pairs")
+    (tmp_path / "out" / "pairs.txt").write_text("made by the first")
+    assert second.is_done("pairs") and not second.is_done("predict")
+    for run in (first, second):
+        run.finish("predict", 1.0)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "pairs.txt",
+        "run.1-of-2.json",
+        "run.2-of-2.json",
+    ]
+
+
+def test_a_whole_run_takes_over_from_shards_and_keeps_what_they_predicted(tmp_path):
+    run = RunFolder(tmp_path / "out", INPUTS, suffix=SHARDS[0])
+    run.finish("pairs", 1.0)
+    run.finish("predict", 1.0)
+    for name in ("pairs.txt", "predictions.1-of-2.h5"):
+        (tmp_path / "out" / name).write_text("made")
+    whole = RunFolder(tmp_path / "out", INPUTS)
+    assert whole.is_done("pairs") and not whole.is_done("predict")
+    whole.finish("predict", 1.0)
+    assert RunFolder(tmp_path / "out", INPUTS).is_done("predict")
+
+
+def test_shards_of_another_run_are_refused_or_replaced(tmp_path):
+    other = INPUTS | {"predict": {"predictor": "oracle"}}
+    run = RunFolder(tmp_path / "out", INPUTS, suffix=SHARDS[0])
+    (tmp_path / "out" / "predictions.1-of-2.h5").write_text("made")
+    run.finish("predict", 1.0)
+    for suffix in ("", SHARDS[1]):
+        with pytest.raises(OutputError, match="predictor was classical, is now oracle"):
+            RunFolder(tmp_path / "out", other, suffix=suffix)
+    RunFolder(tmp_path / "out", other, overwrite=True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["run.json"]
+
+
+def test_a_shard_leaves_the_unfinished_files_of_others_alone(tmp_path):
+    RunFolder(tmp_path / "out", INPUTS, suffix=SHARDS[0])
+    (tmp_path / "out" / ".predictions.1-of-2.h5.77.tmp").write_text("half")
+    RunFolder(tmp_path / "out", INPUTS, suffix=SHARDS[1])
+    assert (tmp_path / "out" / ".predictions.1-of-2.h5.77.tmp").exists()
+    RunFolder(tmp_path / "out", INPUTS)
+    assert not (tmp_path / "out" / ".predictions.1-of-2.h5.77.tmp").exists()

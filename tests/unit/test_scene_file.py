@@ -7,7 +7,7 @@ import pytest
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.scene_file import read_scene, write_scene
-from dust3r_sfm.types import Scene
+from dust3r_sfm.types import KnownCamera, Scene
 
 
 def _scene() -> Scene:
@@ -29,8 +29,11 @@ def _scene() -> Scene:
         world_from_edge=rng.normal(size=(2, 4, 4)),
         edge_weights=np.array([0.5, 0.0]),
         edge_residuals=np.array([0.01, np.inf]),
+        edge_cycles=np.array([[1.0, 2.0, 0.1], [np.nan] * 3]),
         covariances=rng.normal(size=(3, 6, 6)),
         warnings=("One – two.",),
+        known_cameras=(KnownCamera(model="RADIAL", size=(9, 5), params=(1 / 3, 4.5, 2.5, 0.1, -1e-17)), None, None),
+        known_poses=np.array([True, False, False]),
     )
 
 
@@ -62,6 +65,7 @@ def test_a_scene_without_edges_and_covariances_comes_back_too(tmp_path):
         edge_weights=np.empty(0),
         edge_residuals=np.empty(0),
         covariances=None,
+        edge_cycles=None,
         warnings=(),
     )
     write_scene(tmp_path / "scene.h5", scene)

@@ -1,6 +1,7 @@
 """Global descriptors for retrieval: the photographs' SIFT aggregated over a vocabulary of the set (VLAD)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -14,21 +15,46 @@ MAX_PER_IMAGE = 2000
 NUM_ROUNDS = 15
 
 
-def describe_keypoints(keypoints: Sequence[Keypoints], seed: int) -> Float32[np.ndarray, "n d"]:
-    """Describe photographs by the residuals of their descriptors to their visual words.
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """Visual words; descriptors of one vocabulary are comparable, whenever they were made.
 
-    VLAD (Jégou et al. 2010) with intra-normalisation per word and power normalisation (Arandjelović, Zisserman 2013).
-    The vocabulary is learned on the set itself, so descriptors of two calls are not comparable.
+    Attributes:
+        words: centres of the clusters; none where there was too little to learn from, and all photographs look alike.
     """
-    sets = [each.descriptors[:MAX_PER_IMAGE].astype(np.float32) / 512 for each in keypoints]
-    pool = np.concatenate(sets) if sets else np.zeros((0, 128), np.float32)
-    if len(pool) < NUM_WORDS:
-        return np.ones((len(keypoints), 1), np.float32)
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(pool), min(len(pool), NUM_TRAINING), replace=False)
-    words = _cluster(pool[np.sort(chosen)], rng)
-    rows = [_aggregate(each, words) for each in sets]
-    return np.stack(rows)
+
+    words: Float32[np.ndarray, "w 128"]
+
+    @staticmethod
+    def learn(keypoints: Sequence[Keypoints], seed: int) -> "Vocabulary":
+        """Learn the words of photographs."""
+        sets = [_features(each) for each in keypoints]
+        pool = np.concatenate(sets) if sets else np.zeros((0, 128), np.float32)
+        if len(pool) < NUM_WORDS:
+            return Vocabulary(words=np.zeros((0, 128), np.float32))
+        rng = np.random.default_rng(seed)
+        chosen = rng.choice(len(pool), min(len(pool), NUM_TRAINING), replace=False)
+        return Vocabulary(words=_cluster(pool[np.sort(chosen)], rng))
+
+    def describe(self, keypoints: Sequence[Keypoints]) -> Float32[np.ndarray, "n d"]:
+        """Describe photographs by the residuals of their descriptors to the words.
+
+        VLAD (Jégou et al. 2010) with intra-normalisation per word and power normalisation (Arandjelović, Zisserman
+        2013).
+        """
+        if not len(self.words) or not keypoints:
+            return np.ones((len(keypoints), 1), np.float32)
+        return np.stack([_aggregate(_features(each), self.words) for each in keypoints])
+
+
+def describe_keypoints(keypoints: Sequence[Keypoints], seed: int) -> Float32[np.ndarray, "n d"]:
+    """Describe the photographs of a set over a vocabulary of the set itself."""
+    return Vocabulary.learn(keypoints, seed).describe(keypoints)
+
+
+def _features(keypoints: Keypoints) -> Float32[np.ndarray, "n 128"]:
+    features: Float32[np.ndarray, "n 128"] = keypoints.descriptors[:MAX_PER_IMAGE].astype(np.float32) / 512
+    return features
 
 
 def _cluster(descriptors: Float32[np.ndarray, "n 128"], rng: np.random.Generator) -> Float32[np.ndarray, "w 128"]:

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 
 from dust3r_sfm.predictors.classical.consensus import MIN_BELIEF, choose
 from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.parallel import map_ordered
-from dust3r_sfm.predictors.classical.pose import MAX_ERROR, PosedPair, estimate_poses, ransac_options
+from dust3r_sfm.predictors.classical.pose import MAX_ERROR, PosedPair, estimate_poses
 from dust3r_sfm.predictors.classical.sampson import (
     NOISE,
     NUM_POSE,
@@ -29,21 +29,15 @@ from dust3r_sfm.predictors.classical.sampson import (
     robust_weights,
     sampson_distances,
 )
+from dust3r_sfm.predictors.classical.vote import MIN_VOTERS, UNKNOWN_SPREAD, Groups, Prior, vote
 from dust3r_sfm.types import Edge
 
 DEFAULT_FOCAL = 1.0
 """Focal length over the longer side when nothing is known: the middle of phones (0.8) and zooms (1.5)."""
-FOCAL_GRID = np.geomspace(0.4, 4.0, 47)
-"""Focal lengths of the vote, over the longer side; 5 % apart."""
-UNKNOWN_SPREAD, EXIF_SPREAD, RADIAL_SPREAD = 0.5, 0.1, 0.05
-"""Standard deviations of the priors: log focal without and with EXIF (crops and rounding), radial term."""
-SPREAD = 0.05
-"""Relative difference of the singular values at which a pair's vote saturates."""
 ENOUGH_VOTERS = 10
 SCAN = np.geomspace(0.55, 2.2, 6)
 """Focal lengths over the longer side from which the adjustment starts as well where too few pairs vote."""
 PAIRS_PER_IMAGE = 6
-MIN_VOTERS = 50
 MAX_POINTS = 300
 """Correspondences of a pair that take part in the adjustment."""
 DATA_WEIGHT = 0.1
@@ -51,9 +45,6 @@ DATA_WEIGHT = 0.1
 NUM_STEPS = 30
 MAX_STEP = 0.2
 """Largest change of a log focal length or radial term in one step."""
-
-_Groups = Int64[np.ndarray, " n"]
-"""Index of the camera group of each image."""
 
 
 @dataclass(frozen=True)
@@ -77,26 +68,28 @@ def find_lenses(
     Args:
         start: per image, the lens with its prior focal length.
         has_prior: per image, whether that focal length is from EXIF (otherwise it is a guess).
-        groups: per image, its camera group.
+        groups: per image, its camera group; known lenses share none with others.
         matches: matches of the pairs.
         seed: of the robust estimators.
         num_workers: threads.
 
     Returns:
-        One lens per image. Groups that the photographs say nothing about keep their start.
+        One lens per image. Known ones, and groups that the photographs say nothing about, keep their start.
     """
+    if all(lens.is_known for lens in start):
+        return list(start)
     edges = _informative_pairs(matches)
     _, group_of = np.unique(np.asarray(groups), return_inverse=True)
-    prior = _Prior.of(start, has_prior, group_of)
-    voted, num_voters = _vote(start, group_of, prior, edges, matches, seed, num_workers)
+    prior = Prior.of(start, has_prior, group_of)
+    voted, num_voters = vote(start, group_of, prior, edges, matches, seed, num_workers)
     starts = [voted]
     if num_voters < ENOUGH_VOTERS:
-        unknown = prior.spread == UNKNOWN_SPREAD
+        unknown = (prior.spread == UNKNOWN_SPREAD) & prior.is_free
         starts += [np.where(unknown, np.log(scale), voted) for scale in SCAN if unknown.any()]
     best, best_support = list(start), -np.inf
     for scales in starts:
         lenses = [
-            replace(lens, focal=float(np.exp(scales[group])) * max(lens.size))
+            lens if lens.is_known else replace(lens, focal=float(np.exp(scales[group])) * max(lens.size))
             for lens, group in zip(start, group_of, strict=True)
         ]
         pairs, _ = _posed(edges, matches, lenses, seed, num_workers)
@@ -108,37 +101,6 @@ def find_lenses(
     return best
 
 
-@dataclass(frozen=True)
-class _Prior:
-    """Per group: log of focal length over longer side, and its standard deviation."""
-
-    mean: Float64[np.ndarray, " g"]
-    spread: Float64[np.ndarray, " g"]
-
-    @classmethod
-    def of(cls, start: Sequence[Lens], has_prior: Sequence[bool], group_of: _Groups) -> "_Prior":
-        scale = np.log([lens.focal / max(lens.size) for lens in start])
-        count = np.bincount(group_of)
-        known = np.bincount(group_of, weights=np.asarray(has_prior, float)) > 0
-        return cls(
-            mean=np.bincount(group_of, weights=scale) / count, spread=np.where(known, EXIF_SPREAD, UNKNOWN_SPREAD)
-        )
-
-    def deviation(self, lenses: Sequence[Lens], group_of: _Groups) -> Float64[np.ndarray, " g2"]:
-        """Deviations of every group's log focal length, then of its radial term, in standard deviations."""
-        first = np.unique(group_of, return_index=True)[1]
-        scale = np.log([lenses[image].focal / max(lenses[image].size) for image in first])
-        radial = np.array([lenses[image].radial for image in first])
-        return np.concatenate([(scale - self.mean) / self.spread, radial / RADIAL_SPREAD])
-
-    def system(
-        self, lenses: Sequence[Lens], group_of: _Groups
-    ) -> tuple[Float64[np.ndarray, "g2 g2"], Float64[np.ndarray, " g2"]]:
-        """Normal matrix and gradient of half the squared deviations."""
-        inverse = 1 / np.concatenate([self.spread, np.full(len(self.spread), RADIAL_SPREAD)])
-        return np.diag(inverse**2), inverse * self.deviation(lenses, group_of)
-
-
 def _informative_pairs(matches: Mapping[Edge, Correspondences]) -> list[Edge]:
     """The pairs with the most matches, a few for each image."""
     per_image: dict[int, list[tuple[int, Edge]]] = {}
@@ -147,80 +109,6 @@ def _informative_pairs(matches: Mapping[Edge, Correspondences]) -> list[Edge]:
             for image in edge:
                 per_image.setdefault(image, []).append((-len(points), edge))
     return sorted({edge for ranked in per_image.values() for _, edge in sorted(ranked)[:PAIRS_PER_IMAGE]})
-
-
-def _vote(
-    start: Sequence[Lens],
-    group_of: _Groups,
-    prior: _Prior,
-    edges: Sequence[Edge],
-    matches: Mapping[Edge, Correspondences],
-    seed: int,
-    num_workers: int,
-) -> tuple[Float64[np.ndarray, " g"], int]:
-    """Choose the groups' log focal lengths on the grid: iterated conditional modes, from several common starts.
-
-    Returns:
-        Log of focal length over longer side of every group, and how many pairs voted.
-    """
-    tables = list(
-        map_ordered(lambda edge: _table(matches[edge], start[edge[0]], start[edge[1]], seed), edges, num_workers)
-    )
-    voters = [
-        (group_of[i], group_of[j], table) for (i, j), table in zip(edges, tables, strict=True) if table is not None
-    ]
-    own = 0.5 * ((np.log(FOCAL_GRID)[None] - prior.mean[:, None]) / prior.spread[:, None]) ** 2
-    if not voters:
-        return prior.mean, 0
-    best, best_cost = None, np.inf
-    for cell in range(0, len(FOCAL_GRID), 4):
-        chosen = np.where(prior.spread == UNKNOWN_SPREAD, cell, own.argmin(axis=1))
-        for _ in range(10):
-            before = chosen.copy()
-            for group in range(len(own)):
-                cost = own[group].copy()
-                for first, second, table in voters:
-                    if first == group and second == group:
-                        cost += np.diagonal(table)
-                    elif first == group:
-                        cost += table[:, chosen[second]]
-                    elif second == group:
-                        cost += table[chosen[first]]
-                chosen[group] = cost.argmin()
-            if (chosen == before).all():
-                break
-        total = own[np.arange(len(own)), chosen].sum() + sum(table[chosen[a], chosen[b]] for a, b, table in voters)
-        if total < best_cost:
-            best, best_cost = chosen, total
-    assert best is not None
-    return np.log(FOCAL_GRID[best]), len(voters)
-
-
-def _table(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> np.ndarray | None:
-    """A pair's vote on the grid (focal of image 1, of image 2): 0 for an essential matrix, 1 for far from one."""
-    from dust3r_sfm._pycolmap import pycolmap
-
-    options = ransac_options(MAX_ERROR, seed)
-    found = pycolmap.estimate_fundamental_matrix(points.xy1, points.xy2, options)
-    plane = pycolmap.estimate_homography_matrix(points.xy1, points.xy2, options)
-    # A plane, or a camera that only turned, leaves the fundamental matrix undetermined.
-    if (
-        found is None
-        or found["num_inliers"] < MIN_VOTERS
-        or (plane and plane["num_inliers"] > 0.8 * found["num_inliers"])
-    ):
-        return None
-    calibrations = []
-    for lens in (lens1, lens2):
-        width, height = lens.size
-        matrices = np.zeros((len(FOCAL_GRID), 3, 3))
-        matrices[:, 0, 0] = matrices[:, 1, 1] = FOCAL_GRID * max(lens.size)
-        matrices[:, :, 2] = width / 2, height / 2, 1
-        calibrations.append(matrices)
-    essential = np.swapaxes(calibrations[1], 1, 2)[None] @ found["F"] @ calibrations[0][:, None]
-    values = np.linalg.svd(essential, compute_uv=False)
-    unequal = (values[..., 0] - values[..., 1]) / (values[..., 0] + values[..., 1])
-    return np.asarray(np.minimum((unequal / SPREAD) ** 2, 1))
 
 
 def _posed(
@@ -250,10 +138,11 @@ def _posed(
     return pairs, support
 
 
-def _adjust(pairs: Sequence[_Pair], lenses: Sequence[Lens], group_of: _Groups, prior: _Prior) -> list[Lens]:
+def _adjust(pairs: Sequence[_Pair], lenses: Sequence[Lens], group_of: Groups, prior: Prior) -> list[Lens]:
     """Levenberg-Marquardt over the groups' (log focal, radial) with every pair's pose eliminated."""
     num_groups = len(prior.mean)
     lenses = list(lenses)
+    free = np.flatnonzero(np.tile(prior.is_free, 2))
     damping = 1e-3
     cost = _cost(pairs, lenses, group_of, prior)
     for _ in range(NUM_STEPS):
@@ -273,10 +162,13 @@ def _adjust(pairs: Sequence[_Pair], lenses: Sequence[Lens], group_of: _Groups, p
             np.add.at(gradient, where, slope[NUM_POSE:] - cross.T @ inverse @ slope[:NUM_POSE])
             eliminated.append((where, inverse, cross, slope[:NUM_POSE]))
         normal[np.diag_indices(len(normal))] *= 1 + damping
-        step = -np.linalg.solve(normal, gradient)
+        step = np.zeros(len(normal))
+        step[free] = -np.linalg.solve(normal[np.ix_(free, free)], gradient[free])
         step = np.clip(step, -MAX_STEP, MAX_STEP)
         new_lenses = [
-            replace(
+            lens
+            if lens.is_known
+            else replace(
                 lens,
                 focal=lens.focal * float(np.exp(step[group])),
                 radial=lens.radial + float(step[num_groups + group]),
@@ -314,7 +206,7 @@ def _linearise(pair: _Pair, lenses: Sequence[Lens]) -> tuple[Float64[np.ndarray,
     return here.distances, np.concatenate([here.by_pose, np.stack(columns, axis=1)], axis=1)
 
 
-def _cost(pairs: Sequence[_Pair], lenses: Sequence[Lens], group_of: _Groups, prior: _Prior) -> float:
+def _cost(pairs: Sequence[_Pair], lenses: Sequence[Lens], group_of: Groups, prior: Prior) -> float:
     from_pairs = sum(
         robust_cost(
             sampson_distances(pair.cam2_from_cam1, RayPairs.of(pair.points, lenses[pair.image1], lenses[pair.image2]))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MAX_ERROR = 1.5
 """Largest Sampson distance of an inlier in network pixels: three times the noise scale."""
 MIN_INLIERS = 30
+MIN_INLIERS_KNOWN = 12
+"""The same where the pose is known, and the matches only have to guide the flow."""
 MIN_PARALLAX = 0.5
 """Median angle between the two rays of an inlier, in degrees, below which a pair has no usable baseline."""
 MIN_TRIALS, MAX_TRIALS = 100, 3000
@@ -71,10 +73,20 @@ def estimate_poses(points: Correspondences, lens1: Lens, lens2: Lens, seed: int)
     if num_on_plane >= MIN_INLIERS // 2:
         starts += _homography_poses(homography)
     judged = _distinct([judge(start, rays) for start in starts])
-    if not judged or (num_on_plane >= ON_PLANE * judged[0].num_inliers and _is_rotation(homography)):
+    if not judged or (num_on_plane >= ON_PLANE * judged[0].num_inliers and _is_rotation(homography, lens1, lens2)):
         return []
     promising = [each for each in judged if each.score > PROMISING * judged[0].score]
     return _distinct([refine_hypothesis(each.cam2_from_cam1, rays) for each in promising])
+
+
+def known_pose(
+    cam2_from_cam1: Float64[np.ndarray, "3 4"], points: Correspondences, lens1: Lens, lens2: Lens
+) -> list[PosedPair]:
+    """Give the only hypothesis about a pair of known pose; nothing without the matches or the baseline for stereo."""
+    if len(points) < MIN_INLIERS_KNOWN or not cam2_from_cam1[:, 3].any():
+        return []
+    posed = judge(_unit(cam2_from_cam1), RayPairs.of(points, lens1, lens2))
+    return [posed] if posed.num_inliers >= MIN_INLIERS_KNOWN and posed.parallax >= MIN_PARALLAX else []
 
 
 def refine_hypothesis(cam2_from_cam1: Float64[np.ndarray, "3 4"], rays: RayPairs) -> PosedPair:
@@ -175,12 +187,13 @@ def _homography_poses(homography: Float64[np.ndarray, "3 3"]) -> list[np.ndarray
     ]
 
 
-def _is_rotation(homography: Float64[np.ndarray, "3 3"]) -> bool:
-    """Whether a homography of rays is a rotation, at the lenses' focal lengths or at others of their size.
+def _is_rotation(homography: Float64[np.ndarray, "3 3"], lens1: Lens, lens2: Lens) -> bool:
+    """Whether a homography of rays is a rotation, at the lenses' focal lengths or (unless known) others like them.
 
     A wrong focal length would give a camera that only turned a parallax that it does not have.
     """
-    calibrations = np.stack([np.diag([1 / scale, 1 / scale, 1]) for scale in FOCAL_DOUBT])
+    doubt = np.ones(1) if lens1.is_known and lens2.is_known else FOCAL_DOUBT
+    calibrations = np.stack([np.diag([1 / scale, 1 / scale, 1]) for scale in doubt])
     values = np.linalg.svd(calibrations @ homography @ np.linalg.inv(calibrations), compute_uv=False)
     spread = (values[:, 0] - values[:, 2]) / values[:, 1]
     return bool(spread.min() < 2 * np.radians(MIN_PARALLAX))
@@ -190,7 +203,7 @@ def _camera(lens: Lens) -> "pycolmap.Camera":
     from dust3r_sfm._pycolmap import pycolmap
 
     width, height = lens.size
-    return pycolmap.Camera(model="SIMPLE_PINHOLE", width=width, height=height, params=[lens.focal, *lens.matrix[:2, 2]])
+    return pycolmap.Camera(model="PINHOLE", width=width, height=height, params=[*lens.focals, *lens.centre])
 
 
 def _unit(cam2_from_cam1: np.ndarray) -> Float64[np.ndarray, "3 4"]:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from dust3r_sfm.errors import PredictorError
+from dust3r_sfm.geometry.transforms import compose, invert
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import PredictOptions
 from dust3r_sfm.predictors.classical.consensus import MIN_BELIEF, choose
@@ -17,7 +18,7 @@ from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.parallel import map_ordered, num_cores
 from dust3r_sfm.predictors.classical.picture import load_picture
 from dust3r_sfm.predictors.classical.pointmap import StereoPair, failed_pair, predict_pair
-from dust3r_sfm.predictors.classical.pose import PosedPair, estimate_poses
+from dust3r_sfm.predictors.classical.pose import PosedPair, estimate_poses, known_pose
 from dust3r_sfm.predictors.classical.sampson import Correspondences
 from dust3r_sfm.predictors.classical.sift import Keypoints, find_keypoints, match_keypoints
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
@@ -70,30 +71,36 @@ class ClassicalPredictor:
         priors = [_prior_focal(view) for view in views]
         start = [
             Lens(size=view.network_size, focal=prior or DEFAULT_FOCAL * max(view.network_size))
+            if view.known_intrinsics is None
+            else Lens.of_known(view)
             for view, prior in zip(views, priors, strict=True)
         ]
         lenses = find_lenses(
             start,
             [prior is not None for prior in priors],
-            [view.camera_group for view in views],
+            [2 * view.camera_group + lens.is_known for view, lens in zip(views, start, strict=True)],
             matches,
             self._seed,
             self._num_workers,
         )
 
         def pose(edge: Edge) -> list[PosedPair]:
+            known = _known_pose(views[edge[0]], views[edge[1]])
+            if known is not None:
+                return known_pose(known, matches[edge], lenses[edge[0]], lenses[edge[1]])
             found = estimate_poses(matches[edge], lenses[edge[0]], lenses[edge[1]], self._seed)
             return [hypothesis for hypothesis in found if hypothesis.usable]
 
         hypotheses = dict(zip(edges, self._map(pose, edges), strict=True))
+        given = {edge for edge in edges if _known_pose(views[edge[0]], views[edge[1]]) is not None}
         self._pairs = {
             edge: StereoPair(
                 cam2_from_cam1=hypotheses[edge][choice.index].cam2_from_cam1,
                 points=matches[edge].subset(hypotheses[edge][choice.index].inlier),
-                belief=choice.belief,
+                belief=1.0 if edge in given else choice.belief,
             )
             for edge, choice in choose(hypotheses, self._seed).items()
-            if choice.belief > MIN_BELIEF
+            if edge in given or choice.belief > MIN_BELIEF
         }
         self._prepared = frozenset(edges)
         self._lenses = {view.name: lens for view, lens in zip(views, lenses, strict=True)}
@@ -147,6 +154,13 @@ class ClassicalPredictor:
 
     def _map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         return map_ordered(function, items, self._num_workers)
+
+
+def _known_pose(view1: View, view2: View) -> Float64[np.ndarray, "3 4"] | None:
+    """The pose of camera 2 relative to camera 1 where both are known."""
+    if view1.known_cam_from_world is None or view2.known_cam_from_world is None:
+        return None
+    return compose(view2.known_cam_from_world, invert(view1.known_cam_from_world))
 
 
 def _prior_focal(view: View) -> float | None:

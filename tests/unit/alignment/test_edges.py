@@ -4,7 +4,8 @@ from dust3r_sfm.alignment.edges import edge_residuals, fit_scales, information, 
 from dust3r_sfm.alignment.moments import Loss
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import Samples, draw_samples
-from dust3r_sfm.alignment.solve import Model, refine, start_depths
+from dust3r_sfm.alignment.solve import refine, start_depths
+from dust3r_sfm.alignment.unknowns import FREE, TIED, Model
 from dust3r_sfm.geometry.transforms import invert
 
 
@@ -17,6 +18,7 @@ def _truth(problem, samples: Samples) -> Placement:
         rotations=rotations,
         centres=centres,
         focals=problem.focals,
+        principal=np.zeros((len(rotations), 2)),
         edge_rotations=rotations[sources],
         edge_centres=centres[sources],
         log_scales=np.log(np.array(scales, np.float64)),
@@ -58,8 +60,8 @@ def test_refinement_returns_to_the_truth_and_keeps_the_mean_scale(make_problem):
             "log_scales": truth.log_scales + rng.normal(size=len(samples.edges)) * 0.05,
         }
     )
-    for free_edges in (False, True):
-        model = Model(cameras=np.zeros(5, np.int64), free_edges=free_edges)
+    for stiffness in (TIED, FREE, 0.1):
+        model = Model(cameras=np.zeros(5, np.int64), stiffness=stiffness)
         solution = refine(samples, start, np.ones(len(samples.edges)), model, Loss(width=0.1), 40, 1e-9)
         world_to_cam = solution.placement.rotations.transpose(0, 2, 1)
         poses = np.concatenate([world_to_cam, -(world_to_cam @ solution.placement.centres[:, :, None])], axis=2)

@@ -28,7 +28,7 @@ def test_rotations_are_averaged_past_a_quarter_of_wrong_pairs():
     wrong = rng.permutation(len(pairs.images)) < len(pairs.images) // 4
     pairs.rotations[wrong] = rotation_exp(rng.normal(size=(wrong.sum(), 3)))
     start = rotation_exp(rng.normal(size=(10, 3)) * 0.1) @ truth
-    found = average_rotations(start, pairs, np.ones(len(wrong)))
+    found = average_rotations(start[None], pairs, np.ones(len(wrong)))[0]
     turn = found @ truth.transpose(0, 2, 1)
     assert rotation_angle(turn @ turn[0].T).max() < 0.05
 
@@ -51,7 +51,8 @@ def test_the_first_placement_is_close_and_trusts_only_good_pairs(make_problem, b
     samples = draw_samples(problem.images, problem.predictions, 300)
     focals = focals_of_cameras(samples, np.zeros(8, np.int64), np.full(8, 24.0))
     np.testing.assert_allclose(focals, 22, rtol=1e-5)
-    placement, trust = initialize(samples, relative_poses(samples, focals), focals, np.random.default_rng(0))
+    start = initialize(samples, relative_poses(samples, focals), focals, np.random.default_rng(0))
+    placement, trust = start.placement, start.trust
     world_to_cam = placement.rotations.transpose(0, 2, 1)
     poses = np.concatenate([world_to_cam, -(world_to_cam @ placement.centres[:, :, None])], axis=2)
     angle, distance = problem.errors(poses)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dust3r_sfm.colmap.features import Features
 from dust3r_sfm.colmap.tracks import build_tracks
 from dust3r_sfm.geometry import pinhole, transforms
 from dust3r_sfm.images.resize import Grid, network_grid
@@ -175,3 +176,27 @@ def save_photographs(room: Room, root: Path) -> None:
         exif = Image.Exif()
         exif[0x0112] = view.orientation
         Image.fromarray(pixels.astype(np.uint8)).save(path, exif=exif)
+
+
+@pytest.fixture(scope="session")
+def make_features() -> Callable[..., list[Features]]:
+    """Keypoints of points on the walls of a room, with a descriptor per point and noise in the pixels."""
+
+    def make(room: Room, num_points: int = 900, noise: float = 0.0, num_looks: int = 10**6) -> list[Features]:
+        random = np.random.default_rng(0)
+        side = random.integers(3, size=num_points)
+        xyz = random.uniform(-1, 1, (num_points, 3)) * HALF_SIZE
+        xyz[np.arange(num_points), side] = HALF_SIZE[side] * random.choice([-1.0, 1.0], num_points)
+        looks = random.normal(size=(min(num_looks, num_points), 128)).astype(np.float32)
+        looks /= np.linalg.norm(looks, axis=1, keepdims=True)
+        descriptors = looks[np.arange(num_points) % len(looks)]
+        found = []
+        for index, view in enumerate(room.views):
+            inside = transforms.apply(room.raw_cam_from_world[index], xyz)
+            xy = pinhole.project(inside, pinhole.intrinsics(room.raw_focals[index], view.size))
+            seen = np.all((xy > 0) & (xy < view.size), axis=1)
+            moved = xy[seen] + random.normal(size=(seen.sum(), 2)) * noise
+            found.append(Features(xy=moved, descriptors=descriptors[seen]))
+        return found
+
+    return make

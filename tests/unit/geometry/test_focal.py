@@ -44,6 +44,17 @@ def test_zero_depth_nan_and_zero_confidence_do_not_count():
     assert weiszfeld_focal(points, confidence, stride=3) == pytest.approx(60, rel=1e-9)
 
 
+def test_the_default_lattice_gives_the_focal_of_all_pixels():
+    rng = np.random.default_rng(2)
+    depth = rng.uniform(1, 4, (192, 256))
+    points = unproject(depth, intrinsics(240.0, (256, 192)))
+    points[..., :2] += rng.normal(0, 0.5, (192, 256, 2)) / 240 * depth[..., None]
+    points[rng.uniform(size=depth.shape) < 0.05] *= [1.3, 1.3, 1]
+    everything = weiszfeld_focal(points, stride=1, iterations=100)
+    assert weiszfeld_focal(points) == pytest.approx(everything, rel=5e-4)
+    assert weiszfeld_focal(points) != everything
+
+
 def test_no_usable_pixel_gives_nan():
     assert np.isnan(weiszfeld_focal(np.full((4, 4, 3), np.nan)))
     assert np.isnan(weiszfeld_focal(np.zeros((4, 4, 3))))

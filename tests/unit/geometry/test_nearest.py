@@ -56,6 +56,24 @@ def test_queries_give_exactly_their_part_of_the_full_answer():
     assert len(both[0]) == len(_pairs(both))
 
 
+def test_single_precision_clouds_give_the_exact_pairs_also_where_distances_nearly_tie():
+    rng = np.random.default_rng(3)
+    # Points near a lattice: many have several neighbours at almost the same distance.
+    lattice = np.stack(np.meshgrid(*[np.arange(12.0)] * 3), -1).reshape(-1, 3)
+    points1 = (lattice + 1e-7 * rng.normal(size=lattice.shape)).astype(np.float32)
+    points2 = (lattice[rng.permutation(1728)[:1500]] + 0.5 + 1e-7 * rng.normal(size=(1500, 3))).astype(np.float32)
+    found = _pairs(mutual_nearest(points1, points2))
+    assert found
+    distance = np.linalg.norm(points1.astype(np.float64)[:, None] - points2.astype(np.float64)[None], axis=-1)
+    for i, j in found:
+        assert distance[i, j] == distance[i].min() == distance[:, j].min()
+    exact = points1.astype(np.float64) + 1e-3 * rng.normal(size=points1.shape)
+    single = exact.astype(np.float32)
+    assert _pairs(mutual_nearest(single, points2)) == _pairs(
+        mutual_nearest(single.astype(np.float64), points2.astype(np.float64))
+    )
+
+
 def test_nothing_to_match_gives_no_pairs():
     points1, points2 = _clouds(1)
     for a, b in ((points1[:0], points2), (points1, points2[:0]), (np.full((4, 3), np.nan), points2)):

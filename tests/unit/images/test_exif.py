@@ -1,10 +1,10 @@
 import math
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from dust3r_sfm._pycolmap import pycolmap
-from dust3r_sfm.images.exif import Exif, exif_bytes, read_exif
+from dust3r_sfm.images.exif import Exif, exif_bytes, read_exif, read_gps
 
 
 @pytest.fixture
@@ -77,3 +77,26 @@ def test_a_damaged_block_is_no_obstacle(tmp_path):
     with Image.open(tmp_path / "a.jpg") as image:
         assert read_exif(image, (400, 300)) == Exif()
         assert isinstance(exif_bytes(image), bytes)
+
+
+def test_a_position_is_read_in_signed_degrees_and_metres(tmp_path):
+    exif = Image.Exif()
+    gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
+    gps[ExifTags.GPS.GPSLatitudeRef], gps[ExifTags.GPS.GPSLatitude] = "S", (33.0, 51.0, 30.0)
+    gps[ExifTags.GPS.GPSLongitudeRef], gps[ExifTags.GPS.GPSLongitude] = "W", (70.0, 30.0, 0.0)
+    gps[ExifTags.GPS.GPSAltitudeRef], gps[ExifTags.GPS.GPSAltitude] = b"\x01", 12.5
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert read_gps(image) == pytest.approx((-(33 + 51.5 / 60), -70.5, -12.5))
+
+
+def test_files_without_a_fix_have_no_position(tmp_path):
+    exif = Image.Exif()
+    gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
+    gps[ExifTags.GPS.GPSLatitudeRef], gps[ExifTags.GPS.GPSLatitude] = "N", (0.0, 0.0, 0.0)
+    gps[ExifTags.GPS.GPSLongitudeRef], gps[ExifTags.GPS.GPSLongitude] = "E", (0.0, 0.0, 0.0)
+    Image.new("RGB", (64, 48)).save(tmp_path / "zero.jpg", exif=exif)
+    Image.new("RGB", (64, 48)).save(tmp_path / "bare.jpg")
+    for name in ("zero.jpg", "bare.jpg"):
+        with Image.open(tmp_path / name) as image:
+            assert read_gps(image) is None

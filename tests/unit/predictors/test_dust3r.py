@@ -1,4 +1,5 @@
 import argparse
+import hashlib
 import logging
 import subprocess
 import sys
@@ -12,16 +13,17 @@ import pytest
 import torch
 from PIL import Image
 
-from dust3r_sfm.errors import PredictorError, WeightsError
+from dust3r_sfm.errors import InputError, PredictorError, WeightsError
 from dust3r_sfm.images.load import load_pixels
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.network import KNOWN_WEIGHTS, CompletionNetwork, Network, NetworkConfig, load_network, random_network
 from dust3r_sfm.network.names import UNKNOWN_LICENCE
 from dust3r_sfm.options import ImageOptions, PredictOptions
+from dust3r_sfm.predictors import pointmap_network
+from dust3r_sfm.predictors.device import choose_device, mixed_precision
 from dust3r_sfm.predictors.dust3r import Dust3r224Linear, Dust3r512Dpt, Dust3r512Linear, NetworkPredictor, monocular
-from dust3r_sfm.predictors.pointmap_network import PointmapNetwork, choose_device
-from dust3r_sfm.predictors.predictor import PairPredictor
+from dust3r_sfm.predictors.predictor import LoadsWeights, PairPredictor, StoresFeatures, check_predictor
 from dust3r_sfm.predictors.run import directed_edges, predict_pairs
 from dust3r_sfm.types import PairGraph
 
@@ -165,6 +167,58 @@ def test_each_photograph_is_encoded_once_and_its_own_part_computed_once_per_role
     assert store.header.predictor == "dust3r-512-linear" and store.header.licence == UNKNOWN_LICENCE
 
 
+def test_features_that_memory_cannot_hold_wait_on_disk(make, images, tmp_path, counted):
+    """Photographs of four shapes, one with a mask: nothing is encoded twice, and half precision is all that is lost."""
+    predictor = make()
+    exact = predict_pairs(predictor, images, ALL, tmp_path / "memory.h5", predictor._options)
+    counted["encode"].clear()
+    options = replace(predictor._options, max_encoded=2)
+    store = predict_pairs(predictor, images, ALL, tmp_path / "disk.h5", options)
+    assert store.edges() == exact.edges() and sum(counted["encode"]) == len(images)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["disk.h5", "memory.h5"]
+    for edge in EDGES:
+        assert_close(store[edge], exact[edge], tolerance=2e-2)
+
+
+def test_a_packed_feature_takes_what_was_said(make, images):
+    predictor = make()
+    for view, feature in zip(images.views, predictor.encode(images.views), strict=True):
+        arrays = predictor.pack(feature)
+        assert {array.dtype.name for array in arrays.values()} <= {"float16", "bool"}
+        num_bytes = sum(array.nbytes for array in arrays.values())
+        assert predictor.feature_bytes(view) - view.network_size[0] * view.network_size[1] <= num_bytes
+        assert num_bytes <= predictor.feature_bytes(view)
+        again = predictor.unpack(arrays, view)
+        assert (again.name, again.shape) == (feature.name, feature.shape)
+        torch.testing.assert_close(again.features.tokens.float(), feature.features.tokens, rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(again.usable, feature.usable)
+
+
+def test_other_weights_never_use_old_predictions(make, images, tmp_path):
+    """Not even under the old name; the same weights under another name do."""
+    path, store_path = tmp_path / "a.pth", tmp_path / "p.h5"
+    predictor = make(source=save(path, random_network(CONFIG, 1)))
+    predict_pairs(predictor, images, ALL, store_path, predictor._options)
+    renamed = make(source=path.rename(tmp_path / "b.pth"))
+    assert len(predict_pairs(renamed, images, ALL, store_path, renamed._options)) == len(EDGES)
+    save(path, random_network(CONFIG, 2))
+    other = make(source=path)
+    with pytest.raises(InputError, match=r"p\.h5 holds predictions of another run .*weights"):
+        predict_pairs(other, images, ALL, store_path, other._options)
+
+
+def test_weights_are_checked_once_and_say_where_they_came_from(make, images, weights, monkeypatch):
+    predictor, calls = make(), []
+    monkeypatch.setattr("dust3r_sfm.network.load_network", lambda source: calls.append(source) or load_network(source))
+    facts = check_predictor(predictor)
+    predictor.check()
+    predictor.prepare(images, ALL)
+    assert calls == [str(weights)]
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert facts["source"] == {"name": str(weights), "path": str(weights), "sha256": digest}
+    assert facts["name"] == "dust3r-512-linear" and facts["licence"] == UNKNOWN_LICENCE
+
+
 def test_two_runs_are_equal_and_a_resumed_one_too(make, images):
     whole = run(make(), images)
     pieces = {
@@ -190,7 +244,7 @@ def test_batches_change_nothing(make, images, counted):
 
 def test_half_precision_is_close(make, images, monkeypatch):
     exact = run(make(), images, EDGES[:4])
-    monkeypatch.setattr(PointmapNetwork, "_autocast", lambda self: torch.autocast("cpu", torch.bfloat16))
+    monkeypatch.setattr(pointmap_network, "mixed_precision", lambda device: torch.autocast("cpu", torch.bfloat16))
     for edge, prediction in run(make(), images, EDGES[:4]).items():
         assert prediction.points1.dtype == np.float32
         assert not np.array_equal(prediction.points1, exact[edge].points1)
@@ -225,26 +279,39 @@ def same_shape(images):
     return replace(images, views=tuple(replace(view, name=f"{index}.png") for index in range(8)))
 
 
-def _limit_memory(monkeypatch, name, limit, sizes):
+OUT_OF_MEMORY = {
+    "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+    "cublas": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    "mps": RuntimeError("MPS backend out of memory (MPS allocated: 9.0 GB, max allowed: 9.07 GB)."),
+    "host": RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: 12 (bytes)"
+    ),
+    "host, other words": RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 8"),
+    "numpy": MemoryError(),
+}
+
+
+def _limit_memory(monkeypatch, name, limit, sizes, error=OUT_OF_MEMORY["cuda"]):
     call = getattr(Network, name)
 
     def limited(self, first, *rest):
         sizes.append(len(first))
         if len(first) > limit:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
         return call(self, first, *rest)
 
     monkeypatch.setattr(Network, name, limited)
 
 
+@pytest.mark.parametrize("error", OUT_OF_MEMORY.values(), ids=OUT_OF_MEMORY)
 @pytest.mark.parametrize(("name", "work"), [("encode", 8), ("decode", 14)])
-def test_out_of_memory_halves_the_batch_and_goes_on(make, images, same_shape, monkeypatch, name, work):
+def test_out_of_memory_halves_the_batch_and_goes_on(make, images, same_shape, monkeypatch, name, work, error):
     edges = [edge for k in range(7) for edge in ((k, k + 1), (k + 1, k))]
     predictor, sizes = make(), []
     predictor.prepare(images, ALL)
     predictor._network._max_pixels = 8 * 48 * 64
     with monkeypatch.context() as patch:
-        _limit_memory(patch, name, 2, sizes)
+        _limit_memory(patch, name, 2, sizes, error)
         predictions = run(predictor, same_shape, edges)
     assert sizes[:3] == [8, 4, 2] and set(sizes[2:]) == {2} and sum(sizes[2:]) == work
     plain = run(make(), same_shape, edges)
@@ -259,6 +326,33 @@ def test_out_of_memory_for_a_single_pair_is_a_sentence(make, images, monkeypatch
     with pytest.raises(PredictorError, match="does not hold the work on one pair"):
         run(make(), images)
     assert sizes == [1, 1]
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(make, images, monkeypatch):
+    sizes: list[int] = []
+    _limit_memory(monkeypatch, "decode", 0, sizes, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        run(make(), images)
+    assert sizes == [1]
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+@pytest.mark.parametrize(
+    ("kind", "bf16", "macos", "mixed"),
+    [
+        ("cuda", True, 0, True),
+        ("cuda", False, 0, False),
+        ("mps", False, 15, True),
+        ("mps", False, 13, False),
+        ("cpu", 1, 0, False),
+    ],
+)
+def test_precision_follows_the_device(monkeypatch, kind, bf16, macos, mixed):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+    monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda major, minor: macos >= major)
+    block = mixed_precision(torch.device(kind))
+    assert isinstance(block, torch.autocast) == mixed
+    assert not mixed or block.fast_dtype == torch.bfloat16
 
 
 def test_values_that_are_no_numbers_are_refused(make, images, tmp_path):
@@ -350,7 +444,8 @@ def test_auto_takes_the_best_device(monkeypatch, cuda, mps, expected):
 def test_grids(make):
     assert make(Dust3r512Dpt).grid == make(Dust3r512Linear).grid == Grid(size=512, multiple_of=16)
     assert make(Dust3r224Linear).grid == Grid(size=224, multiple_of=16, square_crop=True)
-    assert isinstance(make(), PairPredictor) and make().describe([]) is None
+    assert all(isinstance(make(), protocol) for protocol in (PairPredictor, StoresFeatures, LoadsWeights))
+    assert make().describe([]) is None
 
 
 def test_every_known_name_is_registered():

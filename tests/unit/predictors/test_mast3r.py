@@ -15,6 +15,7 @@ from dust3r_sfm.options import ImageOptions, PredictOptions
 from dust3r_sfm.predictors.dust3r import Dust3r512Dpt
 from dust3r_sfm.predictors.mast3r import Mast3r512
 from dust3r_sfm.predictors.run import predict_pairs
+from dust3r_sfm.predictors.store import estimated_size
 from dust3r_sfm.types import PairGraph
 
 INF = float("inf")
@@ -79,16 +80,26 @@ def test_descriptors_come_with_the_points(options, images):
     for (i, j), prediction in predictions.items():
         with torch.no_grad():
             direct = network(tensors[i], tensors[j])
-        for name in ("points1", "points2", "confidence1", "confidence2", "descriptors1", "descriptors2"):
+        names = ("points", "confidence", "descriptors", "descriptor_confidence")
+        for name in (f"{name}{view}" for name in names for view in (1, 2)):
             np.testing.assert_allclose(getattr(prediction, name), getattr(direct, name)[0], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(np.linalg.norm(prediction.descriptors1, axis=-1), 1, atol=1e-5)
     assert predictions[0, 1].descriptors1.shape == (48, 64, 6) and predictions[0, 1].descriptors2.shape == (64, 48, 6)
 
 
 def test_descriptors_reach_the_store(options, images, tmp_path):
-    store = predict_pairs(Mast3r512(options, 0), images, GRAPH, tmp_path / "predictions.h5", options)
+    predictor = Mast3r512(options, 0)
+    store = predict_pairs(predictor, images, GRAPH, tmp_path / "predictions.h5", options)
     assert store.edges() == [(0, 1), (1, 0)]
-    np.testing.assert_allclose(np.linalg.norm(store[1, 0].descriptors2, axis=-1), 1, atol=2e-3)
+    stored = store[1, 0]
+    np.testing.assert_allclose(np.linalg.norm(stored.descriptors2, axis=-1), 1, atol=2e-3)
+    features = dict(enumerate(predictor.encode(images.views)))
+    ((_, prediction),) = predictor.predict(features, [(1, 0)])
+    for name in ("descriptor_confidence1", "descriptor_confidence2"):
+        np.testing.assert_allclose(getattr(stored, name), getattr(prediction, name), rtol=1e-3)
+    bound = estimated_size(images, 2, CONFIG.descriptor_size)
+    assert bound / 2 < (tmp_path / "predictions.h5").stat().st_size < bound
+    assert estimated_size(images, 2, predictor.descriptor_size) > 4 * estimated_size(images, 2)
 
 
 def test_the_two_families_refuse_each_other(options, images, tmp_path):

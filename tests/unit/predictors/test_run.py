@@ -136,7 +136,7 @@ def test_speed_options_may_change(tmp_path, known_scene):
 
 
 def test_a_disk_too_small_is_noticed_before_the_work(tmp_path, known_scene, monkeypatch):
-    monkeypatch.setattr(run, "estimated_size", lambda images, num_edges: 10**20)
+    monkeypatch.setattr(run, "estimated_size", lambda *sizes: 10**20)
     predictor = _MadeUp()
     with pytest.raises(OutputError, match="predict fewer pairs"):
         predict_pairs(predictor, known_scene[2], ALL, tmp_path / "p.h5", OPTIONS)

@@ -1,0 +1,53 @@
+"""Reading only what is needed of a prediction: the pointmaps in question, and of these the pixels in question."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from dust3r_sfm.errors import PredictorError
+from dust3r_sfm.predictors.store import PredictionStore
+from dust3r_sfm.types import Edge, ImageSet, PairPrediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pointmap:
+    """One of the two pointmaps of an edge, as it is stored: maybe in half precision, and over a common scale."""
+
+    points: Float[np.ndarray, "h w 3"]
+    confidence: Float[np.ndarray, "h w"]
+    scale: float
+
+    def take(self, pixels: Any) -> tuple[Float32[np.ndarray, "*p 3"], Float32[np.ndarray, "*p"]]:
+        """Return the points and confidences of some pixels (any NumPy index of two axes) in single precision."""
+        points = self.points[pixels].astype(np.float32)
+        if self.scale != 1:
+            points *= np.float32(self.scale)
+        return points, self.confidence[pixels].astype(np.float32)
+
+
+def read_pointmaps(
+    images: ImageSet, predictions: Mapping[Edge, PairPrediction], edge: Edge, roles: Sequence[int] = (0, 1)
+) -> list[Pointmap]:
+    """Read pointmaps of an edge: role 0 is that of its first image, role 1 that of its second.
+
+    Raises:
+        PredictorError: a pointmap does not have the size of its image.
+        InputError: the store is damaged.
+    """
+    if isinstance(predictions, PredictionStore):
+        found = [Pointmap(points=p, confidence=c, scale=s) for p, c, s in predictions.stored(edge, roles)]
+    else:
+        prediction = predictions[edge]
+        maps = ((prediction.points1, prediction.confidence1), (prediction.points2, prediction.confidence2))
+        found = [Pointmap(points=maps[role][0], confidence=maps[role][1], scale=1.0) for role in roles]
+    for role, pointmap in zip(roles, found, strict=True):
+        view, shape = images.views[edge[role]], pointmap.points.shape
+        if shape[1::-1] != view.network_size:
+            raise PredictorError(
+                f"The prediction of {images.names[edge[0]]} and {images.names[edge[1]]} has {shape[1]} x {shape[0]} "
+                f"pixels for {view.name}, not {view.network_size[0]} x {view.network_size[1]}; predict the pairs again."
+            )
+    return found

@@ -1,0 +1,153 @@
+"""Local features of photographs at full resolution, kept in hloc's HDF5 format.
+
+A group per image name holds `keypoints` (k × 2, the centre of the first pixel at 0, as hloc has it), `descriptors`
+(d × k), `scores` and `image_size`; whatever extractor wrote it can be read.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Float, Float32, Float64, UInt8
+
+from dust3r_sfm.colmap.quiet import quiet
+from dust3r_sfm.errors import InputError
+from dust3r_sfm.images.load import load_mask, load_original
+from dust3r_sfm.progress import Step
+from dust3r_sfm.types import View
+
+_HLOC_ORIGIN = 0.5
+"""hloc counts pixels from the centre of the first one, COLMAP from its corner."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """Local features of one photograph.
+
+    Attributes:
+        xy: positions in raw original pixels, COLMAP origin (k, 2).
+        descriptors: as the file holds them; SIFT's are bytes (k, d).
+    """
+
+    xy: Float64[np.ndarray, "k 2"]
+    descriptors: UInt8[np.ndarray, "k d"] | Float[np.ndarray, "k d"]
+
+    def unit_descriptors(self) -> Float32[np.ndarray, "k d"]:
+        """Descriptors of length 1: their inner products are cosines."""
+        values = self.descriptors.astype(np.float32)
+        unit: Float32[np.ndarray, "k d"] = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-20)
+        return unit
+
+
+def find_features(views: Sequence[View], path: Path, step: Step = lambda done, total: None) -> list[Features]:
+    """Find SIFT keypoints of photographs outside their masks (pycolmap's extractor at its default options).
+
+    Args:
+        views: the photographs.
+        path: HDF5 file; photographs that are in it already are not looked at again, so a killed run goes on.
+        step: called after each photograph.
+    """
+    known = _names(path)
+    wanted = [view for view in views if view.name not in known]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, (view, found) in enumerate(zip(wanted, pool.map(_extract, wanted), strict=True), start=1):
+            _append(path, view, *found)
+            step(len(views) - len(wanted) + done, len(views))
+    return read_features(path, views)
+
+
+def read_features(path: Path, views: Sequence[View], with_descriptors: bool = True) -> list[Features]:
+    """Read features in hloc's format, of any extractor; images that the file lacks have none.
+
+    Args:
+        path: the HDF5 file.
+        views: the photographs.
+        with_descriptors: whether descriptors are needed; without, they are of length 0.
+
+    Raises:
+        InputError: the file cannot be read, or lacks keypoints or descriptors of an image that it lists.
+    """
+    wanted = ("keypoints", "descriptors") if with_descriptors else ("keypoints",)
+    xy, descriptors = [], []
+    with _reading(path) as file:
+        for view in views:
+            group = file.get(view.name, {"keypoints": _NOTHING, "descriptors": _NOTHING.T})
+            missing = [name for name in wanted if name not in group]
+            if missing:
+                raise InputError(f"{path} has no {missing[0]} for {view.name}; extract the features again.")
+            xy.append(group["keypoints"][()][:, :2].astype(np.float64) + _HLOC_ORIGIN)
+            values = group["descriptors"][()].T if with_descriptors else np.zeros((len(xy[-1]), 0))
+            descriptors.append(np.ascontiguousarray(values))
+    width = max((values.shape[1] for values in descriptors), default=0)
+    return [
+        Features(xy=places, descriptors=values if len(values) else np.zeros((0, width)))
+        for places, values in zip(xy, descriptors, strict=True)
+    ]
+
+
+_NOTHING = np.zeros((0, 2))
+
+
+def _extract(view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints with COLMAP's origin and RootSIFT descriptors; one position may have two orientations."""
+    from dust3r_sfm._pycolmap import pycolmap
+
+    options = pycolmap.FeatureExtractionOptions(num_threads=1, use_gpu=False)
+    with quiet():
+        extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
+        grey = pycolmap.Bitmap.from_array(load_original(view)).clone_as_grey()
+        keypoints, descriptors = extractor.extract(grey)
+    xy = np.asarray(pycolmap.keypoints_to_matrix(keypoints), dtype=np.float32).reshape(-1, 4)[:, :2]
+    values = np.asarray(descriptors.data).reshape(len(xy), -1)
+    mask = load_mask(view)
+    if mask is None:
+        return xy, values
+    column, row = (xy @ view.network_from_image[:2, :2].T + view.network_from_image[:2, 2]).astype(np.int64).T
+    usable = mask[np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)]
+    return xy[usable], values[usable]
+
+
+def _append(path: Path, view: View, xy: np.ndarray, descriptors: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "a") as file:
+        if view.name in file:
+            del file[view.name]
+        group = file.create_group(view.name)
+        group["keypoints"] = xy - np.float32(_HLOC_ORIGIN)
+        group["descriptors"] = descriptors.T
+        group["scores"] = np.ones(len(xy), np.float32)
+        group["image_size"] = np.array(view.size)
+
+
+def _names(path: Path) -> set[str]:
+    """Names of the images that a feature file holds; a file that a killed run damaged is removed."""
+    if not path.is_file():
+        return set()
+    names: set[str] = set()
+    try:
+        with h5py.File(path, "r") as file:
+
+            def visit(name: str, item: Any) -> None:
+                if isinstance(item, h5py.Group) and "image_size" in item:  # the last that is written
+                    names.add(name)
+
+            file.visititems(visit)
+    except OSError:
+        path.unlink()
+        return set()
+    return names
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except OSError as error:
+        raise InputError(f"{path} is no HDF5 file of local features; extract them again.") from error

@@ -1,0 +1,145 @@
+"""Keypoint matches of all pairs that overlap: guided where the alignment is good, verified where it is rough."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from dust3r_sfm.colmap.estimate import Estimate, depths_at
+from dust3r_sfm.colmap.features import Features
+from dust3r_sfm.colmap.guided import Gate, Sight, guided_matches, verified_matches
+from dust3r_sfm.colmap.lens import normalised
+from dust3r_sfm.colmap.overlap import overlapping_pairs
+from dust3r_sfm.progress import Step
+from dust3r_sfm.types import Edge, Matches, Scene
+
+ROUGH = 0.006
+"""Pairs that were aligned with a larger residual, over depth, do not say where to look."""
+
+_NUM_NEIGHBOURS = 20
+"""Each image is matched with so many of those it overlaps most, beside its aligned pairs."""
+
+_ACROSS = (0.011, 0.03)
+_DEPTH = 0.06
+"""Least and largest width of the gate in units of the focal length, and its least share of the depth: keypoints lie
+beside the pixels that were aligned."""
+
+_PIXELS = 2.0
+"""Largest distance from the epipolar line of adjusted cameras, in raw pixels."""
+
+_MAX_DEPTH = 0.5
+"""Largest share of the depth that a place may be off by then."""
+
+_ENOUGH = 200
+"""Images with fewer keypoint matches are adjusted with the matches of their pointmaps too."""
+
+
+def is_rough(scene: Scene) -> bool:
+    """Whether the alignment of most pairs is too rough to guide matching and to judge points by depth."""
+    return _usual_residual(scene) > ROUGH
+
+
+def match_keypoints(
+    estimate: Estimate, features: Sequence[Features], step: Step = lambda done, total: None
+) -> list[Matches]:
+    """Match the keypoints of overlapping images, where the aligned depth allows.
+
+    Args:
+        estimate: the alignment.
+        features: keypoints of every image of the scene.
+        step: called after each pair.
+    """
+    scene = estimate.scene
+    residual, usual = _residuals(scene), _usual_residual(scene)
+
+    def match(pair: Edge) -> Matches:
+        i, j = pair
+        expected = residual.get(pair, usual)
+        if expected > ROUGH:
+            return _matches(features, pair, *verified_matches(features[i], features[j], seed=i * len(features) + j))
+        gate = Gate(across=float(np.clip(4 * expected, *_ACROSS)), depth=max(10 * expected, _DEPTH))
+        return _guided(estimate, features, pair, gate)
+
+    return _of_pairs(overlapping_pairs(scene, _NUM_NEIGHBOURS), match, step)
+
+
+def rematch_keypoints(
+    estimate: Estimate, features: Sequence[Features], step: Step = lambda done, total: None
+) -> list[Matches]:
+    """Match once more with adjusted cameras: close to the epipolar line, and where each image's scaled depth allows.
+
+    Args:
+        estimate: adjusted cameras, and the tracks that say how well the aligned depths fit them.
+        features: keypoints of every image of the scene.
+        step: called after each pair.
+    """
+    scaled = replace(estimate, scene=estimate.rescaled())
+    depth = float(np.clip(np.percentile(scaled.depth_errors(), 95), _DEPTH, _MAX_DEPTH))
+
+    def match(pair: Edge) -> Matches:
+        gate = Gate(across=_PIXELS / scaled.model.images[pair[1] + 1].camera.mean_focal_length(), depth=depth)
+        return _guided(scaled, features, pair, gate)
+
+    return _of_pairs(overlapping_pairs(scaled.scene, _NUM_NEIGHBOURS), match, step)
+
+
+def _of_pairs(pairs: Sequence[Edge], match: Callable[[Edge], Matches], step: Step) -> list[Matches]:
+    """Match pairs in threads; the result does not depend on their number."""
+    found = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for matches in pool.map(match, pairs):
+            found.append(matches)
+            step(len(found), len(pairs))
+    return found
+
+
+def _guided(estimate: Estimate, features: Sequence[Features], pair: Edge, gate: Gate) -> Matches:
+    sight1, sight2 = (_sight(estimate, features[index], index) for index in pair)
+    chosen, similarity = guided_matches(sight1, sight2, _relative(estimate, *pair), gate)
+    return _matches(features, pair, chosen, similarity)
+
+
+def _matches(features: Sequence[Features], pair: Edge, chosen: np.ndarray, similarity: np.ndarray) -> Matches:
+    xy1, xy2 = features[pair[0]].xy[chosen[:, 0]], features[pair[1]].xy[chosen[:, 1]]
+    return Matches(image1=pair[0], image2=pair[1], xy1=xy1, xy2=xy2, confidence=similarity)
+
+
+def of_weak_images(found: Sequence[Matches], matches: Sequence[Matches], num_images: int) -> list[Matches]:
+    """Pointmap matches of the images that have few keypoint matches."""
+    counts = np.zeros(num_images, dtype=np.int64)
+    for pair in matches:
+        counts[[pair.image1, pair.image2]] += len(pair.xy1)
+    weak = counts < _ENOUGH
+    return [pair for pair in found if weak[pair.image1] or weak[pair.image2]]
+
+
+def _sight(estimate: Estimate, features: Features, index: int) -> Sight:
+    """An image's keypoints as its camera sees them; made per pair, as those of all images would fill the memory."""
+    return Sight(
+        xy=normalised(estimate.model.images[index + 1].camera, features.xy),
+        depth=depths_at(estimate.scene, index, features.xy),
+        descriptors=features.unit_descriptors(),
+    )
+
+
+def _relative(estimate: Estimate, i: int, j: int) -> Any:
+    image1, image2 = estimate.model.images[i + 1], estimate.model.images[j + 1]
+    return (image2.cam_from_world() * image1.cam_from_world().inverse()).matrix()
+
+
+def _residuals(scene: Scene) -> dict[Edge, float]:
+    """Smallest residual of each unordered pair that was aligned."""
+    residuals: dict[Edge, float] = {}
+    kept = scene.edge_weights > 0
+    for (i, j), residual in zip(scene.edges[kept].tolist(), scene.edge_residuals[kept].tolist(), strict=True):
+        pair = (min(i, j), max(i, j))
+        residuals[pair] = min(residual, residuals.get(pair, np.inf))
+    return residuals
+
+
+def _usual_residual(scene: Scene) -> float:
+    residuals = list(_residuals(scene).values())
+    return float(np.median(residuals)) if residuals else 0.0

@@ -1,0 +1,237 @@
+"""Cameras that the user knows: COLMAP models, cameras.txt, camera strings, K.txt, transforms.json, poses.json."""
+
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from dust3r_sfm.errors import InputError
+from dust3r_sfm.images.foreign import find_model, read_model
+from dust3r_sfm.images.known_names import resolve
+from dust3r_sfm.types import KnownCamera, Size, View
+
+MAX_DISTORTION = 0.06
+"""Largest shift of a pixel by its lens, over the longer side, that a pinhole still stands for."""
+_MODEL_NAMES = frozenset({"SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV"})
+"""Perspective models that every reader of COLMAP's files knows."""
+_UNDISTORT = "colmap image_undistorter --image_path PHOTOS --input_path MODEL --output_path UNDISTORTED"
+
+
+def read_intrinsics(source: str, views: Sequence[View]) -> tuple[dict[str, KnownCamera], list[str]]:
+    """Read the cameras of photographs.
+
+    Args:
+        source: folder of a COLMAP model, transforms.json or poses.json (by image name); cameras.txt or cameras.bin with
+            one camera, K.txt (3 × 3, pixels of the files, the centre of the first pixel at 0.5) or a camera string such
+            as `PINHOLE,1200,800,fx,fy,cx,cy` (for all photographs).
+        views: the photographs.
+
+    Returns:
+        The camera of each photograph that has one, by name, and what the user should know about the others.
+
+    Raises:
+        InputError: the source cannot be read, fits no photograph, or holds a camera that cannot be used: of another
+            size than its file, fisheye, or with a strong distortion.
+    """
+    path = Path(source)
+    by_name: Mapping[str, KnownCamera] | None = None
+    if path.is_dir():
+        by_name = _of_model(path)
+    elif path.suffix.lower() == ".json" and path.is_file():
+        by_name = _of_json(path, {view.name: view.size for view in views})
+    if by_name is not None:
+        found, warnings = resolve(by_name, [view.name for view in views], source, "camera")
+    else:
+        camera = _of_one_size(path, views) if path.is_file() else _of_text(source)
+        found, warnings = dict.fromkeys((view.name for view in views), camera), []
+    check_cameras(found, views, source)
+    return found, warnings
+
+
+def check_cameras(cameras: Mapping[str, KnownCamera], views: Sequence[View], source: str | Path) -> None:
+    """Refuse cameras that cannot be used for their photographs.
+
+    Raises:
+        InputError: a camera is of another size than its file, not perspective, or with a strong distortion.
+    """
+    for view in views:
+        if view.name in cameras and cameras[view.name].size != view.size:
+            (width, height), size = cameras[view.name].size, view.size
+            raise InputError(
+                f"The camera of {view.name} in {source} has {width} × {height} pixels but the file has {size[0]} × "
+                f"{size[1]} (as stored, not turned by EXIF); give the camera of the files as they are."
+            )
+    for camera in dict.fromkeys(cameras.values()):
+        _refuse_unusable(camera, source)
+
+
+def colmap_camera(camera: KnownCamera) -> Any:
+    """The `pycolmap.Camera`, with exactly these parameters."""
+    from dust3r_sfm._pycolmap import pycolmap
+
+    width, height = camera.size
+    made = pycolmap.Camera(model=camera.model, width=width, height=height, params=list(camera.params))
+    made.has_prior_focal_length = True
+    return made
+
+
+def known_camera(camera: Any) -> KnownCamera:
+    """The value of a `pycolmap.Camera`."""
+    return KnownCamera(
+        model=camera.model.name, size=(int(camera.width), int(camera.height)), params=tuple(map(float, camera.params))
+    )
+
+
+def straighten(camera: KnownCamera, xy: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2"]:
+    """Move raw pixels to where a pinhole of the same matrix would see them."""
+    made = colmap_camera(camera)
+    matrix = made.calibration_matrix()
+    return np.asarray(np.asarray(made.cam_from_img(xy)) * matrix[(0, 1), (0, 1)] + matrix[:2, 2])
+
+
+def _refuse_unusable(camera: KnownCamera, source: str | Path) -> None:
+    if camera.model not in _MODEL_NAMES:
+        raise InputError(
+            f"{source} holds a camera of the model {camera.model}, which is not a perspective one; undistort the "
+            f"photographs first ({_UNDISTORT}) and give the cameras and photographs in UNDISTORTED."
+        )
+    made = colmap_camera(camera)
+    focals = made.params[made.focal_length_idxs()] if made.verify_params() else np.zeros(1)
+    if not np.isfinite(made.params).all() or (focals <= 0).any():
+        raise InputError(f"{source} holds a {camera.model} camera with the parameters {camera.params}; correct it.")
+    width, height = camera.size
+    along = np.linspace(0, 1, 9)
+    border = [[x * width, y * height] for x in along for y in along if x in (0, 1) or y in (0, 1)]
+    shift = np.linalg.norm(straighten(camera, np.array(border)) - border, axis=1)
+    if not shift.max() <= MAX_DISTORTION * max(camera.size):
+        raise InputError(
+            f"{source} holds a camera whose distortion shifts pixels by up to {shift.max():.0f}; undistort the "
+            f"photographs first ({_UNDISTORT}) and give the cameras and photographs in UNDISTORTED."
+        )
+
+
+def _of_model(folder: Path) -> dict[str, KnownCamera]:
+    return {image.name: known_camera(image.camera) for image in read_model(folder).images.values()}
+
+
+def _of_one_size(path: Path, views: Sequence[View]) -> KnownCamera:
+    """The camera of all photographs: the only one of cameras.txt or cameras.bin, or K.txt."""
+    if path.stem == "cameras":
+        return _of_cameras_file(path)
+    try:
+        matrix = np.loadtxt(path, delimiter="," if "," in path.read_text(encoding="utf-8") else None, ndmin=2)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} is neither cameras.txt nor a 3 × 3 matrix of numbers (K.txt); correct it.") from error
+    if matrix.shape != (3, 3) or not np.allclose(matrix[(0, 1, 2, 2, 2), (1, 0, 0, 1, 2)], (0, 0, 0, 0, 1)):
+        raise InputError(
+            f"{path} does not hold fx 0 cx / 0 fy cy / 0 0 1, the matrix of a camera without skew; correct it."
+        )
+    sizes = sorted({view.size for view in views})
+    if len(sizes) > 1:
+        raise InputError(
+            f"{path} cannot be the matrix of all photographs, because their sizes differ; "
+            "give a COLMAP model with one camera for each size instead."
+        )
+    params = tuple(map(float, matrix[(0, 1, 0, 1), (0, 1, 2, 2)]))
+    return KnownCamera(model="PINHOLE", size=sizes[0], params=params)
+
+
+def _of_cameras_file(path: Path) -> KnownCamera:
+    from dust3r_sfm._pycolmap import pycolmap
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(path, folder)
+        for stem in ("images", "points3D"):  # COLMAP reads a model as a whole; these two are empty
+            (folder / f"{stem}{path.suffix}").write_bytes(bytes(8) if path.suffix == ".bin" else b"")
+        try:
+            cameras = list(pycolmap.Reconstruction(name).cameras.values())
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise InputError(f"{path} cannot be read as COLMAP's list of cameras; export it again.") from error
+    if len(cameras) != 1:
+        remedy = "give its folder" if find_model(path.parent) else "give the model that says whose is which"
+        raise InputError(f"{path} holds {len(cameras)} cameras, not one for all photographs; {remedy}.")
+    return known_camera(cameras[0])
+
+
+def _of_text(text: str) -> KnownCamera:
+    """Read a camera string: model, width, height and parameters, parted by commas or blanks."""
+    from dust3r_sfm._pycolmap import pycolmap
+
+    name, *numbers = text.replace(",", " ").split() or [""]
+    if name not in pycolmap.CameraModelId.__members__:
+        raise InputError(
+            f"There is no file {text}, and it is no camera either: a camera reads MODEL,width,height,parameters, as in "
+            "PINHOLE,1200,800,fx,fy,cx,cy."
+        )
+    try:
+        width, height, *params = (float(number) for number in numbers)
+        camera = KnownCamera(model=name, size=(int(width), int(height)), params=tuple(params))
+        if not colmap_camera(camera).verify_params():
+            raise ValueError
+    except ValueError as error:
+        wanted = pycolmap.Camera.create_from_model_name(1, name, 1.0, 2, 2).params_info
+        raise InputError(f"The camera {text} does not read {name},width,height,{wanted.replace(' ', '')}.") from error
+    return camera
+
+
+def _of_json(path: Path, sizes: Mapping[str, Size]) -> dict[str, KnownCamera]:
+    content = read_json(path)
+    try:
+        if "frames" in content:
+            only_size = next(iter(sizes.values())) if len(set(sizes.values())) == 1 else None
+            return {frame["file_path"]: _of_frame(content | frame, only_size) for frame in content["frames"]}
+        entries = {name: entry["camera"] for name, entry in content.items() if "camera" in entry}
+        return {
+            name: KnownCamera(
+                model=str(camera["model"]),
+                size=(int(camera["width"]), int(camera["height"])),
+                params=tuple(map(float, camera["params"])),
+            )
+            for name, camera in entries.items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is neither a transforms.json nor a poses.json ({error!r}); correct it.") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        InputError: the file cannot be read or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error}); write it again.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is neither a transforms.json nor a poses.json; give one of them.")
+    images = content.get("images")
+    return images if isinstance(images, dict) else content
+
+
+def _of_frame(frame: Mapping[str, Any], only_size: Size | None) -> KnownCamera:
+    """The camera of a frame of transforms.json (nerfstudio's documentation, "Data conventions")."""
+    width, height = (int(frame["w"]), int(frame["h"])) if "w" in frame else only_size or (0, 0)
+    focal_x = float(frame["fl_x"]) if "fl_x" in frame else width / 2 / math.tan(float(frame["camera_angle_x"]) / 2)
+    pinhole = (
+        focal_x,
+        float(frame.get("fl_y", focal_x)),
+        float(frame.get("cx", width / 2)),
+        float(frame.get("cy", height / 2)),
+    )
+    k1, k2, k3, p1, p2 = (float(frame.get(name, 0.0)) for name in ("k1", "k2", "k3", "p1", "p2"))
+    model = str(frame.get("camera_model", "OPENCV"))
+    if model not in (*_MODEL_NAMES, "OPENCV"):
+        return KnownCamera(model=model, size=(width, height), params=pinhole)
+    if k3:
+        return KnownCamera(model="FULL_OPENCV", size=(width, height), params=(*pinhole, k1, k2, p1, p2, k3, 0, 0, 0))
+    if k1 or k2 or p1 or p2:
+        return KnownCamera(model="OPENCV", size=(width, height), params=(*pinhole, k1, k2, p1, p2))
+    return KnownCamera(model="PINHOLE", size=(width, height), params=pinhole)

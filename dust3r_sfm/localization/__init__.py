@@ -1,0 +1,1 @@
+"""Localization: photographs against a map of posed images. Start at `localize.localize`."""

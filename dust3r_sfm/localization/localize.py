@@ -1,0 +1,230 @@
+"""Photographs against a map: retrieve, match, lift, solve; one at a time, or a list with files for results."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from dust3r_sfm.errors import InputError
+from dust3r_sfm.images.foreign import read_model
+from dust3r_sfm.images.known_cameras import known_camera
+from dust3r_sfm.images.read import read_images
+from dust3r_sfm.localization.confidence import pose_confidence
+from dust3r_sfm.localization.covisibility import covisible_groups
+from dust3r_sfm.localization.open_map import LocalizationMap, find_image_root, open_map
+from dust3r_sfm.localization.pose import PoseEstimate, default_max_error, estimate_pose, query_camera
+from dust3r_sfm.localization.queries import Query, open_queries
+from dust3r_sfm.localization.relative import scaled_relative_pose
+from dust3r_sfm.localization.results import Results
+from dust3r_sfm.options import ImageOptions, LocalizeOptions, PredictOptions, RunOptions
+from dust3r_sfm.predictors.predictor import load_predictor
+from dust3r_sfm.progress import Progress, Silent
+from dust3r_sfm.types import KnownCamera, Localization, Matches, View
+
+logger = logging.getLogger("dust3r_sfm")
+
+SPEED_OPTIONS = ("batch", "cache", "failed", "result_names", "image_root", "query_images")
+"""Options that change where things are or how they are written, not what is found."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalizeSummary:
+    """What a run came to.
+
+    Attributes:
+        num_queries, num_localized: counts.
+        results: the text file.
+        reasons: of the queries without a pose, by name.
+        warnings: sentences about the map.
+    """
+
+    num_queries: int
+    num_localized: int
+    results: Path
+    reasons: dict[str, str]
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"localized           {self.num_localized} of {self.num_queries}"]
+        lines += [f"not localized       {name}: {reason}" for name, reason in list(self.reasons.items())[:5]]
+        if len(self.reasons) > 5:
+            lines.append(f"                    and {len(self.reasons) - 5} more, see the JSON file")
+        lines += [f"warning             {sentence}" for sentence in self.warnings]
+        return "\n".join([*lines, f"results             {self.results}, {self.results.with_suffix('.json')}"])
+
+
+def localize(
+    path: Path,
+    queries: Path,
+    results: Path,
+    options: LocalizeOptions | None = None,
+    predict: PredictOptions | None = None,
+    run: RunOptions | None = None,
+    progress: Progress | None = None,
+) -> LocalizeSummary:
+    """Localize photographs in a map; what an interrupted run has done is not done again.
+
+    Args:
+        path: the map, see `open_map.open_map`.
+        queries: a photograph, folder, list or video, see `queries.open_queries`.
+        results: text file in hloc's format; a JSON file is written beside it.
+        options: how to localize.
+        predict: which predictor.
+        run: seed, overwrite.
+        progress: shows the stages; silent by default.
+
+    Raises:
+        InputError: map or queries cannot be used.
+        OutputError: the results hold another run, cannot be written, or the disk is full.
+    """
+    options, predict = options or LocalizeOptions(), predict or PredictOptions()
+    run, progress = run or RunOptions(), progress or Silent()
+    grid = load_predictor(predict, run.seed).grid
+    listed = options.query_images is None and queries.suffix.lower() == ".txt"
+    root = options.image_root or (find_image_root(path, read_model(path)) if listed else path)
+    with open_queries(queries, root, options, grid) as found:
+        inputs = _inputs(path, queries, options, predict, run)
+        written = Results(results, inputs, overwrite=run.overwrite)
+        waiting = [query for query in found if query.name not in written.done]
+        warnings: tuple[str, ...] = ()
+        if waiting:
+            opened = open_map(path, options, predict, run.seed, progress)
+            warnings = opened.reference.warnings
+            with progress.stage("localize") as step:
+                for start in range(0, len(waiting), max(options.batch, 1)):
+                    written.add(localize_queries(opened, waiting[start : start + max(options.batch, 1)]))
+                    step(len(written.done), len(found))
+        written.finish([query.name for query in found], options.result_names, options.failed)
+    reasons = {query.name: written.done[query.name].reason for query in found}
+    return LocalizeSummary(
+        num_queries=len(found),
+        num_localized=sum(not reason for reason in reasons.values()),
+        results=results,
+        reasons={name: reason for name, reason in reasons.items() if reason},
+        warnings=warnings,
+    )
+
+
+def localize_image(opened: LocalizationMap, image: Path, camera: KnownCamera | None = None) -> Localization:
+    """Localize one photograph in a map that is open.
+
+    Args:
+        opened: the map, as `open_map.open_map` gives it.
+        image: the file.
+        camera: of the photograph, where it is known.
+
+    Raises:
+        InputError: the file cannot be used, or the camera is of another size.
+    """
+    views = read_images(image.parent, ImageOptions(strict=True), opened.predictor.grid, [image.name]).views
+    if camera is not None and camera.size != views[0].size:
+        raise InputError(f"The camera has {camera.size} pixels but {image} has {views[0].size}; give that of the file.")
+    return localize_queries(opened, [Query(name=image.name, view=views[0], camera=camera)])[0]
+
+
+def localize_queries(opened: LocalizationMap, queries: Sequence[Query]) -> list[Localization]:
+    """Localize photographs together, so that their pairs share the predictor's batches.
+
+    Returns:
+        One localization per query, in order.
+    """
+    usable = [query for query in queries if query.view is not None]
+    views = [query.view for query in usable if query.view is not None]
+    retrieved = opened.retrieval.rank(views, opened.options.num_loc)
+    pairs = [(number, image) for number, images in enumerate(retrieved) for image in images]
+    matches: list[list[Matches]] = [[] for _ in usable]
+    for (number, _), found in zip(pairs, opened.matcher.match(views, pairs), strict=True):
+        matches[number].append(found)
+    localized = {
+        query.name: _localize(opened, query, view, images, found)
+        for query, view, images, found in zip(usable, views, retrieved, matches, strict=True)
+    }
+    opened.store.forget_queries()
+    return [localized.get(query.name) or Localization(name=query.name, reason=query.reason) for query in queries]
+
+
+def _localize(
+    opened: LocalizationMap, query: Query, view: View, images: Sequence[int], matches: Sequence[Matches]
+) -> Localization:
+    reference, options = opened.reference, opened.options
+    known: dict[str, Any] = {"name": query.name, "camera": query.camera}
+    if not images:
+        return Localization(**known, reason="no image of the map is listed for it; add it to the retrieval")
+    known["retrieved"] = tuple(reference.names[image] for image in images)
+    known["nearest"] = reference.cam_from_world[images[0]]
+    lifted = {found.image2: _lifted(opened, found) for found in matches}
+    known["num_matches"] = sum(len(xy) for xy, _ in lifted.values())
+    camera, focal = query_camera(view, query.camera)
+    if focal != "known" and opened.pointmaps is not None:
+        predicted = list(opened.pointmaps.predict([view], [(0, image) for image in images]))
+        scaled = scaled_relative_pose(view, reference, opened.lift, predicted, opened.seed)
+        estimate, xy = (None, np.zeros((0, 2))) if scaled is None else (scaled.estimate, scaled.xy)
+    else:
+        estimate, xy = None, np.zeros((0, 2))
+        max_error = options.ransac_thresh or default_max_error(view)
+        for group in covisible_groups(reference, images) if options.clustering else [list(images)]:
+            group_xy, group_xyz = _pooled([lifted[image] for image in group])
+            solved = estimate_pose(group_xy, group_xyz, camera, focal, max_error, opened.seed)
+            if solved is not None and (estimate is None or solved.num_inliers > estimate.num_inliers):
+                estimate, xy = solved, group_xy
+    return _judged(known, estimate, xy, view, options.min_confidence)
+
+
+def _judged(
+    known: dict[str, Any],
+    estimate: PoseEstimate | None,
+    xy: Float64[np.ndarray, "m 2"],
+    view: View,
+    min_confidence: float,
+) -> Localization:
+    """Give the pose, or say why it is not believed."""
+    if estimate is None:
+        reason = f"no pose agrees with its {known['num_matches']} correspondences with the map"
+        return Localization(**known, reason=reason)
+    confidence = pose_confidence(xy, estimate.inlier, view.size)
+    facts = known | {"num_inliers": estimate.num_inliers, "confidence": confidence}
+    if confidence < min_confidence:
+        reason = (
+            f"it seems to show another place: only {estimate.num_inliers} of its {len(xy)} correspondences agree on a "
+            f"pose (confidence {confidence:.2f})"
+        )
+        return Localization(**facts, reason=reason)
+    return Localization(
+        **facts | {"camera": known_camera(estimate.camera)},
+        cam_from_world=estimate.cam_from_world,
+        covariance=estimate.covariance,
+    )
+
+
+def _lifted(opened: LocalizationMap, matches: Matches) -> tuple[np.ndarray, np.ndarray]:
+    """Positions in the query whose partners in the map have a point, and those points."""
+    xyz = opened.lift(matches.image2, matches.xy2)
+    known = np.isfinite(xyz).all(axis=1)
+    return matches.xy1[known], xyz[known]
+
+
+def _pooled(lifted: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """All correspondences; the same position with the same point counts once, as in hloc."""
+    xy, xyz = (np.concatenate(parts) for parts in zip(*lifted, strict=True))
+    _, first = np.unique(np.column_stack([xy, xyz]), axis=0, return_index=True)
+    kept = np.sort(first)
+    return xy[kept], xyz[kept]
+
+
+def _inputs(
+    path: Path, queries: Path, options: LocalizeOptions, predict: PredictOptions, run: RunOptions
+) -> dict[str, Any]:
+    """What the results depend on, as JSON values."""
+    chosen = {name: value for name, value in asdict(options).items() if name not in SPEED_OPTIONS}
+    return {
+        "map": str(path.resolve()),
+        "queries": str(queries.resolve()),
+        **chosen,
+        "predictor": predict.predictor,
+        "weights": predict.weights,
+        "seed": run.seed,
+    }

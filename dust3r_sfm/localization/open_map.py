@@ -1,0 +1,209 @@
+"""A map made ready: its images, where their points come from, how queries are compared with them."""
+
+import contextlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from dust3r_sfm.errors import InputError
+from dust3r_sfm.images.foreign import find_model, read_model
+from dust3r_sfm.localization.correspond import KeypointMatcher, KeypointStore, Matcher, PointmapMatcher
+from dust3r_sfm.localization.depths import depth_files, scene_depths
+from dust3r_sfm.localization.hloc_files import FileMatcher, global_retrieval, read_retrieval
+from dust3r_sfm.localization.lift import DepthLift, FirstOf, Lift, PointLift
+from dust3r_sfm.localization.posed import triangulated_depths
+from dust3r_sfm.localization.reference import Reconstruction, Reference, read_reference
+from dust3r_sfm.localization.retrieve import ListedRetrieval, Retrieval, predictor_retrieval
+from dust3r_sfm.options import LocalizeOptions, PredictOptions
+from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
+from dust3r_sfm.progress import Progress, Silent
+from dust3r_sfm.scene_file import read_scene
+
+OWN_RADIUS = 0.002
+"""Share of the longer side within which a model's point stands for a pixel, where there is depth for the others."""
+RADIUS = 0.01
+"""The same where the model's points are all there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalizationMap:
+    """All that is needed to localize photographs; opening it costs, a query then is fast.
+
+    Attributes:
+        reference: the posed images.
+        lift: points of their pixels.
+        retrieval: ranks them for a query.
+        matcher: finds correspondences with them.
+        pointmaps: the matcher by pointmaps where an unknown focal length comes from them, else None.
+        predictor: the predictor behind it.
+        store: SIFT keypoints of the images.
+        options: how to localize.
+        seed: of the sampling.
+    """
+
+    reference: Reference
+    lift: Lift
+    retrieval: Retrieval
+    matcher: Matcher
+    pointmaps: PointmapMatcher | None
+    predictor: PairPredictor
+    store: KeypointStore
+    options: LocalizeOptions
+    seed: int
+
+
+def open_map(
+    path: Path,
+    options: LocalizeOptions | None = None,
+    predict: PredictOptions | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> LocalizationMap:
+    """Open a map from disk.
+
+    Args:
+        path: output folder of `reconstruct`, or folder of a COLMAP model (with sparse/0, sparse or 0 in it).
+        options: how to localize.
+        predict: which predictor.
+        seed: of the sampling.
+        progress: shows the stages; silent by default.
+
+    Raises:
+        InputError: there is no model, its photographs are missing, it has no geometry, or files of hloc do not fit it.
+    """
+    options = options or LocalizeOptions()
+    model = read_model(path)
+    root = options.image_root or find_image_root(path, model)
+    own = (path / "scene.h5").is_file()
+    cache = options.cache or (path / "localization" if own else None)
+    predictor = load_predictor(predict or PredictOptions(), seed)
+    pixels = options.hloc_matches is None or not (options.retrieval_pairs or options.global_features)
+    reference = read_reference(model, root, predictor.grid, pixels)
+    lift = choose_lift(reference, path, predictor, cache, options, progress)
+    return make_map(reference, lift, predictor, options, predict, cache, seed, progress)
+
+
+def make_map(
+    reference: Reference,
+    lift: Lift,
+    predictor: PairPredictor,
+    options: LocalizeOptions | None = None,
+    predict: PredictOptions | None = None,
+    cache: Path | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> LocalizationMap:
+    """Put a map together from posed images and their geometry, however these were read.
+
+    Args:
+        reference: the posed images.
+        lift: points of their pixels.
+        predictor: retrieves and matches.
+        options: how to localize; those about files of the map are not looked at.
+        predict: number of workers.
+        cache: folder that keeps what is computed of the images.
+        seed: of the sampling.
+        progress: shows the stages.
+
+    Raises:
+        InputError: files of hloc do not fit the map.
+    """
+    options, predict = options or LocalizeOptions(), predict or PredictOptions()
+    store = KeypointStore(reference, cache, predict.num_workers)
+    retrieval: Retrieval
+    if options.retrieval_pairs is not None:
+        retrieval = ListedRetrieval(read_retrieval(options.retrieval_pairs, reference.names))
+    elif options.global_features is not None:
+        retrieval = global_retrieval(options.global_features, reference)
+    else:
+        with (progress or Silent()).stage("map") as step:
+            retrieval = predictor_retrieval(reference, predictor, store, seed, step)
+    matcher: Matcher
+    by_keypoints = options.correspondences == "keypoints" or (
+        options.correspondences == "auto" and predictor.name == "classical"
+    )
+    pointmaps = PointmapMatcher(reference, predictor, cache)
+    if options.hloc_matches is not None or options.hloc_features is not None:
+        if options.hloc_matches is None or options.hloc_features is None:
+            raise InputError("hloc's matches index its keypoints: give --hloc-features and --hloc-matches together.")
+        matcher = FileMatcher(reference, options.hloc_features, options.hloc_matches)
+    else:
+        matcher = KeypointMatcher(reference, store) if by_keypoints else pointmaps
+    return LocalizationMap(
+        reference=reference,
+        lift=lift,
+        retrieval=retrieval,
+        matcher=matcher,
+        pointmaps=pointmaps if options.focal_from == "pointmaps" else None,
+        predictor=predictor,
+        store=store,
+        options=options,
+        seed=seed,
+    )
+
+
+def choose_lift(
+    reference: Reference,
+    path: Path,
+    predictor: PairPredictor,
+    cache: Path | None,
+    options: LocalizeOptions,
+    progress: Progress | None = None,
+) -> Lift:
+    """Choose where the points of the map's pixels come from, as `options.geometry` says.
+
+    Raises:
+        InputError: the map lacks what is asked for.
+        ReconstructionError: see `posed.triangulated_depths`.
+    """
+    model, geometry = reference.model, options.geometry
+    num_points = model.num_points3D()
+    stereo = path / "stereo" / "depth_maps"
+    folder = options.depth_maps or (stereo if stereo.is_dir() and any(stereo.iterdir()) else None)
+    scene_path = path / "scene.h5"
+    if geometry == "points" and not num_points:
+        raise InputError(f"The map {path} has no points; use --geometry triangulate, or give --depth-maps.")
+    if geometry == "depth" and folder is None and not scene_path.is_file():
+        raise InputError(f"The map {path} has no depth maps; give their folder with --depth-maps.")
+    lifts: list[Lift] = []
+    if geometry in ("auto", "depth") and folder is not None:
+        reader = depth_files(reference, folder, options.depth_unit, _undistorted(folder))
+        lifts.append(DepthLift(reference, reader))
+    elif geometry in ("auto", "depth") and scene_path.is_file() and num_points:
+        lifts.append(DepthLift(reference, scene_depths(reference, read_scene(scene_path))))
+    elif geometry == "triangulate" or (geometry == "auto" and not num_points):
+        with (progress or Silent()).stage("depth") as step:
+            lifts.append(DepthLift(reference, triangulated_depths(reference, predictor, cache, step)))
+    if num_points and geometry in ("auto", "points"):
+        lifts = [PointLift(reference, OWN_RADIUS if lifts else RADIUS), *lifts]
+    return FirstOf(lifts)
+
+
+def find_image_root(path: Path, model: Reconstruction) -> Path:
+    """Find the photographs of a map: where its run found them, or in a folder `images` at or above the model.
+
+    Raises:
+        InputError: they are nowhere there.
+    """
+    names = [image.name for image in model.images.values()]
+    candidates = []
+    record = path / "run.json"
+    if record.is_file():
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # an incomplete record says nothing
+            candidates += [path / "images", Path(json.loads(record.read_text(encoding="utf-8"))["photographs"]["root"])]
+    found = (find_model(path) or path).resolve()
+    candidates += [folder / "images" for folder in (path, found, *list(found.parents)[:2])]
+    candidates += [path, *list(found.parents)[:2]]
+    for candidate in candidates:
+        if any((candidate / name).is_file() for name in names):
+            return candidate
+    example = f" ({names[0]} for one)" if names else ""
+    raise InputError(f"The photographs of the map {path}{example} are not beside it; give --image-root.")
+
+
+def _undistorted(folder: Path) -> Reconstruction | None:
+    """The model of COLMAP's workspace that depth maps belong to, if they are from one."""
+    workspace = folder.parent.parent
+    if folder.name == "depth_maps" and find_model(workspace / "sparse"):
+        return read_model(workspace / "sparse")
+    return None

@@ -1,0 +1,122 @@
+"""The pose of a query from its pixels and their points in the world (pycolmap's LO-RANSAC and refinement)."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from dust3r_sfm.images.known_cameras import colmap_camera
+from dust3r_sfm.types import KnownCamera, View
+
+FocalState = Literal["known", "prior", "unknown"]
+
+MIN_INLIERS = 6
+"""Fewer correspondences agree on a pose by accident."""
+DEFAULT_FOCAL = 1.2
+"""Focal length over the longer side where nothing is known: COLMAP's start."""
+CLEARLY_MORE = 1.2
+"""A focal length that is found anew replaces the one EXIF tells when this many times as many inliers say so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseEstimate:
+    """What the correspondences say.
+
+    Attributes:
+        cam_from_world: pose of the raw camera.
+        camera: `pycolmap.Camera` of the query; with the focal length that was found where it was not known.
+        inlier: which of the correspondences agree.
+        covariance: of (rotation vector, translation) for errors of one pixel, or None.
+    """
+
+    cam_from_world: Float64[np.ndarray, "3 4"]
+    camera: Any
+    inlier: Bool[np.ndarray, " m"]
+    covariance: Float64[np.ndarray, "6 6"] | None
+
+    @property
+    def num_inliers(self) -> int:
+        return int(self.inlier.sum())
+
+
+def query_camera(view: View, known: KnownCamera | None) -> tuple[Any, FocalState]:
+    """The camera to start from: the known one, or a pinhole with the focal length of EXIF or a guess."""
+    if known is not None:
+        return colmap_camera(known), "known"
+    focal = view.focal_prior or DEFAULT_FOCAL * max(view.size)
+    width, height = view.size
+    camera = KnownCamera(model="SIMPLE_PINHOLE", size=view.size, params=(focal, width / 2, height / 2))
+    return colmap_camera(camera), "unknown" if view.focal_prior is None else "prior"
+
+
+def default_max_error(view: View) -> float:
+    """0.008 of the diagonal: what DUSt3R's localization takes, 6.4 pixels at 640 × 480."""
+    return 0.008 * float(np.hypot(*view.size))
+
+
+def estimate_pose(
+    xy: Float64[np.ndarray, "m 2"],
+    xyz: Float64[np.ndarray, "m 3"],
+    camera: Any,
+    focal: FocalState,
+    max_error: float,
+    seed: int,
+) -> PoseEstimate | None:
+    """Estimate the pose, and the focal length where it is not known.
+
+    Args:
+        xy: positions in raw pixels of the query.
+        xyz: their points in the world.
+        camera: `pycolmap.Camera` to start from; its distortion is respected.
+        focal: whether its focal length is kept, refined, or found with the pose.
+        max_error: largest reprojection error of an inlier, pixels.
+        seed: of the sampling.
+
+    Returns:
+        The estimate, or None where fewer than six correspondences agree on any pose.
+    """
+    if focal == "known":
+        return _estimate(xy, xyz, camera, max_error, seed, find=False, refine=False)
+    found = _estimate(xy, xyz, camera, max_error, seed, find=True, refine=True)
+    if focal == "unknown":
+        return found
+    refined = _estimate(xy, xyz, camera, max_error, seed, find=False, refine=True)
+    if refined is None or (found is not None and found.num_inliers > CLEARLY_MORE * refined.num_inliers):
+        return found
+    return refined
+
+
+def _estimate(
+    xy: Float64[np.ndarray, "m 2"],
+    xyz: Float64[np.ndarray, "m 3"],
+    camera: Any,
+    max_error: float,
+    seed: int,
+    *,
+    find: bool,
+    refine: bool,
+) -> PoseEstimate | None:
+    from dust3r_sfm._pycolmap import pycolmap
+
+    if len(xy) < MIN_INLIERS:
+        return None
+    estimation = pycolmap.AbsolutePoseEstimationOptions()
+    estimation.estimate_focal_length = find
+    estimation.ransac.max_error, estimation.ransac.random_seed = max_error, seed
+    refinement = pycolmap.AbsolutePoseRefinementOptions()
+    refinement.refine_focal_length = refine
+    camera = pycolmap.Camera(camera.todict())  # the estimator writes into it
+    found = pycolmap.estimate_and_refine_absolute_pose(xy, xyz, camera, estimation, refinement, return_covariance=True)
+    if found is None or found["num_inliers"] < MIN_INLIERS:
+        return None
+    pose = np.asarray(found["cam_from_world"].matrix(), np.float64)
+    if not np.isfinite(pose).all():
+        return None
+    covariance = np.asarray(found["covariance"], np.float64)[:6, :6]
+    return PoseEstimate(
+        cam_from_world=pose,
+        camera=camera,
+        inlier=np.asarray(found["inlier_mask"], bool).ravel(),
+        covariance=covariance if covariance.shape == (6, 6) and np.isfinite(covariance).all() else None,
+    )

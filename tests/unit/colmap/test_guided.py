@@ -1,0 +1,104 @@
+"""Guided matching: the truth inside the gate, and no confusion by what looks the same elsewhere."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from dust3r_sfm.colmap.estimate import Estimate
+from dust3r_sfm.colmap.guided import Gate, Sight, guided_matches
+from dust3r_sfm.colmap.keypoint_matches import is_rough, match_keypoints, rematch_keypoints
+from dust3r_sfm.colmap.overlap import overlapping_pairs
+from dust3r_sfm.geometry import transforms
+
+
+def agreeing(room, matches) -> np.ndarray:
+    """Distance in pixels of each match's second end from where the truth puts the first."""
+    errors = []
+    for pair in matches:
+        i, j = pair.image1, pair.image2
+        size, other = room.views[i].size, room.views[j].size
+        rays = np.column_stack([(pair.xy1 - np.array(size) / 2) / room.raw_focals[i], np.ones(len(pair.xy1))])
+        centre = transforms.centres(room.raw_cam_from_world[i])
+        direction = rays @ room.raw_cam_from_world[i, :, :3]
+        reach = (np.sign(direction) * np.array([3.0, 2.0, 4.0]) - centre) / direction
+        xyz = centre + direction * reach.min(axis=1, keepdims=True)
+        seen = transforms.apply(room.raw_cam_from_world[j], xyz)
+        errors.append(
+            np.linalg.norm(seen[:, :2] / seen[:, 2:] * room.raw_focals[j] + np.array(other) / 2 - pair.xy2, axis=1)
+        )
+    return np.concatenate(errors)
+
+
+def test_matches_are_true(room, make_features: Callable) -> None:
+    features = make_features(room)
+    matches = match_keypoints(Estimate.of(room.scene, True), features)
+    assert sum(len(pair.xy1) for pair in matches) > 1000
+    assert np.percentile(agreeing(room, matches), 99) < 0.01
+
+
+def test_repeated_structure_is_told_apart_by_place(room, make_features: Callable) -> None:
+    # Every look occurs fifteen times: without places, no match would pass the ratio test.
+    features = make_features(room, num_looks=60)
+    matches = match_keypoints(Estimate.of(room.scene, True), features)
+    assert sum(len(pair.xy1) for pair in matches) > 300
+    assert np.mean(agreeing(room, matches) < 0.01) > 0.97
+
+
+def test_outside_the_gate_nothing_matches() -> None:
+    look = np.eye(4, dtype=np.float32)
+    xy = np.array([[0.0, 0.0], [0.2, 0.0], [0.0, 0.2], [-0.2, 0.1]])
+    sight = Sight(xy=xy, depth=np.full(4, 2.0), descriptors=look)
+    shifted = Sight(xy=xy + np.array([0.0, 0.1]), depth=np.full(4, 2.0), descriptors=look)
+    sideways = np.eye(3, 4)
+    gate = Gate(across=0.01, depth=0.1)
+    assert len(guided_matches(sight, shifted, sideways, gate)[0]) == 0
+    assert len(guided_matches(sight, sight, sideways, gate)[0]) == 4
+    # A baseline along x lets the depth move places along x only.
+    sideways[0, 3] = 0.1
+    places = Sight(xy=xy + np.array([0.1 / 2.1, 0.0]), depth=np.full(4, 2.0), descriptors=look)
+    assert len(guided_matches(sight, places, sideways, gate)[0]) == 4
+
+
+def test_nothing_to_match() -> None:
+    empty = Sight(xy=np.zeros((0, 2)), depth=np.zeros(0), descriptors=np.zeros((0, 4), np.float32))
+    one = Sight(xy=np.zeros((1, 2)), depth=np.zeros(1), descriptors=np.ones((1, 4), np.float32) / 2)
+    for first, second in ((empty, one), (one, empty), (one, one)):
+        found, similarity = guided_matches(first, second, np.eye(3, 4), Gate(across=0.1, depth=0.1))
+        assert found.shape == (0, 2) and len(similarity) == 0
+
+
+def test_images_back_to_back_do_not_overlap(room) -> None:
+
+    pairs = overlapping_pairs(room.scene, 20)
+    assert (0, 1) in pairs and all(i < j for i, j in pairs)
+    turned = room.scene.cam_from_world.copy()
+    turned[0] = np.diag([-1.0, 1.0, -1.0]) @ turned[0]
+    assert all(0 not in pair for pair in overlapping_pairs(replace(room.scene, cam_from_world=turned), 20))
+    assert max(np.bincount(np.ravel(overlapping_pairs(room.scene, 1)))) <= 6
+
+
+def test_rough_pairs_are_matched_anywhere_and_verified(room, make_features: Callable) -> None:
+    count = len(room.views)
+    edges = np.array([(i, j) for i in range(count) for j in range(i + 1, count)])
+    scene = replace(
+        room.scene,
+        edges=edges,
+        world_from_edge=np.tile(np.eye(4), (len(edges), 1, 1)),
+        edge_weights=np.ones(len(edges)),
+        edge_residuals=np.full(len(edges), 0.05),
+        cam_from_world=np.tile(room.scene.cam_from_world[:1], (count, 1, 1)),  # says nothing about where to look
+    )
+    assert is_rough(scene) and not is_rough(room.scene)
+    matches = match_keypoints(Estimate.of(scene, False), make_features(room))
+    assert sum(len(pair.xy1) for pair in matches) > 1000
+    assert np.percentile(agreeing(room, matches), 99) < 0.01
+
+
+def test_once_more_with_adjusted_cameras(room, room_tracks, make_features: Callable) -> None:
+    blurred = replace(room.scene, depths=tuple(1.1 * depth for depth in room.scene.depths))
+    estimate = replace(Estimate.of(blurred, True), tracks=room_tracks)
+    assert np.median(estimate.depth_errors()) > 0.09
+    matches = rematch_keypoints(estimate, make_features(room))
+    assert sum(len(pair.xy1) for pair in matches) > 1000
+    assert np.percentile(agreeing(room, matches), 99) < 0.01
