@@ -16,8 +16,9 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("DUST3R_SFM_DATA", ROOT.parent / "shared" / "data"))
 ELSEWHERE = ("fox_a", "sceaux_castle", "strecha_fountain_p11")
 RATIO = 0.8
+
+Row = tuple[str, dict[str, object]]
 
 
 class ColmapSift:
@@ -91,8 +94,8 @@ class ColmapSift:
         return self._found[view.path]
 
 
-def kitchen(num_loc: int) -> dict[str, dict[str, object]]:
-    """Localize the kitchen's queries in every way."""
+def kitchen(num_loc: int) -> Iterator[Row]:
+    """Localize the kitchen's queries in every way; photographs of other places have no business there."""
     root = DATA / "7scenes_redkitchen"
     names, query_names = ((root / f"{kind}.txt").read_text(encoding="utf-8").split() for kind in ("mapping", "query"))
     poses, _ = read_poses(root / "poses.json", names)
@@ -108,23 +111,23 @@ def kitchen(num_loc: int) -> dict[str, dict[str, object]]:
     with_camera = [Query(name=view.name, view=view, camera=known[view.name]) for view in views]
     without = [Query(name=view.name, view=view) for view in views]
     baseline = replace(ours, matcher=ColmapSift(reference), options=replace(ours.options, ransac_thresh=12.0))
-    rows = {
-        "kitchen, known intrinsics": _row(ours, with_camera, truth),
-        "kitchen, baseline, known intrinsics": _row(baseline, with_camera, truth),
-        "kitchen, unknown focal": _row(ours, without, truth),
-        "kitchen, baseline, unknown focal": _row(baseline, without, truth),
-    }
+    yield "kitchen, known intrinsics", _row(ours, with_camera, truth)
+    yield "kitchen, baseline, known intrinsics", _row(baseline, with_camera, truth)
+    yield "kitchen, unknown focal", _row(ours, without, truth)
+    yield "kitchen, baseline, unknown focal", _row(baseline, without, truth)
     elsewhere = [view for name in ELSEWHERE for view in read_images(DATA / name / "images", ImageOptions()).views]
     refused = localize_queries(ours, [Query(name=str(view.path), view=view) for view in elsewhere])
-    rows["photographs of other places"] = {
-        "queries": len(refused),
-        "localized": sum(found.cam_from_world is not None for found in refused),
-        "highest_confidence": max(found.confidence for found in refused),
-    }
-    return rows
+    yield (
+        "photographs of other places",
+        {
+            "queries": len(refused),
+            "localized": sum(found.cam_from_world is not None for found in refused),
+            "highest_confidence": max(found.confidence for found in refused),
+        },
+    )
 
 
-def fox(folder: Path, num_loc: int) -> dict[str, dict[str, object]]:
+def fox(folder: Path, num_loc: int) -> Iterator[Row]:
     """Reconstruct every other photograph of fox_a and localize the others; errors in shares of the cameras' extent."""
     root = DATA / "fox_a"
     names = sorted(path.name for path in (root / "images").iterdir())
@@ -159,7 +162,7 @@ def fox(folder: Path, num_loc: int) -> dict[str, dict[str, object]]:
         if each.cam_from_world is not None
     }
     target = {name: np.column_stack([truth[name][:, :3], truth[name][:, 3] / extent]) for name in names[1::2]}
-    return {"fox_a, in extents": _figures(compare_poses(moved, target), seconds)}
+    yield "fox_a, in extents", _figures(compare_poses(moved, target), seconds)
 
 
 def _moved(pose: np.ndarray, truth_from_map: np.ndarray, scale: float, extent: float) -> np.ndarray:
@@ -187,11 +190,10 @@ def main() -> None:
     parser.add_argument("--fox", type=Path)
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "localization.json")
     arguments = parser.parse_args()
-    rows = kitchen(arguments.num_loc)
-    if arguments.fox is not None:
-        rows |= fox(arguments.fox, arguments.num_loc)
-    for name, row in rows.items():
-        print(name, *(f"    {key:<28}{value}" for key, value in row.items()), sep="\n")
+    rows = {}
+    for name, row in chain(kitchen(arguments.num_loc), fox(arguments.fox, arguments.num_loc) if arguments.fox else ()):
+        print(name, *(f"    {key:<28}{value}" for key, value in row.items()), sep="\n", flush=True)
+        rows[name] = row
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     record = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -13,6 +13,7 @@ from dust3r_sfm.alignment.pairwise import relative_poses
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.alignment.solve import Solution, refine, start_depths
+from dust3r_sfm.alignment.uncertainty import camera_covariances
 from dust3r_sfm.alignment.unknowns import FREE, TIED, Model
 from dust3r_sfm.options import AlignOptions
 
@@ -34,7 +35,8 @@ class Aligned:
     """A solved component: `images` and `edges` mark what is in it, the rest follows their order.
 
     Weights and residuals are those of each edge (0: it contradicts the rest); `loss` is that of the last refinement.
-    `cycles` is for all edges, NaN outside the component: how its pair misses its triangles (see `edge_cycles`).
+    `covariances` is for all images, NaN outside the component (see `camera_covariances`), and `cycles` for all edges,
+    NaN outside: how the edge's pair misses its triangles (see `edge_cycles`).
     """
 
     images: Bool[np.ndarray, " n"]
@@ -44,6 +46,7 @@ class Aligned:
     residuals: Float64[np.ndarray, " k"]
     loss: Loss
     cycles: Float64[np.ndarray, "e 3"]
+    covariances: Float64[np.ndarray, "n 6 6"]
 
 
 def align_component(
@@ -89,6 +92,8 @@ def align_component(
     solution = refine(part, placement, accepted, model, loss, options.max_steps, FINAL_GAIN)
     placement = fit_scales(part, solution.placement, solution.depths, weights == 0)
     residuals = edge_residuals(part, placement, solution.depths)
+    covariances = np.full((len(images), 6, 6), np.nan)
+    covariances[images] = camera_covariances(part.thin(ROUGH_SAMPLES), placement, accepted, model, loss, rng)
     if options.objective == "robust":
         weights = np.where(weights > 0, np.maximum(judge(residuals, information(part), weights), REJECTED), 0)
     return Aligned(
@@ -99,6 +104,7 @@ def align_component(
         residuals=residuals.max(1),
         loss=loss,
         cycles=cycles,
+        covariances=covariances,
     )
 
 
@@ -147,4 +153,5 @@ def _alone(images: Bool[np.ndarray, " n"], edges: Bool[np.ndarray, " e"], focals
         residuals=nothing,
         loss=loss,
         cycles=np.full((len(edges), 3), np.nan),
+        covariances=np.where(images[:, None, None], 0.0, np.full((len(images), 6, 6), np.nan)),
     )

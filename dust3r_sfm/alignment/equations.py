@@ -130,11 +130,12 @@ def edge_penalty(images: list[ImageData], num_edges: int, stiffness: float) -> P
 class ImageEquations:
     """One image's part: `matrix` over local columns that stand for the sums of up to two unknowns each.
 
-    An edge's own pose and that of its first camera have the same effect on another image.
+    An edge's own pose and that of its first camera have the same effect on another image. `scores` are the gradients
+    of the single incidences, whose sum is the gradient.
     """
 
     matrix: Float64[np.ndarray, "c c"]
-    gradient: Float64[np.ndarray, " c"]
+    scores: Float64[np.ndarray, "l c"]
     first: Int64[np.ndarray, " c"]
     second: Int64[np.ndarray, " c"]
 
@@ -168,8 +169,9 @@ def normal_equations(
     scales: Depths,
     depths: Depths,
     rounds: int,
+    with_slips: bool = False,
 ) -> Equations:
-    """Sum the equations of all images."""
+    """Sum the equations of all images; with slips, the scores of incidences are those with the depths eliminated."""
     generators = np.concatenate([FOCAL[None], PRINCIPAL if model.free_principal else PRINCIPAL[:0]])
     found, cost, parts = list(depths), 0.0, []
     gradient, diagonal = np.zeros(unknowns.size + 1), np.zeros(unknowns.size)
@@ -184,12 +186,14 @@ def normal_equations(
             rounds,
             image.num_own if model.tied else 0,
             generators.astype(np.float32),
+            with_slips,
         )
         cost += statistics.cost
         found[image.index] = statistics.depths
         part = _image_equations(image, statistics, placement, unknowns, generators, model.tied)
-        np.add.at(gradient, part.first, part.gradient)
-        np.add.at(gradient, part.second, part.gradient)
+        pull = part.scores.sum(0)
+        np.add.at(gradient, part.first, pull)
+        np.add.at(gradient, part.second, pull)
         parts.append(part)
     gradient = gradient[:-1]
     if penalty is not None:
@@ -216,7 +220,7 @@ def _image_equations(
     split, end = width * own, width * own + 7 * others
     direct, coupling, pull = _direct(statistics, num_intrinsics)
 
-    matrix, gradient = np.zeros((end + num_intrinsics,) * 2), np.zeros(end + num_intrinsics)
+    matrix, scores = np.zeros((end + num_intrinsics,) * 2), np.zeros((num, end + num_intrinsics))
     # Columns of move and scale of each incidence, in the order of the rows of the Gram matrix, scale last.
     offset = np.concatenate([width * np.arange(own), split + 7 * np.arange(others)])
     rows_each = np.where(np.arange(num) < own, 1 if tied else 4, 4)
@@ -240,15 +244,17 @@ def _image_equations(
     matrix[block[:, :, None], phi] += coupling[whole]
     matrix[phi[:, None, None], block] += np.moveaxis(coupling[whole], 2, 0)
     matrix[end:, end:] = statistics.intrinsics
-    gradient[block] = pull[whole]
+    scores[np.arange(num)[whole, None], block] = pull[whole]
     if tied:
-        gradient[:own] = pull[:own, 6]
-    seen = statistics.pulls[:, :3].sum(0)
-    gradient[end:] = np.einsum("kab,ba->k", generators, seen)
+        scores[np.arange(own), np.arange(own)] = pull[:own, 6]
+    scores[:, end:] = np.einsum("kab,lba->lk", generators, statistics.pulls[:, :3])
+
+    if statistics.slips is not None:
+        scores[:, columns] += statistics.slips
 
     transfer = _transfer(image, placement, unknowns)
     matrix = _to_unknowns(_to_unknowns(matrix, transfer, split, end).T, transfer, split, end)
-    gradient = _to_unknowns(gradient[None], transfer, split, end)[0]
+    scores = _to_unknowns(scores, transfer, split, end)
 
     edges, index = image.edges, image.index
     mine, theirs = edges[:own], edges[own:]
@@ -263,7 +269,7 @@ def _image_equations(
         second = [np.full(split, -1), np.c_[cameras, np.full(others, -1)].ravel()]
     return ImageEquations(
         matrix=matrix,
-        gradient=gradient,
+        scores=scores,
         first=np.concatenate([*first, unknowns.poses[index], unknowns.intrinsics[index]]),
         second=np.concatenate([*second, np.full(6 + num_intrinsics, -1)]),
     )

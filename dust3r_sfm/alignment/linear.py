@@ -53,6 +53,12 @@ def solve_step(equations: Equations, unknowns: Unknowns, gauge: Gauge | None, da
     return _conjugate_gradients(matrix_product(equations, more), -gradient, precondition)
 
 
+def inverse_of(equations: Equations, damping: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the product with the inverse of a tied system, damped where nothing holds it."""
+    diagonal = _diagonal(equations)
+    return _inverse(equations, np.ones(len(diagonal), bool), np.where(diagonal > 0, damping * diagonal, 1.0))
+
+
 def _diagonal(equations: Equations) -> Vector:
     diagonal = np.append(equations.diagonal, 0.0)
     for part in equations.parts:

@@ -110,6 +110,7 @@ class Statistics:
         features: Σ ω of each incidence over (1, a, the upper half of aaᵀ, and G a less its part along the ray and
             a × G a of each intrinsic) (l, 10 + 6 m).
         intrinsics: Σ Ω of the products of the G a, without their parts along the ray (m, m).
+        slips: Σ ω_l ω_m / Ω (h·r_l) over the rows of `gram`, if asked for.
         gram: Σ ω_l ω_m / Ω over (h, |a|) of each incidence; incidences that only scale have |a| alone (rows, rows).
     """
 
@@ -120,6 +121,7 @@ class Statistics:
     features: Float64[np.ndarray, "l f"]
     intrinsics: Float64[np.ndarray, "m m"]
     gram: Float64[np.ndarray, "g g"]
+    slips: Float64[np.ndarray, "l g"] | None
 
 
 UPPER = np.triu_indices(3)
@@ -135,6 +137,7 @@ def image_statistics(
     rounds: int,
     num_scaled: int,
     generators: Float32[np.ndarray, "m 3 3"],
+    with_slips: bool = False,
 ) -> Statistics:
     """Sum over the samples of one image, at their best depths.
 
@@ -148,6 +151,7 @@ def image_statistics(
         rounds: reweightings of the depths.
         num_scaled: so many incidences, the first ones, can only scale.
         generators: the matrices G.
+        with_slips: sum the slips too.
     """
     squared_rays = (rays**2).sum(0)
     along = (placed[:, 0] * rays[0] + placed[:, 1] * rays[1] + placed[:, 2] * rays[2]) / squared_rays
@@ -180,6 +184,9 @@ def image_statistics(
     rows = np.empty((num_scaled + 4 * (num - num_scaled), num_samples), np.float32)
     np.multiply(robust[:num_scaled], basis[3], out=rows[:num_scaled])
     np.multiply(robust[num_scaled:, None], basis, out=rows[num_scaled:].reshape(-1, 4, num_samples))
+    slips = None
+    if with_slips:
+        slips = ((off * lengths / np.sqrt(np.where(total > 0, total, 1))) @ rows.T).astype(np.float64)
     return Statistics(
         cost=loss.cost(squares, weights, scales),
         depths=depths,
@@ -188,4 +195,5 @@ def image_statistics(
         features=(robust @ features.T).astype(np.float64),
         intrinsics=np.einsum("kcs,ncs,s->kn", flat, flat, total).astype(np.float64),
         gram=(rows @ rows.T).astype(np.float64),
+        slips=slips,
     )

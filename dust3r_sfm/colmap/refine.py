@@ -120,7 +120,7 @@ def refine(
         matches=matches,
         sentence="none, cameras as aligned",
         applied=False,
-        trust_depths=not rough,
+        trust_depths=True,
     )
     if options.refine == "none":
         return unchanged
@@ -153,6 +153,7 @@ def refine(
         matches=matches,
         sentence=f"{kind}, {lens}; {change}",
         applied=True,
+        trust_depths=not rough,
     )
 
 

@@ -28,7 +28,7 @@ def options(sample_folder):
 
 @pytest.fixture(scope="module")
 def model(sample_folder, tmp_path_factory):
-    """Four of the six photographs, and a model of their true cameras with a few points, as another program writes it."""
+    """Four of the six photographs, and a model of their true cameras with a few points."""
     folder = tmp_path_factory.mktemp("old")
     (folder / "images").mkdir()
     truth = read_scene(sample_folder / "truth" / "scene.h5")

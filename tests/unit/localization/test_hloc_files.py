@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.geometry.transforms import rotation_angle
+from dust3r_sfm.images.known_cameras import colmap_camera
 from dust3r_sfm.localization.hloc_files import FileMatcher, find_matches, global_retrieval, read_retrieval
+from dust3r_sfm.localization.localize import localize_queries
+from dust3r_sfm.localization.open_map import make_map
+from dust3r_sfm.localization.queries import Query
+from dust3r_sfm.options import LocalizeOptions
 from dust3r_sfm.types import View
 
 XY = np.array([[10.0, 20.0], [300.0, 40.0], [511.0, 383.0]])
@@ -53,6 +59,30 @@ def test_matches_of_sparse_and_dense_matchers(courtyard, queries, tmp_path, sepa
     assert np.allclose(found.xy1, XY[rows] + 0.5)
     assert np.allclose(found.xy2, np.float16(XY[rows[::-1]] + 1).astype(np.float64) + 0.5)
     assert np.allclose(found.confidence, [0.5, 0.9], atol=1e-3)
+
+
+def test_integer_centres_give_the_exact_pose(courtyard, queries, tmp_path):
+    """Keypoints of a map's image and where its points are seen in the query: half a pixel would be 0.05 degrees."""
+    reference, pose, rng = courtyard.reference, courtyard.pose, np.random.default_rng(0)
+    xy = rng.uniform((5, 5), np.array(reference.views[1].size) - 5, (400, 2))
+    world = courtyard.lift(1, xy)
+    camera = colmap_camera(courtyard.camera)
+    seen = world @ pose[:, :3].T + pose[:, 3]
+    kept = np.isfinite(seen[:, 0]) & (seen[:, 2] > 0)
+    with h5py.File(tmp_path / "f.h5", "w") as h5:
+        h5.create_group(queries[0].name)["keypoints"] = (np.asarray(camera.img_from_cam(seen[kept])) - 0.5).astype("f4")
+        h5.create_group(reference.names[1])["keypoints"] = (xy[kept] - 0.5).astype("f4")
+    _write_matches(tmp_path / "m.h5", _key(queries[0].name, reference.names[1], "/"), np.arange(kept.sum()))
+    (tmp_path / "pairs.txt").write_text(f"{queries[0].name} {reference.names[1]}\n")
+    options = LocalizeOptions(
+        retrieval_pairs=tmp_path / "pairs.txt", hloc_features=tmp_path / "f.h5", hloc_matches=tmp_path / "m.h5"
+    )
+    opened = make_map(reference, courtyard.lift, courtyard.oracle(), options)
+    (found,) = localize_queries(opened, [Query(name=queries[0].name, view=queries[0], camera=courtyard.camera)])
+    assert found.cam_from_world is not None and found.retrieved == (reference.names[1],)
+    assert rotation_angle(found.cam_from_world[:, :3] @ pose[:, :3].T) < 1e-3
+    (lost,) = localize_queries(opened, [Query(name="other.jpg", view=queries[0])])
+    assert lost.cam_from_world is None and "no image of the map is listed" in lost.reason
 
 
 def test_slashes_become_dashes_in_the_names_of_pairs(tmp_path):
