@@ -87,7 +87,8 @@ def _depth_maps(
 ) -> tuple[tuple[Float32[np.ndarray, "_ _"], ...], tuple[Float32[np.ndarray, "_ _"], ...]]:
     """Solve all depth maps; images that are not placed get empty ones."""
     part = samples.select(aligned.images, aligned.edges)
-    sources = choose_sources(len(part.images), part.edges, information(part) * aligned.weights[:, None])
+    merits = information(part) * aligned.weights[:, None]
+    sources = choose_sources(len(part.images), part.edges, merits, every=aligned.loss.width is None)
     step = _half(progress, len(predictions), len(predictions))
     position = np.cumsum(aligned.images) - 1
     edges = samples.edges[aligned.edges]

@@ -25,6 +25,13 @@ def test_the_best_pointmaps_are_chosen_when_there_are_many():
     assert sources == [(e, 0) for e in range(len(edges) - MAX_VOTES, len(edges))]
 
 
+def test_all_pointmaps_are_chosen_on_demand():
+    edges = np.array([(0, k) for k in range(1, 2 * MAX_VOTES)] + [(k, 0) for k in range(1, 2 * MAX_VOTES)])
+    sources = choose_sources(2 * MAX_VOTES, edges, np.ones((len(edges), 2)), every=True)
+    assert sources[0] == [(e, int(e >= len(edges) // 2)) for e in range(len(edges))]
+    assert sources[1] == [(0, 1), (len(edges) // 2, 0)]
+
+
 def test_depth_is_zero_and_confidence_one_where_no_pair_knows_the_pixel(make_problem):
     problem = make_problem(num_images=4)
     predictions = {}
