@@ -1,6 +1,6 @@
 """How well are photographs localized? Ours beside an hloc-like baseline of pycolmap's parts, on the same images.
 
-    python benchmarks/localization.py [--num-loc 10] [--fox FOLDER]
+    python benchmarks/localization.py [--num-loc 20] [--fox FOLDER]
 
 7-Scenes red kitchen from DUST3R_SFM_DATA (default ../shared/data): 50 images with depth and poses, 25 queries. The
 baseline is COLMAP's SIFT at its default options, mutual nearest neighbours with the ratio test at 0.8, and pycolmap's

@@ -110,6 +110,10 @@ class AlignOptions:
     fastest; free: nothing holds them. The paper's objective is always free."""
     shared_focal: bool = True
     """Photographs of one camera group share their focal length."""
+    free_principal_point: bool = False
+    """The optical axis need not meet the middle of the photograph (cropped pictures); needs many views."""
+    metric: bool = False
+    """The predictor's pointmaps are in metres, and so is the model."""
     num_samples: int = 2000
     """Pixels of each image that take part in the alignment (depth is solved at full resolution afterwards)."""
     max_steps: int = 30
@@ -145,7 +149,7 @@ class LocalizeOptions:
     """hloc's pairs file (query, then image of the map); default: the predictor's own retrieval."""
     global_features: Path | None = None
     """hloc's global-feats file of the map and the queries, for retrieval by it."""
-    num_loc: int = 10
+    num_loc: int = 20
     """Images of the map that a query is compared with."""
     clustering: bool = False
     """Localize against each group of retrieved images that share points, and keep the best (hloc's covisibility)."""
@@ -166,7 +170,7 @@ class LocalizeOptions:
     """Where an unknown focal length comes from: the pose estimation, or the query's pointmaps, which then give the pose
     as well (relative to an image of the map, scaled to it)."""
     ransac_thresh: float | None = None
-    """Largest reprojection error of an inlier in pixels; default: 0.008 of the query's diagonal."""
+    """Largest reprojection error of an inlier in pixels; default: 12, and more for queries larger than 1024 pixels."""
     min_confidence: float = 0.5
     """A pose with less confidence is not given: it is mostly that of a photograph of another place."""
     failed: Literal["omit", "nearest"] = "omit"
@@ -202,9 +206,14 @@ class TrainOptions:
     """Training of a network."""
 
     preset: str = "224-linear"
-    """Stage of the recipe: 224-linear, 512-linear, 512-dpt."""
+    """Stage of the recipe: 224-linear, 512-linear, 512-dpt; or of our small network: mini-128, mini."""
     data: Path | None = None
-    """data.toml: the data sets to train on and to be judged by; see docs/training.md."""
+    """data.toml: the data sets to train on and to be judged by; see docs/training.md. The mini presets need none: theirs is a
+    synthetic world."""
+    textures: Path | None = None
+    """Folder of photographs for the surfaces of the synthetic world, besides painted ones."""
+    pairs_per_epoch: int | None = None
+    """Pairs of the synthetic world in an epoch; default: the preset's."""
     start: str | None = None
     """Weights to start from: a file, folder, hub id or known name (CroCo, DUSt3R or a stage before); default: random."""
     resume: bool = False

@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from dust3r_sfm.alignment.anchor import anchored
 from dust3r_sfm.alignment.component import Aligned, align_component
 from dust3r_sfm.alignment.depth import choose_sources, full_depth
 from dust3r_sfm.alignment.edges import information
 from dust3r_sfm.alignment.graph import largest_component
+from dust3r_sfm.alignment.known import known_cameras, known_focals
 from dust3r_sfm.alignment.pairwise import focals_of_cameras
 from dust3r_sfm.alignment.result import scene_of
 from dust3r_sfm.alignment.samples import Samples, draw_samples, principal_points
@@ -38,7 +40,9 @@ def align(
         progress: called with (predictions read, predictions to read).
 
     Returns:
-        The scene. Its world is the frame of the first registered camera, its unit the mean edge's.
+        The scene. Known poses and intrinsics of the views are in it as they are, and its world is theirs; without known
+        poses it is the frame of the first registered camera. Its unit is that of two or more known poses, metres with
+        `options.metric`, otherwise the mean edge's.
 
     Raises:
         ReconstructionError: no pair of photographs knows anything.
@@ -51,17 +55,21 @@ def align(
         )
     cameras = np.array([view.camera_group for view in images.views]) if options.shared_focal else np.arange(len(images))
     long_sides = np.array([float(max(view.network_size)) for view in images.views])
-    focals = focals_of_cameras(samples, cameras, long_sides)
+    known = known_cameras(images)
+    focals = known_focals(images, cameras, focals_of_cameras(samples, cameras, long_sides))
     connected = largest_component(len(images), samples.edges)
-    aligned = align_component(samples, connected, focals, cameras, options, np.random.default_rng(seed))
+    aligned = align_component(samples, connected, focals, cameras, known, options, np.random.default_rng(seed))
 
     intrinsics = np.tile(np.eye(3), (len(images), 1, 1))
     for camera, focal in zip(cameras[aligned.images], aligned.placement.focals, strict=True):
         focals[cameras == camera] = focal
     intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = focals
     intrinsics[:, :2, 2] = principal_points(images)
+    intrinsics[aligned.images, :2, 2] += aligned.placement.principal
+    for index in np.flatnonzero(known.calibrated):
+        intrinsics[index] = images.views[index].known_intrinsics
     depths, confidences = _depth_maps(images, predictions, samples, aligned, intrinsics, progress)
-    return scene_of(images, samples, aligned, connected, intrinsics, depths, confidences)
+    return anchored(scene_of(images, samples, aligned, connected, intrinsics, depths, confidences), images)
 
 
 def _half(progress: Callable[[int, int], None] | None, start: int, total: int) -> Callable[[], None]:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float64, Int64
 from dust3r_sfm.alignment.edges import REJECTED, edge_residuals, fit_scales, information, judge, usual_residual
 from dust3r_sfm.alignment.graph import doubtful_bridges, largest_component
 from dust3r_sfm.alignment.initialize import initialize
+from dust3r_sfm.alignment.known import Known, in_metres, onto_known
 from dust3r_sfm.alignment.moments import Loss
 from dust3r_sfm.alignment.pairwise import relative_poses
 from dust3r_sfm.alignment.placement import Placement
@@ -54,6 +55,7 @@ def align_component(
     images: Bool[np.ndarray, " n"],
     focals: Float64[np.ndarray, " n"],
     cameras: Int64[np.ndarray, " n"],
+    known: Known,
     options: AlignOptions,
     rng: np.random.Generator,
 ) -> Aligned:
@@ -62,23 +64,25 @@ def align_component(
     part = samples.select(images, edges)
     if not len(part.edges):
         return _alone(images, edges, focals)
-    cameras = cameras[images]
+    cameras, known = cameras[images], known.select(images)
     rough = part.thin(ROUGH_SAMPLES)
     start = initialize(rough, relative_poses(rough, focals[images]), focals[images], rng)
     placement, cycles = start.placement, np.full((len(samples.edges), 3), np.nan)
     cycles[edges] = start.cycles
 
     weights, loss = np.ones(len(part.edges)), Loss(width=None)
-    model = Model(cameras=cameras, stiffness=FREE)
+    model = Model(cameras=cameras, stiffness=FREE, known_intrinsics=known.calibrated)
     if options.objective == "robust":
         model = replace(model, stiffness=TIED)
         placement, weights, width = _without_outliers(rough, placement, start.trust, model, options.max_steps)
         within = largest_component(len(part.images), part.edges[weights > 0])
         inside = within[part.edges].all(1)
         part, placement, weights = part.select(within, inside), placement.select(within, inside), weights[inside]
-        model = replace(model, cameras=cameras[within])
+        known = known.select(within)
+        model = replace(model, cameras=cameras[within], known_intrinsics=known.calibrated)
         images, edges = images.copy(), edges.copy()
         images[images], edges[edges] = within, inside
+        placement, model = _on_known(placement, part, known, model, options)
         # Edges that fit count alike: how well one fits says more about its noise than about the good of its pose.
         accepted, gain = (weights > 0).astype(np.float64), FINAL_GAIN if options.model == "tied" else ROUGH_GAIN
         solution = refine(part, placement, accepted, model, Loss(width=width), options.max_steps, gain)
@@ -87,6 +91,8 @@ def align_component(
         loss = Loss(width=width)
         stiffness = {"auto": STIFFNESS_TIMES_WIDTH / width, "tied": TIED, "free": FREE}[options.model]
         model = replace(model, stiffness=stiffness)
+    else:
+        placement, model = _on_known(placement, part, known, model, options)
 
     accepted = (weights > 0).astype(np.float64)
     solution = refine(part, placement, accepted, model, loss, options.max_steps, FINAL_GAIN)
@@ -106,6 +112,18 @@ def align_component(
         cycles=cycles,
         covariances=covariances,
     )
+
+
+def _on_known(
+    placement: Placement, samples: Samples, known: Known, model: Model, options: AlignOptions
+) -> tuple[Placement, Model]:
+    """Put the cameras where they are known to be and hold what is known; free the principal points if asked to."""
+    if options.metric:
+        placement = in_metres(placement, samples.edges)
+    model = replace(
+        model, known_poses=known.posed, known_scales=options.metric, free_principal=options.free_principal_point
+    )
+    return onto_known(placement, samples.edges, known), model
 
 
 def _final_width(samples: Samples, solution: Solution, weights: Float64[np.ndarray, " e"]) -> float:

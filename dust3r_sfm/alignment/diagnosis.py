@@ -18,7 +18,9 @@ MAX_NAMES = 3
 LOOSE = 0.5
 """An image whose pairs carry less than this weight together is held by hardly anything."""
 UNCERTAIN = 0.1
-"""Uncertainty of a camera's position over the distance to its nearest partner that deserves a sentence."""
+"""Uncertainty of a camera's position over the distance to its nearest partner that deserves a sentence…"""
+OUTSTANDING = 3.0
+"""…where it is so many times the usual one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +79,14 @@ class Diagnosis:
             f"{self.names[i]} is held by {self.degrees[i]} pairs that fit badly: add photographs that overlap it more."
             for i in np.flatnonzero((self.degrees > 1) & (self.weighted_degrees < LOOSE))
         ]
+        known = self.position_sigmas[np.isfinite(self.position_sigmas)]
+        # Along a chain all cameras drift together: only those that stand out can be helped by a photograph.
+        limit = max(UNCERTAIN, OUTSTANDING * float(np.median(known))) if len(known) else np.inf
         uncertain = [
             f"The position of {self.names[i]} is uncertain by {100 * self.position_sigmas[i]:.0f} % of the distance to "
             "its neighbour: take photographs from farther to the side."
             for i in np.argsort(-np.nan_to_num(self.position_sigmas), kind="stable")
-            if self.position_sigmas[i] > UNCERTAIN and self.degrees[i] > 1
+            if self.position_sigmas[i] > limit and self.degrees[i] > 1
         ]
         return [
             *_at_most(joints, "other pairs alone join two parts of the model"),

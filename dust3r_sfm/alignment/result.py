@@ -59,7 +59,7 @@ def scene_of(
         edge_weights=edge_weights,
         edge_residuals=edge_residuals,
         edge_cycles=aligned.cycles,
-        covariances=_turned(getattr(aligned, "covariances", None), first_from_world[0, :, :3]),
+        covariances=_turned(aligned.covariances, first_from_world[0, :, :3]),
         known_cameras=tuple(view.known_camera for view in images.views),
         known_poses=np.array([view.known_cam_from_world is not None for view in images.views]) & aligned.images,
     )
@@ -67,11 +67,9 @@ def scene_of(
 
 
 def _turned(
-    covariances: Float64[np.ndarray, "n 6 6"] | None, rotation: Float64[np.ndarray, "3 3"]
-) -> Float64[np.ndarray, "n 6 6"] | None:
+    covariances: Float64[np.ndarray, "n 6 6"], rotation: Float64[np.ndarray, "3 3"]
+) -> Float64[np.ndarray, "n 6 6"]:
     """Express covariances of turns and moves along other axes."""
-    if covariances is None:
-        return None
     turn = np.kron(np.eye(2), rotation)
     return np.asarray(turn @ covariances @ turn.T)
 

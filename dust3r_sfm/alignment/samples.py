@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from dust3r_sfm.alignment.reading import Pointmap, read_pointmaps
-from dust3r_sfm.types import Edge, ImageSet, PairPrediction
+from dust3r_sfm.types import Edge, ImageSet, PairPrediction, View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ def draw_samples(
     centres = principal_points(images)
     return Samples(
         images=tuple(
-            _stack(found[i], np.stack([columns, rows], 1) + 0.5 - centres[i])
+            _stack(found[i], _offsets(images.views[i], np.stack([columns, rows], 1) + 0.5, centres[i]))
             for i, (rows, columns) in enumerate(lattices)
         ),
         edges=np.array(edges, np.int64).reshape(-1, 2),
@@ -126,6 +126,16 @@ def log_confidence(points: Float32[np.ndarray, "*b 3"], confidence: Float32[np.n
     """Return the weights log C of pointmap pixels, 0 where point or confidence are not finite."""
     usable = np.isfinite(points).all(-1) & np.isfinite(confidence) & (confidence > 1)
     return np.log(np.where(usable, confidence, 1)).astype(np.float32)
+
+
+def _offsets(
+    view: View, pixels: Float64[np.ndarray, "s 2"], centre: Float64[np.ndarray, " 2"]
+) -> Float64[np.ndarray, "s 2"]:
+    """Return pixels against the principal point, in the units of the horizontal focal length if that is known."""
+    if view.known_intrinsics is None:
+        return np.asarray(pixels - centre)
+    slopes = np.c_[pixels, np.ones(len(pixels))] @ np.linalg.inv(view.known_intrinsics).T
+    return np.asarray(slopes[:, :2] * view.known_intrinsics[0, 0])
 
 
 def _lattice(size: tuple[int, int], num_samples: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from dust3r_sfm.alignment.moments import Loss
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.alignment.solve import DEPTH_ROUNDS_FIRST, start_depths
-from dust3r_sfm.alignment.unknowns import TIED, Model, Unknowns, scale_gauge
+from dust3r_sfm.alignment.unknowns import TIED, Model, Unknowns, num_known, scale_gauge
 
 MAX_EXACT = 1000
 """Incidences up to which each is a right side of its own; above, random sums of them are."""
@@ -77,9 +77,9 @@ def camera_covariances(
     lost = 7 * shape[1] / max(7 * shape[1] - unknowns.size, 1)
     local = errors[unknowns.poses]
     turned = np.einsum("nij,nbjk->nbik", placement.rotations, local.reshape(len(local), 2, 3, -1))
-    turned = (
-        _fitted(turned.reshape(local.shape), placement.centres) if gauge is not None else turned.reshape(local.shape)
-    )
+    turned = turned.reshape(local.shape)
+    if gauge is not None and num_known(unknowns) == 0:
+        turned = _fitted(turned, placement.centres)
     return np.asarray(lost * turned @ np.swapaxes(turned, 1, 2))
 
 

@@ -14,8 +14,9 @@ from dust3r_sfm.types import Scene, Tracks
 MIN_OBSERVATIONS = 20
 """Images that see fewer points stay where they are."""
 
-_LOSS_SCALE = 1.0
-"""Reprojection errors beyond so many pixels count less (soft L1)."""
+_LOSS_SCALES = (0.2, 4.0)
+"""Least and largest scale of the Cauchy loss in raw pixels; between them it is the median error at the start, so that
+wrong matches lose their pull as cameras get better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class Freedom:
 
 
 def adjusted(cameras: Reconstruction, tracks: Tracks, freedom: Freedom) -> tuple[Reconstruction, Tracks]:
-    """Move cameras and points to where the observations agree best (soft L1 loss, one thread: sums keep their order).
+    """Move cameras and points to where the observations agree best (Cauchy loss, one thread: sums keep their order).
 
     Images that see less than `MIN_OBSERVATIONS` points stay, and their observations do not count.
 
@@ -76,7 +77,8 @@ def adjusted(cameras: Reconstruction, tracks: Tracks, freedom: Freedom) -> tuple
     if freedom.known_poses[np.unique(tracks.image_of)].sum() < 2:
         config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     with quiet():
-        pycolmap.create_default_bundle_adjuster(_options(freedom), config, model).solve()
+        scale = float(np.clip(np.median([point.error for point in model.points3D.values()]), *_LOSS_SCALES))
+        pycolmap.create_default_bundle_adjuster(_options(freedom, scale), config, model).solve()
     xyz = np.array([point.xyz for _, point in sorted(model.points3D.items())])
     if not freedom.known_poses.any():
         old_from_new = _similarity(cameras, tracks, xyz)
@@ -102,7 +104,7 @@ def of_images(tracks: Tracks, images: Bool[np.ndarray, " n"]) -> Tracks:
     )
 
 
-def _options(freedom: Freedom) -> Any:
+def _options(freedom: Freedom, loss_scale: float) -> Any:
     from dust3r_sfm._pycolmap import pycolmap
 
     options = pycolmap.BundleAdjustmentOptions(
@@ -110,8 +112,8 @@ def _options(freedom: Freedom) -> Any:
         refine_principal_point=freedom.principal_points,
         refine_extra_params=freedom.distortion,
     )
-    options.ceres.loss_function_type = pycolmap.LossFunctionType.SOFT_L1
-    options.ceres.loss_function_scale = _LOSS_SCALE
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
+    options.ceres.loss_function_scale = loss_scale
     options.ceres.solver_options.max_num_iterations = freedom.max_steps
     options.ceres.solver_options.num_threads = 1
     return options

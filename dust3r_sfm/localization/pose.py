@@ -15,6 +15,8 @@ MIN_INLIERS = 6
 """Fewer correspondences agree on a pose by accident."""
 DEFAULT_FOCAL = 1.2
 """Focal length over the longer side where nothing is known: COLMAP's start."""
+FOCAL_LIMITS = (0.2, 20.0)
+"""A focal length that is found outside these multiples of the longer side fits wrong correspondences."""
 CLEARLY_MORE = 1.2
 """A focal length that is found anew replaces the one EXIF tells when this many times as many inliers say so."""
 
@@ -51,8 +53,8 @@ def query_camera(view: View, known: KnownCamera | None) -> tuple[Any, FocalState
 
 
 def default_max_error(view: View) -> float:
-    """0.008 of the diagonal: what DUSt3R's localization takes, 6.4 pixels at 640 × 480."""
-    return 0.008 * float(np.hypot(*view.size))
+    """hloc's 12 pixels, and more where the picture is larger than the 1024 pixels they were meant for."""
+    return 12.0 * max(1.0, max(view.size) / 1024)
 
 
 def estimate_pose(
@@ -111,7 +113,8 @@ def _estimate(
     if found is None or found["num_inliers"] < MIN_INLIERS:
         return None
     pose = np.asarray(found["cam_from_world"].matrix(), np.float64)
-    if not np.isfinite(pose).all():
+    focal = camera.mean_focal_length() / max(camera.width, camera.height)
+    if not np.isfinite(pose).all() or (refine and not FOCAL_LIMITS[0] < focal < FOCAL_LIMITS[1]):
         return None
     covariance = np.asarray(found["covariance"], np.float64)[:6, :6]
     return PoseEstimate(

@@ -51,7 +51,7 @@ def write_mini(network: MiniNetwork, path: Path, *, int8: bool = False) -> None:
 
 
 def read_mini(source: str | Path) -> MiniNetwork:
-    """Read a network, on the CPU, in evaluation mode and float32.
+    """Read a network, on the CPU, in evaluation mode and float32, without gradients.
 
     Args:
         source: the file, or a folder with mini.safetensors.
@@ -78,7 +78,7 @@ def read_mini(source: str | Path) -> MiniNetwork:
         raise WeightsError(f"{path} does not hold the network that it describes ({error}).") from error
     if not all(bool(value.isfinite().all()) for value in state.values()):
         raise WeightsError(f"{path} has values that are no finite numbers; the file is damaged.")
-    return network.eval()
+    return network.eval().requires_grad_(False)
 
 
 def locate_mini(source: str | Path) -> Path:

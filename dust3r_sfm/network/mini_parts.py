@@ -18,6 +18,7 @@ CONFIDENCE_MODE: Mode = ("exp", 1.0, math.inf)
 QUARTER_CHANNELS, EIGHTH_CHANNELS = 64, 128
 _MAP_CHANNELS = 8
 """Own x/z, y/z, log z; x, y, z in the other's frame; two confidences."""
+_OTHER_DEPTH = 5
 
 
 class Stem(nn.Module):
@@ -25,7 +26,7 @@ class Stem(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.half = nn.Conv2d(3, 32, 3, stride=2, padding=1)
+        self.edges = nn.Conv2d(3, 32, 3, stride=2, padding=1)
         self.quarter = nn.Conv2d(32, QUARTER_CHANNELS, 3, stride=2, padding=1)
         self.eighth = nn.Conv2d(QUARTER_CHANNELS, EIGHTH_CHANNELS, 3, stride=2, padding=1)
         self.last = nn.Conv2d(EIGHTH_CHANNELS, width, 3, stride=2, padding=1)
@@ -35,7 +36,7 @@ class Stem(nn.Module):
         self, images: Float[Tensor, "b 3 h w"]
     ) -> tuple[Float[Tensor, "b n c"], Float[Tensor, "b c4 h4 w4"], Float[Tensor, "b c8 h8 w8"]]:
         """Tokens, and the maps at a quarter and an eighth of the size."""
-        quarter = gelu(self.quarter(gelu(self.half(images))))
+        quarter = gelu(self.quarter(gelu(self.edges(images))))
         eighth = gelu(self.eighth(quarter))
         return (self.last(eighth) + self.patches(images)).flatten(2).mT, quarter, eighth
 
@@ -111,10 +112,11 @@ class MiniHead(nn.Module):
         return pixel_shuffle(self.out(level), 2)
 
     def start(self) -> None:
-        """Begin as a plane at depth 1, unsure of everything."""
+        """Begin as a plane at depth 1 in both frames."""
         with torch.no_grad():
             self.out.weight.mul_(0.1)
-            self.out.bias.zero_()
+            bias = self.get_parameter("out.bias").zero_()
+            bias[4 * _OTHER_DEPTH : 4 * _OTHER_DEPTH + 4] = math.log(2)  # expm1 of it is 1
 
 
 def _doubled(level: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:

@@ -3,6 +3,7 @@ import pytest
 
 from dust3r_sfm.alignment import uncertainty
 from dust3r_sfm.alignment.component import align_component
+from dust3r_sfm.alignment.known import known_cameras
 from dust3r_sfm.alignment.samples import draw_samples
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import apply, invert, rotation_log
@@ -20,8 +21,8 @@ def test_the_predicted_spread_is_that_of_solutions_over_seeds(make_problem, monk
         problem = make_problem(cam_from_world=poses, noise=0.02, seed=seed)
         samples = draw_samples(problem.images, problem.predictions, 150)
         every, cameras = np.ones(NUM_IMAGES, bool), np.zeros(NUM_IMAGES, np.int64)
-        options, rng = AlignOptions(), np.random.default_rng(0)
-        aligned = align_component(samples, every, problem.focals, cameras, options, rng)
+        options, rng, known = AlignOptions(), np.random.default_rng(0), known_cameras(problem.images)
+        aligned = align_component(samples, every, problem.focals, cameras, known, options, rng)
         placement = aligned.placement
         fit = similarity(placement.centres, truth[:, :, 3])
         scale = np.cbrt(np.linalg.det(fit[:3, :3]))
