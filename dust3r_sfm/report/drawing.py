@@ -67,7 +67,7 @@ def _node(at: Float64[np.ndarray, " 2"], name: str, is_weak: bool, has_label: bo
 def _line(
     ends: Float64[np.ndarray, "2 2"], weight: float, critical: bool, names: Sequence[str], pair: Int64[np.ndarray, " 2"]
 ) -> str:
-    kind = "critical" if critical else "rejected" if weight < 0.1 else "trusted"
+    kind = "critical" if critical else "rejected" if weight == 0 else "trusted"
     (x1, y1), (x2, y2) = ends
     title = f"{escape(names[pair[0]])} – {escape(names[pair[1]])}: weight {weight:.2f}"
     return (

@@ -2,17 +2,16 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dust3r_sfm.alignment.diagnosis import Diagnosis, diagnose
 from dust3r_sfm.files import write_text
 from dust3r_sfm.geometry.transforms import centres
 from dust3r_sfm.images.colour_maps import confidence_colours, depth_colours
-from dust3r_sfm.pairs.graph import bridges, pair_graph
 from dust3r_sfm.report.drawing import graph_svg, side_svg
 from dust3r_sfm.report.maps import data_uri, photograph, shrunk
 from dust3r_sfm.report.model import Model, read_drawn
@@ -24,24 +23,12 @@ from dust3r_sfm.types import Scene
 
 _THUMBNAIL = 220
 _WEAK_DEGREE = 2
-_TRUSTED = 0.1
 _LEGEND = {
     "trusted": "trusted pair",
     "critical": "the model falls apart without it",
     "rejected": "contradicts the others, not used",
     "weak": "photograph that hangs on one pair",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pairs:
-    """The undirected pairs of a scene with the better weight and residual of their two directions."""
-
-    index: np.ndarray
-    weights: np.ndarray
-    residuals: np.ndarray
-    critical: np.ndarray
-    degrees: np.ndarray
 
 
 def write_report(out: Path) -> Path:
@@ -59,15 +46,15 @@ def write_report(out: Path) -> Path:
     """
     record, scene = read_record(out), read_scene(out / "scene.h5")
     model = read_drawn(out / "sparse" / "0")
-    pairs = _pairs(scene)
-    weak = pairs.degrees < _WEAK_DEGREE
+    diagnosis = diagnose(scene)
+    weak = diagnosis.degrees < _WEAK_DEGREE
     index_of = {name: index for index, name in enumerate(scene.names)}
     placed = np.array([index_of[name] for name in model.names], dtype=np.int64)
     sections = [
         _section("What needs your attention", _attention(record)),
         _section("The model from three sides", _sides(model, weak[placed])),
-        _section("Pairs", _graph(scene, pairs, weak)),
-        _section("Photographs", _cards(scene, pairs, model)),
+        _section("Pairs", _graph(scene, diagnosis, weak)),
+        _section("Photographs", _cards(scene, diagnosis, model)),
         _section("Left out", _left_out(record)),
         _section("How it was made", _making(record)),
     ]
@@ -78,24 +65,6 @@ def write_report(out: Path) -> Path:
     )
     write_text(out / "report.html", page)
     return out / "report.html"
-
-
-def _pairs(scene: Scene) -> Pairs:
-    graph = pair_graph(len(scene.names), scene.edges)
-    row_of = {tuple(edge): row for row, edge in enumerate(graph.edges.tolist())}
-    rows = np.array([row_of[min(i, j), max(i, j)] for i, j in scene.edges.tolist()], dtype=np.int64)
-    weights, residuals = np.zeros(len(graph.edges)), np.full(len(graph.edges), np.inf)
-    np.maximum.at(weights, rows, scene.edge_weights)
-    np.minimum.at(residuals, rows, scene.edge_residuals)
-    trusted = weights >= _TRUSTED
-    critical = set(bridges(pair_graph(len(scene.names), graph.edges[trusted])))
-    return Pairs(
-        index=graph.edges,
-        weights=weights,
-        residuals=residuals,
-        critical=np.array([tuple(edge) in critical for edge in graph.edges.tolist()], dtype=bool),
-        degrees=np.bincount(graph.edges[trusted].ravel(), minlength=len(scene.names)),
-    )
 
 
 def _section(title: str, content: str) -> str:
@@ -134,23 +103,27 @@ def _sides(model: Model, weak: np.ndarray) -> str:
     return f'<div class="sides">{"".join(figures)}</div>'
 
 
-def _graph(scene: Scene, pairs: Pairs, weak: np.ndarray) -> str:
-    if not len(pairs.index):
+def _graph(scene: Scene, diagnosis: Diagnosis, weak: np.ndarray) -> str:
+    if not len(diagnosis.pairs):
         return ""
     from_above = _ground(scene)
-    drawing = graph_svg(scene.names, from_above, pairs.index, pairs.weights, pairs.critical, weak)
+    drawing = graph_svg(scene.names, from_above, diagnosis.pairs, diagnosis.weights, diagnosis.bridges, weak)
     meanings = "".join(f'<span class="{kind}">{meaning}</span>' for kind, meaning in _LEGEND.items())
     legend = f'<p class="legend">{meanings}</p>'
-    worst = np.lexsort((pairs.residuals, pairs.weights))[:10]
-    rows = (
-        [
-            f"{scene.names[i]} – {scene.names[j]}",
-            f"{pairs.weights[row]:.2f}",
-            f"{100 * pairs.residuals[row]:.1f} %" if np.isfinite(pairs.residuals[row]) else "",
-        ]
-        for row, (i, j) in ((row, pairs.index[row]) for row in worst)
-    )
-    return drawing + legend + "<h3>The weakest</h3>" + _table(("pair", "weight", "median disagreement of depth"), rows)
+    worst = np.lexsort((diagnosis.residuals, diagnosis.weights))[:10]
+    heads = ("pair", "weight", "median disagreement of depth", "triangles miss by")
+    return drawing + legend + "<h3>The weakest</h3>" + _table(heads, (_pair_row(diagnosis, row) for row in worst))
+
+
+def _pair_row(diagnosis: Diagnosis, row: int) -> list[str]:
+    i, j = diagnosis.pairs[row]
+    residual, rotation = diagnosis.residuals[row], diagnosis.cycles[row, 0]
+    return [
+        f"{diagnosis.names[i]} – {diagnosis.names[j]}",
+        f"{diagnosis.weights[row]:.2f}",
+        f"{100 * residual:.1f} %" if np.isfinite(residual) else "",
+        f"{rotation:.2f}°" if np.isfinite(rotation) else "",
+    ]
 
 
 def _ground(scene: Scene) -> np.ndarray:
@@ -167,7 +140,7 @@ def _ground(scene: Scene) -> np.ndarray:
     return ground
 
 
-def _cards(scene: Scene, pairs: Pairs, model: Model) -> str:
+def _cards(scene: Scene, diagnosis: Diagnosis, model: Model) -> str:
     observations = dict(zip(model.names, model.num_observations.tolist(), strict=True))
     cards = []
     for index, view in enumerate(scene.views):
@@ -181,8 +154,10 @@ def _cards(scene: Scene, pairs: Pairs, model: Model) -> str:
             for kind, pixels in pictures
             if pixels is not None
         )
-        state = f"{pairs.degrees[index]} trusted pairs, {observations.get(view.name, 0)} points"
-        kind = "card" if scene.registered[index] and pairs.degrees[index] >= _WEAK_DEGREE else "card weak"
+        state = f"{diagnosis.degrees[index]} trusted pairs, {observations.get(view.name, 0)} points"
+        if np.isfinite(diagnosis.position_sigmas[index]):
+            state += f", position ± {100 * diagnosis.position_sigmas[index]:.1f} % of the nearest baseline"
+        kind = "card" if scene.registered[index] and diagnosis.degrees[index] >= _WEAK_DEGREE else "card weak"
         state = state if scene.registered[index] else "not placed"
         cards.append(f'<div class="{kind}"><div class="maps">{shown}</div><b>{escape(view.name)}</b> {state}</div>')
     return f'<div class="cards">{"".join(cards)}</div>'
