@@ -140,7 +140,7 @@ class LocalizeOptions:
     """Folder of the map's photographs; default: where the run found them, or the folder `images` beside the model."""
     geometry: Literal["auto", "points", "depth", "triangulate"] = "auto"
     """Where the map's pixels get their points from: the model's points, depth maps, or the predictor's pointmaps scaled
-    by the known baselines. auto: depth maps where there are some, with the points; triangulate where there is neither."""
+    by the known baselines. auto: depth maps where there are any, and points; without both triangulate."""
     depth_maps: Path | None = None
     """Folder of depth maps of the map's photographs: 16-bit PNG or TIFF, NumPy or COLMAP's .bin files."""
     depth_unit: float = 0.001
@@ -170,7 +170,7 @@ class LocalizeOptions:
     """Where an unknown focal length comes from: the pose estimation, or the query's pointmaps, which then give the pose
     as well (relative to an image of the map, scaled to it)."""
     ransac_thresh: float | None = None
-    """Largest reprojection error of an inlier in pixels; default: 12, and more for queries larger than 1024 pixels."""
+    """Largest reprojection error of an inlier in pixels; default: 12, more for queries above 1024 pixels."""
     min_confidence: float = 0.5
     """A pose with less confidence is not given: it is mostly that of a photograph of another place."""
     failed: Literal["omit", "nearest"] = "omit"

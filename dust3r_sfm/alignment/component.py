@@ -20,9 +20,9 @@ from dust3r_sfm.options import AlignOptions
 
 FIRST_WIDTH, ROUGH_WIDTH = 0.1, 0.03
 """Widths of the Cauchy loss, over depth, while the placement is still rough."""
-WIDTH_OVER_RESIDUAL, MIN_WIDTH, MAX_WIDTH = 4.0, 0.005, 0.15
+WIDTH_OVER_RESIDUAL, MIN_WIDTH, MAX_WIDTH = 2.5, 0.005, 0.15
 """Its width in the end, over the usual residual of good edges and over depth."""
-STIFFNESS_TIMES_WIDTH = 4e-3
+STIFFNESS_TIMES_WIDTH = 2.5e-3
 """What holds edges to their cameras, per weight of their predictions: little where those are far off, as a network's
 are, and much where they are exact to a thousandth, as those of a geometric predictor."""
 ROUGH_SAMPLES = 800
@@ -84,10 +84,10 @@ def align_component(
         images[images], edges[edges] = within, inside
         placement, model = _on_known(placement, part, known, model, options)
         # Edges that fit count alike: how well one fits says more about its noise than about the good of its pose.
-        accepted, gain = (weights > 0).astype(np.float64), FINAL_GAIN if options.model == "tied" else ROUGH_GAIN
-        solution = refine(part, placement, accepted, model, Loss(width=width), options.max_steps, gain)
+        rough, accepted = part.thin(ROUGH_SAMPLES), (weights > 0).astype(np.float64)
+        solution = refine(rough, placement, accepted, model, Loss(width=width), options.max_steps, ROUGH_GAIN)
         placement = solution.placement
-        width = _final_width(part, solution, weights)
+        width = _final_width(rough, solution, weights)
         loss = Loss(width=width)
         stiffness = {"auto": STIFFNESS_TIMES_WIDTH / width, "tied": TIED, "free": FREE}[options.model]
         model = replace(model, stiffness=stiffness)

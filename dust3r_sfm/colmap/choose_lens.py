@@ -29,6 +29,11 @@ _ALONE = (("SIMPLE_PINHOLE", False), ("SIMPLE_RADIAL", False))
 _MIN_SHARED = 3
 """Images that must share a camera before its principal point is looked for."""
 
+_FARTHEST_PRINCIPAL_POINT = 0.02
+"""Distance of a principal point from the centre, over the longer side, beyond which it is not believed: no lens sits so
+askew, but scenes of few depths can make a bend of the picture look like it. Cut-out photographs need
+`principal_point="refine"`."""
+
 
 def with_best_lens(
     estimate: Estimate,
@@ -74,7 +79,8 @@ def with_best_lens(
     counts = [_num_parameters(trial.model, free) for trial, free, _ in trials]
     best = 0
     for index in range(1, len(trials)):
-        if is_better(trials[best][2], trials[index][2], max(counts[index] - counts[best], 1)):
+        askew = options.principal_point == "auto" and _is_askew(trials[index][0].model, trials[index][1])
+        if not askew and is_better(trials[best][2], trials[index][2], max(counts[index] - counts[best], 1)):
             best = index
     name, principal_points = wanted[best]
     words = f"{name}, principal point {'refined' if principal_points else 'kept'}"
@@ -88,6 +94,16 @@ def _wanted(lenses: Sequence[tuple[str, bool]], options: RefineOptions) -> list[
     if options.principal_point != "auto":
         lenses = [(name, options.principal_point == "refine") for name, _ in lenses]
     return list(dict.fromkeys(lenses))
+
+
+def _is_askew(model: Reconstruction, freedom: Freedom) -> bool:
+    """Whether a principal point that moved went farther than a lens can be askew."""
+    cameras = {image.camera_id: image.camera for i, image in model.images.items() if not freedom.known_cameras[i - 1]}
+    return any(
+        np.hypot(camera.principal_point_x - camera.width / 2, camera.principal_point_y - camera.height / 2)
+        > _FARTHEST_PRINCIPAL_POINT * max(camera.width, camera.height)
+        for camera in cameras.values()
+    )
 
 
 def _num_parameters(model: Reconstruction, freedom: Freedom) -> int:

@@ -14,12 +14,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dust3r_sfm.errors import Dust3rSfmError
-from dust3r_sfm.network.network import Network
-from dust3r_sfm.network.saving import write_network
 from dust3r_sfm.progress import Progress, Silent, Step
 from dust3r_sfm.training.augment import jitter
 from dust3r_sfm.training.batch import Batch
 from dust3r_sfm.training.checkpoint import Position, read_state, write_state
+from dust3r_sfm.training.kinds import AnyNetwork, write_weights
 from dust3r_sfm.training.log import Log
 from dust3r_sfm.training.objective import SymmetricForward, predict
 from dust3r_sfm.training.picture import write_picture
@@ -78,7 +77,7 @@ class Trainer:
     def __init__(
         self,
         preset: Preset,
-        network: Network,
+        network: AnyNetwork,
         training: BatchSource,
         validation: BatchSource | None,
         out: Path,
@@ -207,9 +206,9 @@ class Trainer:
         self._log("validation", mean, details=json.dumps({name: round(value, 5) for name, value in means.items()}))
         if mean < self.position.best:
             self.position.best = mean
-            write_network(kept, self.out / "best")
+            write_weights(kept, self.out / "best")
 
-    def _kept(self) -> Network:
+    def _kept(self) -> AnyNetwork:
         return self.network if self.average is None else self.average
 
     def _batches(self, source: BatchSource, epoch: int, first: int) -> Iterator[Batch]:
@@ -237,4 +236,4 @@ class Trainer:
             write_state(
                 self.out / "checkpoint.pt", self.preset.name, self.position, self.network, self.optimizer, self.average
             )
-            write_network(self._kept(), self.out / "weights")
+            write_weights(self._kept(), self.out / "weights")

@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from dust3r_sfm.network.network import Network, NetworkPrediction
+from dust3r_sfm.network.mini import MiniNetwork
+from dust3r_sfm.network.network import NetworkPrediction
 from dust3r_sfm.training.batch import Batch
+from dust3r_sfm.training.kinds import AnyNetwork
 
 
 class SymmetricForward(nn.Module):
@@ -15,7 +17,7 @@ class SymmetricForward(nn.Module):
         amp: bfloat16 autocast.
     """
 
-    def __init__(self, network: Network, amp: bool = False) -> None:
+    def __init__(self, network: AnyNetwork, amp: bool = False) -> None:
         super().__init__()
         self.network, self.amp = network, amp
 
@@ -27,6 +29,8 @@ class SymmetricForward(nn.Module):
             true_shape: their (height, width).
         """
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.amp):
+            if isinstance(self.network, MiniNetwork):
+                return self.network.decode_symmetric(self.network.encode(images, true_shape))
             features = self.network.encode(images, true_shape)
             partners = [row ^ 1 for row in range(len(images))]
             return self.network.decode(features, features.select(partners))

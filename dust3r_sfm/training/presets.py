@@ -1,14 +1,27 @@
 """The stages of DUSt3R's recipe, as released with its code (its README's training commands; the paper's appendix gives
-other lengths: 50 epochs of 700 000 pairs at 224, then 100 and 90 of 70 000 at 512)."""
+other lengths: 50 epochs of 700 000 pairs at 224, then 100 and 90 of 70 000 at 512); and those of our small network."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from dust3r_sfm.network.config import NetworkConfig
+from dust3r_sfm.network.mini import MiniConfig
 from dust3r_sfm.training.losses import Confident, Criterion, InvariantRegression
+from dust3r_sfm.training.mini_loss import MiniLoss
 from dust3r_sfm.training.schedule import Schedule
 from dust3r_sfm.types import Size
 
 _RATIOS_512: tuple[Size, ...] = ((512, 384), (512, 336), (512, 288), (512, 256), (512, 160))
+
+# The world's cameras vary light and colour themselves.
+_MINI: dict[str, Any] = {
+    "accumulation": 1,
+    "pairs_per_epoch": 100_000,
+    "validation_pairs": 512,
+    "criterion": MiniLoss(),
+    "weight_decay": 0.03,
+    "jitter": (0.0, 0.0, 0.0, 0.0),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +31,7 @@ class Preset:
     Attributes:
         name: what a user types.
         config: the network.
-        start: what its weights start from when the user names nothing: a stage before it, or CroCo's file.
+        start: what the recipe starts its weights from: a stage before it, or CroCo's file; empty where from nothing.
         sizes: (width, height) of the crops; every batch draws one.
         schedule: learning rate over the epochs.
         batch_size: pairs of one process in one pass, before they are made symmetric.
@@ -28,10 +41,12 @@ class Preset:
         validation: what chooses the best weights.
         weight_decay: of weight matrices.
         jitter: brightness, contrast, saturation and hue of the colour jitter.
+        validation_pairs: drawn from the synthetic world to judge a run that was given no data; 0 where the preset needs
+            data.
     """
 
     name: str
-    config: NetworkConfig
+    config: NetworkConfig | MiniConfig
     start: str
     sizes: tuple[Size, ...]
     schedule: Schedule
@@ -42,6 +57,7 @@ class Preset:
     validation: Criterion = field(default_factory=lambda: InvariantRegression(keep_truth=True))
     weight_decay: float = 0.05
     jitter: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 0.1)
+    validation_pairs: int = 0
 
 
 PRESETS = {
@@ -76,6 +92,24 @@ PRESETS = {
             batch_size=4,
             accumulation=2,
             pairs_per_epoch=80_000,
+        ),
+        Preset(
+            name="mini-128",
+            config=MiniConfig(),
+            start="",
+            sizes=((128, 128), (128, 96), (96, 128)),
+            schedule=Schedule(peak=1e-3, floor=1e-5, warmup=1.5, epochs=45.0),
+            batch_size=512,
+            **_MINI,
+        ),
+        Preset(
+            name="mini",
+            config=MiniConfig(),
+            start="mini-128",
+            sizes=((224, 224), (224, 176), (224, 160), (224, 128), (176, 224), (160, 224)),
+            schedule=Schedule(peak=5e-4, floor=1e-6, warmup=0.5, epochs=20.0),
+            batch_size=192,
+            **_MINI,
         ),
     )
 }

@@ -6,19 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.files import write_json
-from dust3r_sfm.network.network import Network
-from dust3r_sfm.network.weights import load_network, random_network
 from dust3r_sfm.options import TrainOptions
 from dust3r_sfm.progress import Progress, Silent
 from dust3r_sfm.training.data_file import read_data
 from dust3r_sfm.training.datasets.mixture import Mixture
+from dust3r_sfm.training.datasets.world import World
+from dust3r_sfm.training.kinds import AnyNetwork, new_network, started_network
 from dust3r_sfm.training.loop import LoopOptions, Trainer
 from dust3r_sfm.training.presets import PRESETS, Preset
 from dust3r_sfm.training.processes import Processes, joined_processes
 
 logger = logging.getLogger("dust3r_sfm")
+
+_UNSEEN = 10_000
+"""Added to the seed for the scenes that judge."""
 
 
 def train(out: Path, options: TrainOptions, progress: Progress | None = None) -> Path:
@@ -37,20 +42,19 @@ def train(out: Path, options: TrainOptions, progress: Progress | None = None) ->
         OutputError: OUT holds another run, or the disk is full.
         TrainingError: the loss is no number any more.
     """
-    import torch
-
     preset = _preset(options)
     device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     with joined_processes(device) as processes:
         _claim(out, preset, options, processes)
-        training, validation = _data(preset, options)
+        place = torch.device(f"cuda:{processes.local_rank}" if device == "cuda" else device)
+        training, validation = _data(preset, options, place)
         trainer = Trainer(
             preset,
             _start(preset, options),
             training,
             validation,
             out,
-            device=torch.device(f"cuda:{processes.local_rank}" if device == "cuda" else device),
+            device=place,
             options=LoopOptions(
                 amp=options.amp,
                 average=options.average,
@@ -82,17 +86,36 @@ def _preset(options: TrainOptions) -> Preset:
     return replace(preset, schedule=schedule, batch_size=options.batch_size or preset.batch_size)
 
 
-def _data(preset: Preset, options: TrainOptions) -> tuple[Mixture, Mixture | None]:
+def _data(
+    preset: Preset, options: TrainOptions, device: torch.device
+) -> tuple[Mixture | World, Mixture | World | None]:
+    """What is trained on and what judges: the user's data, or the synthetic world where the preset lives in it."""
+    if options.data is None and preset.validation_pairs:
+        world = World(
+            sizes=preset.sizes,
+            batch_size=preset.batch_size,
+            pairs_per_epoch=options.pairs_per_epoch or preset.pairs_per_epoch,
+            seed=options.seed,
+            device=device,
+            textures=options.textures,
+        )
+        judged = max(1, preset.validation_pairs // preset.batch_size) * preset.batch_size
+        return world, replace(world, sizes=preset.sizes[:1], pairs_per_epoch=judged, seed=options.seed + _UNSEEN)
+    if options.textures is not None:
+        raise InputError("--textures is for presets of the synthetic world without --data; leave one of the two out.")
     if options.data is None:
         raise InputError(f"Preset '{preset.name}' needs data sets: give --data data.toml (see docs/training.md).")
     return read_data(options.data, preset.sizes, preset.batch_size, options.seed)
 
 
-def _start(preset: Preset, options: TrainOptions) -> Network:
+def _start(preset: Preset, options: TrainOptions) -> AnyNetwork:
     if options.start is not None:
-        return load_network(options.start, preset.config, seed=options.seed)
-    logger.warning("Training starts from random weights; the recipe starts '%s' from %s.", preset.name, preset.start)
-    return random_network(preset.config, options.seed)
+        return started_network(options.start, preset.config, options.seed)
+    if preset.start:
+        logger.warning(
+            "Training starts from random weights; the recipe starts '%s' from %s.", preset.name, preset.start
+        )
+    return new_network(preset.config, options.seed)
 
 
 def _claim(out: Path, preset: Preset, options: TrainOptions, processes: Processes) -> None:
@@ -102,11 +125,13 @@ def _claim(out: Path, preset: Preset, options: TrainOptions, processes: Processe
     record: dict[str, Any] = {
         "preset": preset.name,
         "data": str(options.data),
+        "textures": None if options.textures is None else str(options.textures),
         "start": options.start,
         "seed": options.seed,
         "epochs": preset.schedule.epochs,
         "learning_rate": preset.schedule.peak,
         "batch_size": preset.batch_size,
+        "pairs_per_epoch": options.pairs_per_epoch,
         "amp": options.amp,
         "average": options.average,
         "world_size": processes.world_size,

@@ -50,7 +50,7 @@ def test_errors_are_those_of_the_cameras(room) -> None:
     xy1, xy2 = (np.array([model.images[image_id].project_point(point) for point in xyz]) for image_id in (1, 2))
     matches = [Matches(image1=0, image2=1, xy1=xy1, xy2=xy2, confidence=np.ones(len(xyz)))]
     assert epipolar_errors(model, matches).max() < 1e-6
-    moved = [Matches(image1=0, image2=1, xy1=xy1, xy2=xy2 + [0.0, 3.0], confidence=np.ones(len(xyz)))]
+    moved = [Matches(image1=0, image2=1, xy1=xy1, xy2=xy2 + np.array([0.0, 3.0]), confidence=np.ones(len(xyz)))]
     assert np.median(epipolar_errors(model, moved)) > 0.1
     missing = [Matches(image1=0, image2=99, xy1=xy1, xy2=xy2, confidence=np.ones(len(xyz)))]
     assert np.isnan(epipolar_errors(model, missing)).all()

@@ -1,0 +1,1 @@
+"""Cambridge Landmarks (Kendall et al., ICCV 2015)."""

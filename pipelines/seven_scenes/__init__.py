@@ -1,0 +1,1 @@
+"""7-Scenes (Shotton et al., CVPR 2013)."""
