@@ -208,14 +208,14 @@ class TrainOptions:
     preset: str = "224-linear"
     """Stage of the recipe: 224-linear, 512-linear, 512-dpt; or of our small network: mini-128, mini."""
     data: Path | None = None
-    """data.toml: the data sets to train on and to be judged by; see docs/training.md. The mini presets need none: theirs is a
-    synthetic world."""
+    """data.toml: the data sets to train on and to be judged by; see docs/training.md. The mini presets need
+    none: theirs is a synthetic world."""
     textures: Path | None = None
     """Folder of photographs for the surfaces of the synthetic world, besides painted ones."""
     pairs_per_epoch: int | None = None
     """Pairs of the synthetic world in an epoch; default: the preset's."""
     start: str | None = None
-    """Weights to start from: a file, folder, hub id or known name (CroCo, DUSt3R or a stage before); default: random."""
+    """Weights to start from: a file, folder, hub id or known name (CroCo, DUSt3R, a stage before); default: random."""
     resume: bool = False
     """Go on from OUT/checkpoint.pt, if there is one; the result is that of a run that was never stopped."""
     device: str = "auto"

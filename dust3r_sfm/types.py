@@ -199,10 +199,10 @@ class Scene:
         world_from_edge: similarity from an edge's pointmap frame to the world, scale times rotation (e, 4, 4).
         edge_weights: final robust weight of each edge, 0 (rejected) to 1 (e,).
         edge_residuals: median point distance over depth of each edge after alignment (e,).
-        edge_cycles: optional, by how much the pairwise estimates of each edge's pair miss those of the triangles that it
-            is in, in the median: rotation and direction of the baseline in degrees, log of its length (e, 3); NaN where
-            there is no triangle.
-        covariances: optional 6×6 covariance of each camera's (rotation vector, centre) about the world's axes (n, 6, 6).
+        edge_cycles: optional, by how much the pairwise estimates of each edge's pair miss those of the triangles that
+            it is in, in the median: rotation and direction of the baseline in degrees, log of its length (e, 3); NaN
+            where there is no triangle.
+        covariances: optional covariance of each camera's (rotation vector, centre) about the world's axes (n, 6, 6).
         warnings: sentences for the user (images left out, weak links).
         known_cameras: per image, the camera that the user gave and that nothing may change, or None; empty: none known.
         known_poses: where `cam_from_world` is what the user gave, and nothing may change it (n,); None: nowhere.

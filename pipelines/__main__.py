@@ -1,14 +1,14 @@
 """`python -m pipelines 7Scenes | Cambridge | query-list`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dust3r_sfm.terminal import run_command
 from pipelines.cambridge.run import cambridge
 from pipelines.query_list.run import query_list
 from pipelines.seven_scenes.run import seven_scenes
 
-COMMANDS = {"7Scenes": seven_scenes, "Cambridge": cambridge, "query-list": query_list}
+COMMANDS: dict[str, Callable[..., None]] = {"7Scenes": seven_scenes, "Cambridge": cambridge, "query-list": query_list}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from dust3r_sfm.alignment.image_data import ImageData
 from dust3r_sfm.alignment.moments import UPPER, Loss, Statistics, image_statistics
+from dust3r_sfm.alignment.penalty import Penalty
 from dust3r_sfm.alignment.placement import Placement
-from dust3r_sfm.alignment.samples import Samples
-from dust3r_sfm.alignment.unknowns import Model, Unknowns, edge_in_camera
-from dust3r_sfm.geometry.transforms import rotation_log
+from dust3r_sfm.alignment.unknowns import Model, Unknowns
 
 Depths = tuple[Float32[np.ndarray, " _"], ...]
 """Depths of the samples of each image."""
@@ -19,48 +19,6 @@ PRINCIPAL = -np.array([[[0.0, 0, 1], [0, 0, 0], [0, 0, 0]], [[0, 0, 0], [0, 0, 1
 CROSS = np.zeros((3, 3, 3))
 for _row, _column, _axis in ((2, 1, 0), (0, 2, 1), (1, 0, 2)):
     CROSS[_axis, _row, _column], CROSS[_axis, _column, _row] = 1.0, -1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageData:
-    """The samples of one image that weigh anything: own pointmaps first, then those in other cameras' frames.
-
-    Attributes:
-        index: the image.
-        num_own: so many incidences are the image's own pointmaps.
-        edges: edge of each incidence (l,).
-        xy: pixels relative to the principal point (2, s).
-        points: predictions (l, 3, s).
-        weights: log-confidence times the edge's weight (l, s).
-    """
-
-    index: int
-    num_own: int
-    edges: Int64[np.ndarray, " l"]
-    xy: Float64[np.ndarray, "2 s"]
-    points: Float32[np.ndarray, "l 3 s"]
-    weights: Float32[np.ndarray, "l s"]
-
-
-def weighted_images(samples: Samples, edge_weights: Float64[np.ndarray, " e"]) -> list[ImageData]:
-    """Gather what takes part; images without any incidence are left out."""
-    found = []
-    for index, image in enumerate(samples.images):
-        rows = np.flatnonzero(edge_weights[image.edges] > 0)
-        rows = rows[np.argsort(image.roles[rows], kind="stable")]
-        if len(rows):
-            edges = image.edges[rows]
-            found.append(
-                ImageData(
-                    index=index,
-                    num_own=int((image.roles[rows] == 0).sum()),
-                    edges=edges,
-                    xy=image.xy.T,
-                    points=image.points[rows],
-                    weights=image.weights[rows] * edge_weights[edges, None].astype(np.float32),
-                )
-            )
-    return found
 
 
 def camera_rays(xy: Float64[np.ndarray, "2 s"], placement: Placement, index: int) -> Float32[np.ndarray, "3 s"]:
@@ -78,52 +36,6 @@ def place(
     turn = np.exp(placement.log_scales[edges])[:, None, None] * (to_camera @ placement.edge_rotations[edges])
     shift = (placement.edge_centres[edges] - placement.centres[index]) @ to_camera.T
     return np.asarray(turn.astype(np.float32) @ points + shift[:, :, None].astype(np.float32))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Penalty:
-    """What holds the unknowns where predictions say nothing: squares of turns and moves of edges, and of log focals.
-
-    Attributes:
-        turns: weight of each edge's turn against its first camera (e,).
-        moves: weight of its move over its scale (e,).
-    """
-
-    turns: Float64[np.ndarray, " e"]
-    moves: Float64[np.ndarray, " e"]
-
-    def add(
-        self,
-        placement: Placement,
-        unknowns: Unknowns,
-        gradient: Float64[np.ndarray, " u"],
-        diagonal: Float64[np.ndarray, " u"],
-    ) -> float:
-        """Add gradient and diagonal in place and return the cost."""
-        which = unknowns.edge_poses[:, 0] >= 0
-        turn, origin = edge_in_camera(placement, unknowns.edges)
-        turn = rotation_log(turn[which])
-        moves = self.moves[which] * np.exp(-2 * placement.log_scales[which])
-        numbers = unknowns.edge_poses[which]
-        gradient[numbers[:, :3]] += self.turns[which, None] * turn
-        gradient[numbers[:, 3:]] += moves[:, None] * origin[which]
-        diagonal[numbers[:, :3]] += self.turns[which, None]
-        diagonal[numbers[:, 3:]] += moves[:, None]
-        cost = self.turns[which] @ (turn**2).sum(1) + moves @ (origin[which] ** 2).sum(1)
-        return float(cost) / 2
-
-
-def edge_penalty(images: list[ImageData], num_edges: int, stiffness: float) -> Penalty:
-    """Hold edges to their first cameras by `stiffness` times what their predictions weigh."""
-    mass, depth, known = np.zeros(num_edges), np.zeros(num_edges), np.zeros(num_edges)
-    for image in images:
-        weights = image.weights.sum(1, dtype=np.float64)
-        np.add.at(mass, image.edges, weights)
-        own = image.edges[: image.num_own]
-        depth[own] = (image.weights[: image.num_own] * image.points[: image.num_own, 2]).sum(1, dtype=np.float64)
-        known[own] = weights[: image.num_own]
-    depth = np.where(depth > 0, depth / np.maximum(known, 1e-300), 1)
-    return Penalty(turns=stiffness * mass, moves=stiffness * mass / depth**2)
 
 
 @dataclass(frozen=True, kw_only=True)

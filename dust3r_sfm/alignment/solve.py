@@ -5,16 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from dust3r_sfm.alignment.equations import (
-    Depths,
-    camera_rays,
-    edge_penalty,
-    normal_equations,
-    place,
-    weighted_images,
-)
+from dust3r_sfm.alignment.equations import Depths, camera_rays, normal_equations, place
+from dust3r_sfm.alignment.image_data import weighted_images
 from dust3r_sfm.alignment.linear import solve_step
 from dust3r_sfm.alignment.moments import Loss, Votes, solve_depths, vote
+from dust3r_sfm.alignment.penalty import edge_penalty
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import ImageSamples, Samples
 from dust3r_sfm.alignment.unknowns import Model, Unknowns, moved, scale_gauge

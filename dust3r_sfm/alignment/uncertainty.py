@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.sparse import coo_array
 
-from dust3r_sfm.alignment.equations import normal_equations, weighted_images
+from dust3r_sfm.alignment.equations import normal_equations
+from dust3r_sfm.alignment.image_data import weighted_images
 from dust3r_sfm.alignment.linear import inverse_of
 from dust3r_sfm.alignment.moments import Loss
 from dust3r_sfm.alignment.placement import Placement

@@ -18,6 +18,9 @@ _LOSS_SCALES = (0.2, 4.0)
 """Least and largest scale of the Cauchy loss in raw pixels; between them it is the median error at the start, so that
 wrong matches lose their pull as cameras get better."""
 
+_TOLERANCE = 1e-6
+"""Share by which the cost must fall in a step; without it pycolmap goes on to the last step, for nothing that shows."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Freedom:
@@ -28,14 +31,12 @@ class Freedom:
         known_poses: images whose pose stays exactly (n,).
         principal_points: whether principal points move.
         distortion: whether distortion parameters move.
-        max_steps: steps of the solver at most.
     """
 
     known_cameras: Bool[np.ndarray, " n"]
     known_poses: Bool[np.ndarray, " n"]
     principal_points: bool = False
     distortion: bool = False
-    max_steps: int = 100
 
     @staticmethod
     def of(scene: Scene) -> "Freedom":
@@ -114,7 +115,7 @@ def _options(freedom: Freedom, loss_scale: float) -> Any:
     )
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = loss_scale
-    options.ceres.solver_options.max_num_iterations = freedom.max_steps
+    options.ceres.solver_options.function_tolerance = _TOLERANCE
     options.ceres.solver_options.num_threads = 1
     return options
 

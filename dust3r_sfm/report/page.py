@@ -112,7 +112,8 @@ def _graph(scene: Scene, diagnosis: Diagnosis, weak: np.ndarray) -> str:
     legend = f'<p class="legend">{meanings}</p>'
     worst = np.lexsort((diagnosis.residuals, diagnosis.weights))[:10]
     heads = ("pair", "weight", "median disagreement of depth", "triangles miss by")
-    return drawing + legend + "<h3>The weakest</h3>" + _table(heads, (_pair_row(diagnosis, row) for row in worst.tolist()))
+    rows = (_pair_row(diagnosis, row) for row in worst.tolist())
+    return f"{drawing}{legend}<h3>The weakest</h3>{_table(heads, rows)}"
 
 
 def _pair_row(diagnosis: Diagnosis, row: int) -> list[str]:

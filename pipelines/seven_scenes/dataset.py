@@ -30,7 +30,7 @@ def read_scene(dataset: Path, name: str, layout: Layout = "auto", use_dense_dept
         dataset: folder of the scenes.
         name: of the scene.
         layout: hloc's, the published one, or hloc's where it is there.
-        use_dense_depth: with hloc's layout, points by its rendered depth maps as well; the published one has depth only.
+        use_dense_depth: with hloc's layout, also points by its rendered depth maps; the published one has only depth.
 
     Raises:
         InputError: the scene or a part of it is missing, or a file of it is damaged.

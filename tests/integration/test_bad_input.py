@@ -12,6 +12,9 @@ from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.cli import main
 from dust3r_sfm.synthetic.sample import sample
 
+QUICK = ("--refine", "none")
+"""Refinement has tests of its own."""
+
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
     code = main([str(argument) for argument in arguments])
@@ -69,14 +72,14 @@ def test_rubbish_among_photographs_is_left_out_by_name(capsys, photos, tmp_path)
     Image.new("RGB", (1, 1)).save(photos / "dot.png")
     (photos / "Straße mit Übergang.JPG").write_bytes((photos / names[0]).read_bytes())
     (photos / names[0]).unlink()
-    code, output = run(capsys, "reconstruct", photos, tmp_path / "out")
+    code, output = run(capsys, "reconstruct", photos, tmp_path / "out", *QUICK)
     assert code == 0
     record = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
     assert set(record["photographs"]["dropped"]) == {"notes.jpg", "half.jpg", "dot.png"}
     assert "notes.jpg" in output
     reconstruction = pycolmap.Reconstruction(str(tmp_path / "out" / "sparse" / "0"))
     assert "Straße mit Übergang.JPG" in {image.name for image in reconstruction.images.values()}
-    code, sentence = run(capsys, "reconstruct", photos, tmp_path / "strict", "--strict")
+    code, sentence = run(capsys, "reconstruct", photos, tmp_path / "strict", "--strict", *QUICK)
     assert code == 1 and any(name in sentence for name in ("notes.jpg", "half.jpg", "dot.png"))
 
 
@@ -91,7 +94,7 @@ def test_other_formats_are_converted_for_colmap(capsys, photos, tmp_path):
     with Image.open(second) as picture:
         picture.save(second.with_suffix(".heic"), quality=95)
     second.unlink()
-    code, _ = run(capsys, "reconstruct", photos, tmp_path / "out")
+    code, _ = run(capsys, "reconstruct", photos, tmp_path / "out", *QUICK)
     assert code == 0
     reconstruction = pycolmap.Reconstruction(str(tmp_path / "out" / "sparse" / "0"))
     assert reconstruction.num_images() == 5
@@ -105,7 +108,7 @@ def test_two_halves_without_overlap_keep_the_larger(capsys, photos, tmp_path):
     sample(tmp_path / "other", num_views=3, size=(512, 384), seed=5)
     for path in sorted((tmp_path / "other" / "images").iterdir())[:3]:
         shutil.copy(path, photos / f"other {path.name}")
-    code, output = run(capsys, "reconstruct", photos, tmp_path / "out")
+    code, output = run(capsys, "reconstruct", photos, tmp_path / "out", *QUICK)
     assert code == 0
     reconstruction = pycolmap.Reconstruction(str(tmp_path / "out" / "sparse" / "0"))
     names = {image.name for image in reconstruction.images.values()}
@@ -137,11 +140,11 @@ def test_pure_rotation_is_a_sentence(capsys, photos, tmp_path):
 @pytest.mark.slow
 def test_a_folder_with_another_run_is_refused_or_overwritten(capsys, photos, tmp_path):
     out = tmp_path / "out"
-    assert run(capsys, "reconstruct", photos, out)[0] == 0
-    code, sentence = run(capsys, "reconstruct", photos, out, "--match-stride", "9")
+    assert run(capsys, "reconstruct", photos, out, *QUICK)[0] == 0
+    code, sentence = run(capsys, "reconstruct", photos, out, "--match-stride", "9", *QUICK)
     assert code == 1 and "match_stride" in sentence and "--overwrite" in sentence
     predictions = (out / "predictions.h5").stat().st_mtime_ns
-    assert run(capsys, "reconstruct", photos, out, "--match-stride", "9", "--overwrite")[0] == 0
+    assert run(capsys, "reconstruct", photos, out, "--match-stride", "9", "--overwrite", *QUICK)[0] == 0
     assert (out / "predictions.h5").stat().st_mtime_ns == predictions
 
 

@@ -26,12 +26,23 @@ def commands(page: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-@pytest.fixture
-def folder(sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with PHOTOS/, five rendered photographs, and SAMPLE/, the whole rendered scene."""
-    (tmp_path / "PHOTOS").mkdir()
+@pytest.fixture(scope="session")
+def finished(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """PHOTOS/, five rendered photographs, and OUT/, what the first command of most pages makes of them."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "PHOTOS").mkdir()
     for path in sorted((sample_folder / "images").iterdir())[:5]:
-        shutil.copy(path, tmp_path / "PHOTOS")
+        shutil.copy(path, folder / "PHOTOS")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert cli_main(["reconstruct", "PHOTOS", "OUT"]) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(sample_folder: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with PHOTOS/, OUT/, a finished run, and SAMPLE/, the whole rendered scene."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     shutil.copytree(sample_folder, tmp_path / "SAMPLE")
     monkeypatch.chdir(tmp_path)
     return tmp_path

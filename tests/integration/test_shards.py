@@ -17,7 +17,8 @@ from dust3r_sfm.reconstruct import reconstruct
 
 def arguments(sample_folder: Path, out: Path, verb: str = "predict") -> list[str]:
     weights = str(sample_folder / "truth" / "scene.h5")
-    return [verb, str(sample_folder / "images"), str(out), "--predictor", "oracle", "--weights", weights]
+    words = [verb, str(sample_folder / "images"), str(out), "--predictor", "oracle", "--weights", weights]
+    return [*words, "--refine", "none"] if verb == "reconstruct" else words
 
 
 def load(folder: Path, sample_folder: Path) -> PredictionStore:

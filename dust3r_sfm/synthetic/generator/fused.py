@@ -12,8 +12,8 @@ from torch import Tensor
 _BLOCK = 256
 
 
-@triton.jit
-def _kernel(
+@triton.jit  # type: ignore[untyped-decorator]
+def _kernel(  # type: ignore[no-untyped-def]
     frames,
     directions,
     distances,
@@ -82,8 +82,8 @@ def nearest_fused(
     """Distance to the nearest object (infinite without one) and its row.
 
     Args:
-        frames: of each camera's objects, boxes, balls and cylinders in this order; the last column is the rays' start in
-            the object's frame.
+        frames: of each camera's objects, boxes, balls and cylinders in this order; the last column is the rays' start
+            in the object's frame.
         directions: of the rays, in the world.
         first_ball, first_cylinder: where these begin.
         nearest: smallest distance that counts.
@@ -93,17 +93,19 @@ def nearest_fused(
     num_cameras, num_rays = directions.shape[:2]
     distances = directions.new_empty((num_cameras, num_rays))
     indices = torch.empty((num_cameras, num_rays), dtype=torch.int64, device=directions.device)
-    _kernel[(triton.cdiv(num_rays, _BLOCK), num_cameras)](
-        frames,
-        directions,
-        distances,
-        indices,
-        num_rays,
-        frames.shape[1],
-        first_ball,
-        first_cylinder,
-        nearest=nearest,
-        tiny=tiny,
-        block=_BLOCK,
-    )
+    # Triton launches on the thread's own device, which in a thread that makes batches is the first one.
+    with torch.cuda.device_of(directions):  # type: ignore[no-untyped-call]
+        _kernel[(triton.cdiv(num_rays, _BLOCK), num_cameras)](
+            frames,
+            directions,
+            distances,
+            indices,
+            num_rays,
+            frames.shape[1],
+            first_ball,
+            first_cylinder,
+            nearest=nearest,
+            tiny=tiny,
+            block=_BLOCK,
+        )
     return distances, indices

@@ -48,8 +48,8 @@ def search_objects(
     """Distance to the nearest object (infinite without one) and its row.
 
     Args:
-        frames: of each camera's objects, boxes, balls and cylinders in this order; the last column is the rays' start in
-            the object's frame.
+        frames: of each camera's objects, boxes, balls and cylinders in this order; the last column is the rays' start
+            in the object's frame.
         directions: of the rays, in the world.
         first_ball, first_cylinder: where these begin.
     """

@@ -3,9 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dust3r_sfm.alignment.equations import Equations, edge_penalty, normal_equations, weighted_images
+from dust3r_sfm.alignment.equations import Equations, normal_equations
+from dust3r_sfm.alignment.image_data import weighted_images
 from dust3r_sfm.alignment.linear import matrix_product
 from dust3r_sfm.alignment.moments import Loss
+from dust3r_sfm.alignment.penalty import edge_penalty
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import draw_samples
 from dust3r_sfm.alignment.solve import start_depths

@@ -12,6 +12,7 @@ from dust3r_sfm.network.mini import MiniConfig, MiniPrediction, random_mini
 from dust3r_sfm.network.mini_file import read_mini
 from dust3r_sfm.training import presets
 from dust3r_sfm.training.datasets.world import World
+from dust3r_sfm.training.loop import LoopOptions, Trainer
 from dust3r_sfm.training.losses import Target
 from dust3r_sfm.training.mini_loss import MiniLoss, token_partners
 from dust3r_sfm.training.objective import SymmetricForward, predict
@@ -112,6 +113,36 @@ def test_a_few_steps_learn_a_batch():
     assert history[-1]["points1"] < 0.6 * history[0]["points1"]
     assert history[-1]["points2"] < 0.6 * history[0]["points2"]
     assert history[-1]["matched"] > history[0]["matched"] + 0.2
+
+
+def test_a_resumed_run_on_the_world_gives_the_same_bits(preset, tmp_path):
+    preset = replace(preset, schedule=replace(preset.schedule, epochs=2.0), pairs_per_epoch=4)
+    world = World(sizes=preset.sizes, batch_size=2, pairs_per_epoch=4, seed=1)
+
+    def trainer(out, **more):
+        options = LoopOptions(num_workers=1, log_every=1, save_every=1)
+        cpu = torch.device("cpu")
+        return Trainer(preset, random_mini(SMALL, seed=1), world, None, out, device=cpu, options=options, **more)
+
+    whole = trainer(tmp_path / "whole")
+    whole.run()
+    killed, count = trainer(tmp_path / "killed"), [0]
+    learn = killed._learn
+
+    def dies(*arguments, **more):
+        count[0] += 1
+        if count[0] == 4:
+            raise KeyboardInterrupt
+        return learn(*arguments, **more)
+
+    killed._learn = dies
+    with pytest.raises(KeyboardInterrupt):
+        killed.run()
+    resumed = trainer(tmp_path / "killed", resume=True)
+    assert (resumed.position.epoch, resumed.position.step) == (1, 1)
+    resumed.run()
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], value), name
 
 
 def test_the_command_trains_and_its_weights_predict(preset, tmp_path, capsys):

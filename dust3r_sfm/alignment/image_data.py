@@ -1,0 +1,50 @@
+"""What of the samples takes part in the normal equations, image by image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from dust3r_sfm.alignment.samples import Samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageData:
+    """The samples of one image that weigh anything: own pointmaps first, then those in other cameras' frames.
+
+    Attributes:
+        index: the image.
+        num_own: so many incidences are the image's own pointmaps.
+        edges: edge of each incidence (l,).
+        xy: pixels relative to the principal point (2, s).
+        points: predictions (l, 3, s).
+        weights: log-confidence times the edge's weight (l, s).
+    """
+
+    index: int
+    num_own: int
+    edges: Int64[np.ndarray, " l"]
+    xy: Float64[np.ndarray, "2 s"]
+    points: Float32[np.ndarray, "l 3 s"]
+    weights: Float32[np.ndarray, "l s"]
+
+
+def weighted_images(samples: Samples, edge_weights: Float64[np.ndarray, " e"]) -> list[ImageData]:
+    """Gather what takes part; images without any incidence are left out."""
+    found = []
+    for index, image in enumerate(samples.images):
+        rows = np.flatnonzero(edge_weights[image.edges] > 0)
+        rows = rows[np.argsort(image.roles[rows], kind="stable")]
+        if len(rows):
+            edges = image.edges[rows]
+            found.append(
+                ImageData(
+                    index=index,
+                    num_own=int((image.roles[rows] == 0).sum()),
+                    edges=edges,
+                    xy=image.xy.T,
+                    points=image.points[rows],
+                    weights=image.weights[rows] * edge_weights[edges, None].astype(np.float32),
+                )
+            )
+    return found
