@@ -28,8 +28,9 @@ else
 	$(VENV)/bin/dust3r-sfm evaluate "$$out" demo/sample/truth/poses.json
 endif
 
+# As many processes as cores, one thread each: more would only wait for each other.
 test: $(VENV)/.ready
-	@$(VENV)/bin/python -m pytest -q $(ARGS)
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 # What CI adds to the tests: style, types, import layers.
 check: $(VENV)/.ready
