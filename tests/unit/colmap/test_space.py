@@ -35,5 +35,5 @@ def test_nothing_is_left_and_the_old_output_stays(room: Any, photos: Path, tmp_p
         elif what == "database":
             write_database(out / "database.db", model, [])
         else:
-            write_workspace(out, model, photos)
+            write_workspace(out, model, photos, overwrite=True)
     assert [str(path.relative_to(out)) for path in sorted(out.rglob("*"))] == ["dense", "dense/old"]
