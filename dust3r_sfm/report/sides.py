@@ -13,7 +13,7 @@ _BACKGROUND = 255
 _SUPERSAMPLING = 2
 _FRUSTUM_SHARE = 0.05
 _MARGIN = 1.08
-_INNER_PERCENTILES = (2.0, 98.0)
+_INNER_PERCENTILES = (5.0, 95.0)
 
 FRUSTUM_EDGES = ((0, 1), (0, 2), (0, 3), (0, 4), (1, 2), (2, 3), (3, 4), (4, 1))
 """Lines between a camera's centre and the four corners of its picture, as rows of `Model.frusta`."""

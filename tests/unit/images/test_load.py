@@ -62,7 +62,7 @@ def test_the_network_sees_the_upright_picture(photographs, make, make_exif, orie
     size=st.tuples(st.integers(120, 400), st.integers(120, 400)),
     orientation=st.sampled_from([1, 3, 6, 8]),
     grid=st.builds(
-        Grid, size=st.integers(80, 300), multiple_of=st.sampled_from([1, 14, 16]), square_crop=st.booleans()
+        Grid, size=st.integers(110, 300), multiple_of=st.sampled_from([1, 14, 16]), square_crop=st.booleans()
     ),
 )
 def test_any_size_lies_on_its_grid(photographs, make, make_exif, size, orientation, grid):
