@@ -11,7 +11,7 @@ from dust3r_sfm.alignment.robust import redescend, weighted_median
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.alignment.solve import image_votes
 
-MIN_TOLERANCE = 0.03
+MIN_TOLERANCE = 0.05
 """Relative distance that a good edge may be off in any case."""
 REJECTED = 0.05
 """Robust weight below which an edge is left out."""
