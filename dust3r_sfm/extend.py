@@ -18,7 +18,6 @@ from threadpoolctl import threadpool_limits
 
 from dust3r_sfm import __version__
 from dust3r_sfm.alignment import align
-from dust3r_sfm.alignment.anchor import anchored
 from dust3r_sfm.colmap.extension import add_images
 from dust3r_sfm.colmap.model import Reconstruction, with_points, write_model
 from dust3r_sfm.colmap.refine import refine_scene
@@ -159,7 +158,7 @@ def _extend(
     if not run.is_done("align"):
         with _timed(run, "align", progress) as step:
             scene = align(images, predictions, options.align, options.run.seed, step)
-            write_scene(scene_path, anchored(scene, images))
+            write_scene(scene_path, scene)
     scene = read_scene(scene_path)
     placed = {name for name, registered in zip(scene.names, scene.registered, strict=True) if registered}
     added = tuple(name for name in new_names if name in placed)

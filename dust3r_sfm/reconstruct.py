@@ -129,11 +129,10 @@ def _reconstruct(
     if not run.is_done("align"):
         with _timed(run, "align", progress) as step:
             if len(images) > 1:
-                aligned = align(images, predictions, options.align, options.run.seed, step)
+                scene = align(images, predictions, options.align, options.run.seed, step)
             else:
-                aligned = scene_of_one(images, predictions)
-            scene = metric_scene(anchored(aligned, images), options.known, options.run.seed)
-            write_scene(scene_path, scene)
+                scene = anchored(scene_of_one(images, predictions), images)
+            write_scene(scene_path, metric_scene(scene, options.known, options.run.seed))
     scene = read_scene(scene_path)
     # The scene says of each pair what the pair graph could only fear.
     run.record |= {"warnings": list(images.warnings), "diagnosis": diagnose(scene).as_json()}

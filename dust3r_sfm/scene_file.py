@@ -112,10 +112,6 @@ def read_scene(path: Path, image_root: Path | None = None) -> Scene:
         )
 
 
-def _write_map(h5: h5py.File, name: str, values: np.ndarray) -> None:
-    h5.create_dataset(name, data=values, chunks=values.shape, compression="gzip", compression_opts=1, shuffle=True)
-
-
 def _known_cameras(texts: Sequence[str]) -> tuple[KnownCamera | None, ...]:
     found = (json.loads(text) for text in texts)
     return tuple(

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from dust3r_sfm.alignment.placement import Placement
-from dust3r_sfm.geometry.transforms import rotation_exp, rotation_log
+from dust3r_sfm.geometry.transforms import rotation_exp
 
 TIED, FREE = math.inf, 0.0
 
@@ -88,11 +88,6 @@ def edge_in_camera(
     to_camera = np.swapaxes(placement.rotations[edges[:, 0]], 1, 2)
     offset = placement.edge_centres - placement.centres[edges[:, 0]]
     return to_camera @ placement.edge_rotations, np.einsum("eij,ej->ei", to_camera, offset)
-
-
-def edge_turns(placement: Placement, edges: Int64[np.ndarray, "e 2"]) -> Float64[np.ndarray, "e 3"]:
-    """Return the rotation vectors from each edge's first camera to its frame."""
-    return rotation_log(edge_in_camera(placement, edges)[0])
 
 
 def moved(placement: Placement, step: Float64[np.ndarray, " u"], unknowns: Unknowns) -> Placement:
