@@ -3,6 +3,7 @@
 python benchmarks/training.py [--steps 1500] [--json benchmarks/results/training.json]
 python benchmarks/training.py --generator       # how fast the synthetic world is made, and whether a loop waits for it
 python benchmarks/training.py --mini            # a short training of a small network 'mini' on that world
+python benchmarks/training.py --throughput mini --device cuda    # steps of a preset: pairs/s, share of the matrix rate
 
 The first prints the mean relative point error (distance over distance from the camera, after the pair's scale) before
 and after; the target is less than 3 %. The others take a minute or two of one core; --steps makes --mini longer.
@@ -18,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from matrix_rate import matrix_rate, synchronise
+from torch.utils.flop_counter import FlopCounterMode
 
 from dust3r_sfm.files import write_json
 from dust3r_sfm.geometry.procrustes import similarity
@@ -30,9 +33,11 @@ from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.synthetic.sample import sample
 from dust3r_sfm.training.batch import Batch, collate
 from dust3r_sfm.training.datasets.world import World
+from dust3r_sfm.training.kinds import new_network
 from dust3r_sfm.training.losses import Regression
 from dust3r_sfm.training.mini_loss import MiniLoss
 from dust3r_sfm.training.objective import SymmetricForward, predict
+from dust3r_sfm.training.presets import PRESETS
 from dust3r_sfm.training.schedule import Schedule, parameter_groups
 from dust3r_sfm.training.supply import supply
 from dust3r_sfm.training.view import TrainingView, crop_view
@@ -69,11 +74,17 @@ def main() -> None:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--generator", action="store_true")
     kind.add_argument("--mini", action="store_true")
+    kind.add_argument("--throughput", choices=[name for name, preset in PRESETS.items() if preset.validation_pairs])
+    parser.add_argument("--device", default="cpu", help="of --throughput")
+    parser.add_argument("--batch-size", type=int, help="of --throughput; default: the preset's")
     arguments = parser.parse_args()
     if arguments.generator:
         result = measure_generator()
     elif arguments.mini:
         result = train_mini(arguments.steps or 150)
+    elif arguments.throughput:
+        device = torch.device(arguments.device)
+        result = measure_steps(arguments.throughput, device, arguments.batch_size, arguments.steps or 20)
     else:
         result = over_fit(arguments.steps or 1500)
     print(json.dumps(result, indent=2))
@@ -167,6 +178,60 @@ def measure_generator(size: Size = (112, 112), batch_size: int = 16, rounds: int
         "size": list(size),
         "pairs_per_cpu_second": round(rounds * batch_size / seconds, 2),
         "waiting_share": round(share, 3),
+    }
+
+
+def measure_steps(preset_name: str, device: torch.device, batch_size: int | None, steps: int) -> dict[str, Any]:
+    """Pairs a second of a preset's steps, its share of the matrix rate, and how long they wait for the world."""
+    preset = PRESETS[preset_name]
+    on_gpu, size = device.type == "cuda", preset.sizes[0]
+    batch_size = batch_size or preset.batch_size
+    world = World(sizes=(size,), batch_size=batch_size, pairs_per_epoch=10**7, device=device)
+    network = new_network(preset.config, seed=0).to(device).requires_grad_(True).train()
+    forward = SymmetricForward(network, amp=on_gpu)
+    optimizer = torch.optim.AdamW(parameter_groups(network, preset.weight_decay))
+    batch = world.batch(0, 0).to(device)
+    with FlopCounterMode(display=False) as counter:
+        predict(forward, batch)
+    # Backward passes cost twice the forward pass.
+    flop_per_pair = 3 * counter.get_total_flops() / batch_size
+    if on_gpu:
+        forward.compile()
+
+    def learn(batch: Batch) -> None:
+        preset.criterion(predict(forward, batch), batch.target)[0].backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    for _ in range(3):
+        learn(batch)
+    synchronise(device)
+    started = time.perf_counter()
+    for _ in range(steps):
+        learn(batch)
+    synchronise(device)
+    alone = steps * batch_size / (time.perf_counter() - started)
+    batches, waiting, started = supply(world, 1, 0, num_workers=4), 0.0, time.perf_counter()
+    for _ in range(steps):
+        asked = time.perf_counter()
+        made = next(batches).to(device)
+        waiting += time.perf_counter() - asked
+        learn(made)
+    synchronise(device)
+    seconds = time.perf_counter() - started
+    batches.close()
+    rate = matrix_rate(device, torch.bfloat16 if on_gpu else torch.float32)
+    return {
+        "preset": preset_name,
+        "device": torch.cuda.get_device_name(device) if on_gpu else str(device),
+        "size": list(size),
+        "batch_size": batch_size,
+        "gflop_per_pair": round(flop_per_pair / 1e9, 2),
+        "matrix_tflops": round(rate / 1e12, 3),
+        "pairs_per_second_without_data": round(alone, 1),
+        "share_of_matrix_rate": round(alone * flop_per_pair / rate, 3),
+        "pairs_per_second": round(steps * batch_size / seconds, 1),
+        "waiting_share": round(waiting / seconds, 3),
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from scipy.spatial.transform import Rotation
 
 from dust3r_sfm.colmap.model import Reconstruction, read_model
@@ -162,19 +162,36 @@ def _json_focal(camera: dict[str, Any] | None) -> float:
 
 
 def _pair_errors(
-    truth: Float64[np.ndarray, "n 3 4"], found: Float64[np.ndarray, "n 3 4"], placed: np.ndarray
+    truth: Float64[np.ndarray, "n 3 4"], found: Float64[np.ndarray, "n 3 4"], placed: Bool[np.ndarray, " n"]
 ) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]:
     """Errors of relative rotation and of the direction of relative translation of all pairs, degrees."""
     first, second = np.triu_indices(len(truth), k=1)
-    true_relative = compose(truth[second], invert(truth[first]))
-    found_relative = compose(found[second], invert(found[first]))
-    rotation = rotation_angle(found_relative[:, :, :3] @ np.swapaxes(true_relative[:, :, :3], 1, 2))
-    true_direction, found_direction = true_relative[:, :, 3], found_relative[:, :, 3]
+    return relative_errors(
+        compose(truth[second], invert(truth[first])),
+        compose(found[second], invert(found[first])),
+        placed[first] & placed[second],
+    )
+
+
+def relative_errors(
+    truth: Float64[np.ndarray, "p 3 4"], found: Float64[np.ndarray, "p 3 4"], placed: Bool[np.ndarray, " p"]
+) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]:
+    """Compare relative poses (camera 2 from camera 1).
+
+    Args:
+        truth: the true ones; the length of a translation does not count.
+        found: those to judge, in any scale.
+        placed: pairs that have a pose; the others count as 180 degrees.
+
+    Returns:
+        Errors of the rotation and of the (signed) direction of the translation, degrees.
+    """
+    rotation = rotation_angle(found[:, :, :3] @ np.swapaxes(truth[:, :, :3], 1, 2))
+    true_direction, found_direction = truth[:, :, 3], found[:, :, 3]
     lengths = np.linalg.norm(true_direction, axis=1) * np.linalg.norm(found_direction, axis=1)
     cosine = np.sum(true_direction * found_direction, axis=1) / np.maximum(lengths, 1e-12)
     translation = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-    both = placed[first] & placed[second]
-    return np.where(both, rotation, 180.0), np.where(both, translation, 180.0)
+    return np.where(placed, rotation, 180.0), np.where(placed, translation, 180.0)
 
 
 def _trajectory_error(

@@ -1,0 +1,163 @@
+"""How good are a predictor's pairs? Relative poses and depth of pairs of real photographs, before any alignment.
+
+    python benchmarks/pairs.py                                            # the embedded predictor
+    python benchmarks/pairs.py classical dust3r-mini=OUT/best             # beside another one, with its weights
+
+Each set of DUST3R_SFM_DATA (default ../shared/data) gives at most --pairs pairs of photographs whose cameras turn by
+less than 40 degrees, spread over the set. `nothing` is a predictor that sees no motion. Depth (of the first photograph
+of each pair, after median scaling) is compared where the set brings depth maps. A pair without a pose counts as 180
+degrees.
+"""
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from dust3r_sfm.errors import InputError
+from dust3r_sfm.evaluation.depth import DepthErrors, depth_in_image, evaluate_depth, mean_errors
+from dust3r_sfm.evaluation.poses import relative_errors
+from dust3r_sfm.files import write_json
+from dust3r_sfm.geometry.transforms import compose, invert, rotation_angle
+from dust3r_sfm.images.known import with_known
+from dust3r_sfm.images.read import read_images
+from dust3r_sfm.matching.relative import pose_from_both_directions
+from dust3r_sfm.options import ImageOptions, KnownOptions, PredictOptions
+from dust3r_sfm.predictors.predictor import load_predictor
+from dust3r_sfm.predictors.run import predict_pairs
+from dust3r_sfm.training.datasets.depth_files import read_depth
+from dust3r_sfm.types import ImageSet, PairGraph, View
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("DUST3R_SFM_DATA", ROOT.parent / "shared" / "data"))
+DEPTHS = {"7scenes_redkitchen": ("depth_color", 1000.0), "stereo_motorcycle": ("depth", 10000.0)}
+"""Folder of the depth maps, and the values that make a metre."""
+SETS = ("fox_a", "strecha_fountain_p11", "strecha_herzjesu_p8", *DEPTHS)
+LARGEST_TURN = 40.0
+THRESHOLDS = (5, 15)
+
+Row = dict[str, Any]
+
+
+def photographs(name: str, options: PredictOptions) -> ImageSet:
+    """A set, with its true poses."""
+    folder = DATA / name
+    image_root = json.loads((folder / "info.json").read_text(encoding="utf-8"))["image_root"]
+    content = json.loads((folder / "poses.json").read_text(encoding="utf-8"))
+    names = sorted(image for image, entry in content.items() if isinstance(entry, dict) and "tvec" in entry)
+    grid = load_predictor(options, seed=0).grid
+    images = read_images(folder / image_root, ImageOptions(), grid, names=names)
+    return with_known(images, KnownOptions(poses=folder / "poses.json"))
+
+
+def chosen_pairs(images: ImageSet, num_pairs: int) -> np.ndarray:
+    """Pairs that turn by less than the limit, spread evenly over all of them (p, 2)."""
+    poses = np.array([view.known_cam_from_world for view in images.views])
+    first, second = np.triu_indices(len(images), k=1)
+    turn = rotation_angle(compose(poses[second], invert(poses[first]))[:, :, :3])
+    pairs = np.stack([first, second], axis=1)[turn < LARGEST_TURN]
+    return pairs[np.unique(np.linspace(0, len(pairs) - 1, min(num_pairs, len(pairs))).astype(int))]
+
+
+def measure(name: str, options: PredictOptions, num_pairs: int) -> Row:
+    """Predict the pairs of a set and compare."""
+    images = photographs(name, options)
+    pairs = chosen_pairs(images, num_pairs)
+    # Known poses must not help the predictor.
+    unposed = read_images(images.root, ImageOptions(), load_predictor(options, seed=0).grid, names=images.names)
+    truth = np.array([view.known_cam_from_world for view in images.views])
+    graph = PairGraph(num_images=len(images), edges=pairs, weights=np.ones(len(pairs)))
+    found, placed = np.tile(np.eye(3, 4), (len(pairs), 1, 1)), np.zeros(len(pairs), bool)
+    depths: list[DepthErrors] = []
+    spent = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "predictions.h5"
+        predictions = predict_pairs(load_predictor(options, seed=0), unposed, graph, store, options)
+        spent = time.process_time() - spent
+        for row, (i, j) in enumerate(pairs.tolist()):
+            there, back = predictions[i, j], predictions[j, i]
+            pose = pose_from_both_directions(i, j, there, back)
+            if pose is not None:
+                found[row], placed[row] = pose.cam2_from_cam1, True
+            depth = true_depth(name, images.views[i])
+            if depth is not None:
+                z = np.where(there.confidence1 > 1, there.points1[..., 2], 0).astype(np.float32)
+                depths += compared(depth_in_image(z, images.views[i].network_from_image, images.views[i].size), depth)
+    true_relative = compose(truth[pairs[:, 1]], invert(truth[pairs[:, 0]]))
+    turn, direction = relative_errors(true_relative, found, placed)
+    staying = rotation_angle(true_relative[:, :, :3])
+    row = {"set": name, "pairs": len(pairs), "seconds_per_pair": round(spent / len(pairs), 2)}
+    for threshold in THRESHOLDS:
+        row[f"rra{threshold}"] = share(turn <= threshold)
+        row[f"rra{threshold}_nothing"] = share(staying <= threshold)
+        row[f"rta{threshold}"] = share(direction <= threshold)
+    if depths:
+        mean = mean_errors(depths)
+        row |= {"abs_rel": round(100 * mean.abs_rel, 2), "delta1": round(100 * mean.delta1, 1)}
+        row["density"] = round(100 * mean.density, 1)
+    return row
+
+
+def true_depth(name: str, view: View) -> np.ndarray | None:
+    """The true depth map of a photograph, if its set has one."""
+    if name not in DEPTHS:
+        return None
+    folder, unit = DEPTHS[name]
+    stem = Path(view.name).name.split(".")[0]
+    files = sorted((DATA / name / folder).glob(f"{stem}.*png"))
+    return read_depth(files[0], unit) if files else None
+
+
+def compared(depth: np.ndarray, truth: np.ndarray) -> list[DepthErrors]:
+    """Errors of one map; none where the two have no pixel in common."""
+    try:
+        return [evaluate_depth(depth, truth)]
+    except InputError:
+        return []
+
+
+def share(which: np.ndarray) -> float:
+    """Percent."""
+    return round(100.0 * float(which.mean()), 1)
+
+
+def main(
+    predictors: tyro.conf.Positional[tuple[str, ...]] = ("classical",),
+    sets: tuple[str, ...] = SETS,
+    pairs: int = 60,
+    device: str = "auto",
+    out: Path = ROOT / "benchmarks" / "results" / "pairs.json",
+) -> None:
+    """Measure every predictor on every set, print a line each, write the JSON.
+
+    Args:
+        predictors: NAME or NAME=WEIGHTS.
+        sets: folders of the data.
+        pairs: at most so many of a set.
+        device: where networks compute.
+        out: where the result goes.
+    """
+    rows = []
+    for name in sets:
+        for predictor in predictors:
+            kind, _, weights = predictor.partition("=")
+            options = PredictOptions(predictor=kind, weights=weights or None, device=device)
+            rows.append({"predictor": predictor, **measure(name, options, pairs)})
+            print(json.dumps(rows[-1]), flush=True)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    about = {"date": datetime.date.today().isoformat(), "commit": commit.stdout.strip()}
+    about |= {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "command": " ".join(sys.argv)}
+    write_json(out, {"about": about, "rows": rows})
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
