@@ -32,6 +32,7 @@ from dust3r_sfm.images.load import load_original
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.transcode import transcode
 from dust3r_sfm.matching.scene import match_scene
+from dust3r_sfm.matching.windows import require_descriptors
 from dust3r_sfm.options import PredictOptions, ReconstructOptions
 from dust3r_sfm.pairs.additions import pairs_with_new
 from dust3r_sfm.pairs.graph import pair_graph, read_pairs, write_pairs
@@ -126,6 +127,8 @@ def _extend(
     root = image_root or _recorded_root(model, old_names) or photos
     new_names, left_out = find_additions(photos, root, old_names)
     predictor = load_predictor(options.predict, options.run.seed)
+    if options.match.fine_size is not None:
+        require_descriptors(predictor)
     RunFolder(out, {}, overwrite=options.run.overwrite)  # the folder is ours before anything is put into it
     with progress.stage("images") as step:
         folder = one_root(photos, root, old_names, new_names, out / "photographs")
@@ -166,7 +169,7 @@ def _extend(
     dropped |= dict.fromkeys(missing, "no reliable pair connects it to the model")
     if not run.is_done("export"):
         with _timed(run, "export", progress) as step:
-            run.record |= _write(reconstruction, scene, predictions, added, out, options, step)
+            run.record |= _write(reconstruction, scene, predictions, added, out, options, step, predictor)
         run.save()
     summary = Extension(
         out=out,
@@ -190,10 +193,11 @@ def _write(
     out: Path,
     options: ReconstructOptions,
     step: Step,
+    predictor: PairPredictor,
 ) -> dict[str, Any]:
     """Refine the new cameras beside the old ones, write the model with them, and say what was done."""
     views = scene.views
-    found = match_scene(scene, views, predictions, options.match, step, options.predict.device)
+    found = match_scene(scene, views, predictions, options.match, step, options.predict.device, predictor)
     refinement = refine_scene(scene, found, out / "features.h5", options.refine, options.images.masks, step)
     tracks = refined_tracks(refinement, found, options.tracks, lambda index: load_original(views[index]))
     num_points = add_images(reconstruction, with_points(refinement.model, tracks), set(added))

@@ -97,6 +97,9 @@ class MatchOptions:
     """At most this many matches a pair, spread over the image."""
     confidence_percentile: float = 0.0
     """Ignore pixels below this percentile of a pair's confidence (pixels without information are always ignored)."""
+    fine_size: int | None = None
+    """Match a second time in windows of the photographs, brought to this long side (0: as large as they are), to the
+    precision of their pixels. For predictors with descriptors (mast3r-512); each window costs as much as a pair."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,7 @@ from dust3r_sfm.images.load import load_original
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.transcode import transcode
 from dust3r_sfm.matching.scene import match_scene
+from dust3r_sfm.matching.windows import require_descriptors
 from dust3r_sfm.options import KnownOptions, PredictOptions, ReconstructOptions
 from dust3r_sfm.pairs.graph import graph_warnings, read_pairs, write_pairs
 from dust3r_sfm.pairs.select import select_pairs
@@ -93,6 +94,8 @@ def _reconstruct(
 ) -> Summary | None:
     suffix = _shard_suffix(options, until)
     predictor = load_predictor(options.predict, options.run.seed)
+    if options.match.fine_size is not None:
+        require_descriptors(predictor)
     with progress.stage("images") as step:
         images = with_known(read_images(photos, options.images, predictor.grid, progress=step), options.known)
     _require_enough(images, photos, predictor)
@@ -142,7 +145,7 @@ def _reconstruct(
 
     if not run.is_done("export"):
         with _timed(run, "export", progress) as step:
-            written = write_colmap(scene, predictions, out, options, step)
+            written = write_colmap(scene, predictions, out, options, step, predictor)
         run.record |= {"refinement": written.refinement, "findings": written.findings}
         run.save()
     summary = summarize(run, images, scene)
@@ -164,15 +167,23 @@ class Written:
 
 
 def write_colmap(
-    scene: Scene, predictions: PredictionStore, out: Path, options: ReconstructOptions, step: Step
+    scene: Scene,
+    predictions: PredictionStore,
+    out: Path,
+    options: ReconstructOptions,
+    step: Step,
+    predictor: PairPredictor | None = None,
 ) -> Written:
     """Write the COLMAP model of an aligned scene: sparse/0, database.db, and the workspaces dense/ and
     dense_pointmaps/.
 
-    Its cameras are refined on keypoints (features.h5) first, where that makes them better.
+    Its cameras are refined on keypoints (features.h5) first, where that makes them better. `predictor` is the one of
+    the options, where it has been made.
     """
     views = scene.views
-    found = match_scene(scene, views, predictions, options.match, step, options.predict.device)
+    if predictor is None and options.match.fine_size is not None:
+        predictor = load_predictor(options.predict, options.run.seed)
+    found = match_scene(scene, views, predictions, options.match, step, options.predict.device, predictor)
     if scene.registered.sum() > 1:
         refinement = refine_scene(scene, found, out / "features.h5", options.refine, options.images.masks, step)
         tracks = refined_tracks(refinement, found, options.tracks, lambda index: load_original(views[index]))

@@ -8,7 +8,7 @@ images, so that tracks stay short. Here the seeds stay: each image's anchors, th
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from dust3r_sfm.matching.descriptors import Described, Nearest, nearest, returning
 from dust3r_sfm.matching.mutual import raw_from_network, spread_first
@@ -79,21 +79,27 @@ class _Followed:
 
 def _follow(source: Described, target: Described, search: Nearest) -> _Followed:
     """Match the anchors of `source`."""
-    (height, width), map1, map2 = target.shape, source.points, target.points
+    map1, map2 = source.points, target.points
     index, end = returning(source.table, target.table, map1.anchors, map1.width, _TOLERANCE, search)
-    inside = np.abs(map2.pixels(end) - np.array([width, height]) / 2) <= np.array([width, height]) / 2 - _BORDER
-    usable = map2.is_known[end] & inside.all(axis=1)
+    usable = map2.is_known[end] & inside_border(map2.pixels(end), target.shape)
     usable[usable] = plausible(map1, map2, index[usable], end[usable], _PLAUSIBLE)
     index, end = index[usable], end[usable]
     return _Followed(
         anchors=map1.pixels(index),
-        ends=map2.pixels(end) + _peak(source.table[index], target, end),
+        ends=map2.pixels(end) + peak(source.table[index], target, end),
         cells=map1.lattice(index),
         confidence=np.sqrt(source.confidence[index].astype(np.float64) * target.confidence[end]),
     )
 
 
-def _peak(
+def inside_border(xy: Float64[np.ndarray, "m 2"], shape: tuple[int, int]) -> Bool[np.ndarray, " m"]:
+    """Which positions are far enough from the border of a picture of (height, width) to be a match's end."""
+    half = np.array(shape[::-1]) / 2
+    inside: Bool[np.ndarray, " m"] = np.all(np.abs(xy - half) <= half - _BORDER, axis=1)
+    return inside
+
+
+def peak(
     queries: Float32[np.ndarray, "m d"], target: Described, best: Int64[np.ndarray, " m"]
 ) -> Float64[np.ndarray, "m 2"]:
     """Shifts from the best pixels to the tops of parabolas through the similarities left and right, above and below.

@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from dust3r_sfm.matching.descriptors import nearest_on
 from dust3r_sfm.matching.pair import match_pair
+from dust3r_sfm.matching.windows import FineMatcher, require_descriptors
 from dust3r_sfm.options import MatchOptions
+from dust3r_sfm.predictors.predictor import PairPredictor
 from dust3r_sfm.predictors.store import PredictionStore
 from dust3r_sfm.progress import Step
 from dust3r_sfm.types import Edge, Matches, Scene, View
@@ -18,6 +20,7 @@ def match_scene(
     options: MatchOptions,
     step: Step = lambda done, total: None,
     device: str = "cpu",
+    predictor: PairPredictor | None = None,
 ) -> list[Matches]:
     """Match each unordered pair once, in a fixed order, reading its prediction i → j with i < j where there is one.
 
@@ -30,7 +33,14 @@ def match_scene(
         options: how to match.
         step: called after each pair.
         device: where descriptors are compared (auto, cpu, cuda, …).
+        predictor: looks at the photographs again where `options.fine_size` asks for it.
+
+    Raises:
+        PredictorError: for a second look by a predictor without descriptors.
     """
+    fine = None
+    if predictor is not None and options.fine_size is not None:
+        fine = FineMatcher(require_descriptors(predictor), views, options, nearest_on(device))
     kept: dict[Edge, Edge] = {}
     for (i, j), weight in zip(scene.edges.tolist(), scene.edge_weights, strict=True):
         if weight > 0 and scene.registered[i] and scene.registered[j]:
@@ -47,6 +57,7 @@ def match_scene(
     found = []
     with ThreadPoolExecutor() as pool:
         for matches in pool.map(match, [kept[pair] for pair in sorted(kept)]):
-            found.append(matches)
+            # Here, because a network works for one thread at a time.
+            found.append(matches if fine is None else fine.refine(matches))
             step(len(found), len(kept))
     return found

@@ -11,6 +11,7 @@ from dust3r_sfm.errors import PredictorError, WeightsError
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.network.names import KNOWN_WEIGHTS, KnownWeights, find_known, find_licence
 from dust3r_sfm.options import PredictOptions
+from dust3r_sfm.predictors.predictor import PixelPair
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
 
 if TYPE_CHECKING:
@@ -92,6 +93,10 @@ class NetworkPredictor:
     def predict(self, features: Mapping[int, Any], edges: Sequence[Edge]) -> Iterator[tuple[Edge, PairPrediction]]:
         """Yield the prediction of each edge; pixels outside a photograph's mask have confidence 1."""
         return self._network.predict(features, edges)
+
+    def predict_pixels(self, pairs: Sequence[PixelPair]) -> Iterator[PairPrediction]:
+        """Yield the prediction of each pair of pictures, such as windows of photographs, of one pair of sizes."""
+        return self._network.predict_pixels(pairs)
 
     def feature_bytes(self, view: View) -> int:
         """How many bytes the packed feature of a photograph takes at most."""

@@ -16,6 +16,7 @@ from dust3r_sfm.images.load import load_mask, load_pixels
 from dust3r_sfm.network import Features, Network, join
 from dust3r_sfm.predictors.classical.parallel import map_ordered, num_cores
 from dust3r_sfm.predictors.device import is_out_of_memory, mixed_precision, release_memory
+from dust3r_sfm.predictors.predictor import PixelPair
 from dust3r_sfm.types import Edge, PairPrediction, View
 
 MAX_BATCH_PIXELS = {"cuda": 16 * 512 * 384, "mps": 4 * 512 * 384}
@@ -106,6 +107,26 @@ class PointmapNetwork:
         try:
             for batch in self._batches(edges, lambda edge: (features[edge[0]].shape, features[edge[1]].shape)):
                 yield from self._within_memory(decode, batch)
+        finally:
+            self._parts.clear()
+
+    def predict_pixels(self, pairs: Sequence[PixelPair]) -> Iterator[PairPrediction]:
+        """Yield the prediction of each pair of pictures; all are of one pair of sizes.
+
+        Raises:
+            PredictorError: as `predict`.
+        """
+
+        def predict(batch: Sequence[PixelPair]) -> list[PairPrediction]:
+            pictures = [
+                [_Picture(name="a window of a photograph", pixels=pixels, usable=None) for pixels in pair]
+                for pair in batch
+            ]
+            return self._decode(list(zip(*map(self._encode, zip(*pictures, strict=True)), strict=True)))
+
+        try:
+            for batch in self._batches(pairs, lambda pair: (pair[0].shape[:2], pair[1].shape[:2])):
+                yield from self._within_memory(predict, batch)
         finally:
             self._parts.clear()
 
@@ -218,7 +239,7 @@ class PointmapNetwork:
 
     def _side(self, encoded: Sequence[Encoded], view: int) -> Features:
         """One side of a batch of pairs, with what each photograph contributes alone in that role."""
-        new = list({one.name: one for one in encoded if view not in one.features.parts}.values())
+        new = list(dict.fromkeys(one for one in encoded if view not in one.features.parts))
         if new:
             together = join([replace(one.features, parts={}) for one in new])
             self._network.part(together, view)

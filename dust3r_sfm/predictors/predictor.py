@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.images.resize import Grid
@@ -16,6 +16,8 @@ from dust3r_sfm.options import PredictOptions
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
 
 ENTRY_POINT_GROUP = "dust3r_sfm.predictors"
+
+PixelPair = tuple[UInt8[np.ndarray, "h1 w1 3"], UInt8[np.ndarray, "h2 w2 3"]]
 
 
 @runtime_checkable
@@ -90,6 +92,15 @@ class LoadsWeights(Protocol):
 
     def check(self) -> None:
         """Load the weights, once; raise `WeightsError` or `PredictorError` where they cannot be used."""
+        ...
+
+
+@runtime_checkable
+class PredictsPixels(Protocol):
+    """What a predictor may offer besides: it looks at pictures that no file holds, such as windows of photographs."""
+
+    def predict_pixels(self, pairs: Sequence[PixelPair]) -> Iterator[PairPrediction]:
+        """Yield the prediction of each pair of RGB pictures (h, w, 3), in order; all are of one pair of sizes."""
         ...
 
 

@@ -1,17 +1,22 @@
 """Matches of a scene's pairs, read from a store."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from dust3r_sfm.errors import PredictorError
+from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.matching.pair import match_pair
 from dust3r_sfm.matching.scene import match_scene
-from dust3r_sfm.options import MatchOptions
+from dust3r_sfm.options import MatchOptions, PredictOptions
+from dust3r_sfm.predictors.predictor import PixelPair, load_predictor
 from dust3r_sfm.predictors.store import PredictionStore, PredictionWriter, StoreHeader
-from dust3r_sfm.types import PairPrediction, Scene
+from dust3r_sfm.types import ImageSet, PairGraph, PairPrediction, Scene, View
 
 OPTIONS = MatchOptions(match_stride=4)
 NAMES = ("one.jpg", "two.jpg", "three.jpg")
@@ -87,3 +92,39 @@ def test_rejected_pairs_are_left_out(pair: Any, scene: Scene, tmp_path: Path) ->
     one_way = replace(scene, edge_weights=np.array([0.0, 1.0, 1.0, 1.0]))
     assert [(found.image1, found.image2) for found in match_scene(one_way, scene.views, store, OPTIONS)] == [(1, 0)]
     assert match_scene(replace(scene, edge_weights=np.zeros(4)), scene.views, store, OPTIONS) == []
+
+
+class Recorder:
+    """A predictor that sees a code of the place in the window, whatever the window shows."""
+
+    name, licence, grid, descriptor_size = "recorder", "none", Grid(size=96), 24
+
+    def prepare(self, images: ImageSet, graph: PairGraph) -> None: ...
+
+    def encode(self, views: Sequence[View]) -> Sequence[Any]:
+        return views
+
+    def predict(self, features: Any, edges: Any) -> Iterator[Any]:
+        return iter(())
+
+    def describe(self, views: Sequence[View]) -> None: ...
+
+    def predict_pixels(self, pairs: Sequence[PixelPair]) -> Iterator[PairPrediction]:
+        for first, second in pairs:
+            assert first.shape == second.shape == (64, 96, 3)
+            points, sure = np.zeros((64, 96, 3), np.float32), np.full((64, 96), 7.0, np.float32)
+            blank = PairPrediction(points1=points, confidence1=sure, points2=points, confidence2=sure)
+            yield replace(described(blank, 0), descriptor_confidence1=sure, descriptor_confidence2=sure)
+
+
+def test_a_second_look_goes_to_the_photographs(pair: Any, scene: Scene, tmp_path: Path) -> None:
+    for name in NAMES:
+        Image.fromarray(np.zeros((512, 768, 3), np.uint8)).save(tmp_path / name)
+    scene = replace(scene, image_root=tmp_path)
+    store = stored(tmp_path / "p.h5", {(0, 1): pair.forward})
+    predictor, options = Recorder(), replace(OPTIONS, fine_size=0)
+    (coarse,) = match_scene(scene, scene.views, store, OPTIONS, predictor=predictor)
+    (fine,) = match_scene(scene, scene.views, store, options, predictor=predictor)
+    assert 10 <= len(fine.xy1) < len(coarse.xy1) and (fine.confidence == 7.0).all()
+    with pytest.raises(PredictorError, match="--fine-size"):
+        match_scene(scene, scene.views, store, options, predictor=load_predictor(PredictOptions(), 0))

@@ -12,6 +12,7 @@ from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.network import KNOWN_WEIGHTS, NetworkConfig, load_network, random_network
 from dust3r_sfm.network.heads import dpt
 from dust3r_sfm.options import ImageOptions, PredictOptions
+from dust3r_sfm.predictors import pointmap_network
 from dust3r_sfm.predictors.dust3r import Dust3r512Dpt
 from dust3r_sfm.predictors.mast3r import Mast3r512
 from dust3r_sfm.predictors.run import predict_pairs
@@ -85,6 +86,19 @@ def test_descriptors_come_with_the_points(options, images):
             np.testing.assert_allclose(getattr(prediction, name), getattr(direct, name)[0], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(np.linalg.norm(prediction.descriptors1, axis=-1), 1, atol=1e-5)
     assert predictions[0, 1].descriptors1.shape == (48, 64, 6) and predictions[0, 1].descriptors2.shape == (64, 48, 6)
+
+
+def test_pictures_without_a_file_are_predicted_in_order(options, images, monkeypatch):
+    predictor = Mast3r512(options, 0)
+    monkeypatch.setitem(pointmap_network.MAX_BATCH_PIXELS, "cpu", 2 * 64 * 48)
+    first, second = (np.asarray(Image.open(view.path)) for view in images.views)
+    predictions = list(predictor.predict_pixels([(first, second), (first[::-1], second), (first, second)]))
+    features = dict(enumerate(predictor.encode(images.views)))
+    ((_, expected),) = predictor.predict(features, [(0, 1)])
+    for prediction in (predictions[0], predictions[2]):
+        np.testing.assert_allclose(prediction.points2, expected.points2, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(prediction.descriptors1, expected.descriptors1, rtol=1e-4, atol=1e-5)
+    assert np.abs(predictions[1].points1 - expected.points1).max() > 0.01
 
 
 def test_descriptors_reach_the_store(options, images, tmp_path):
