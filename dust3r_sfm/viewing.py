@@ -46,8 +46,8 @@ def open_viewer(
     except ImportError as error:
         raise InputError("Looking at a model needs viser; install it with pip install 'dust3r_sfm[view]'.") from error
     is_run = (out / "scene.h5").is_file()
-    model = read_drawn(out / "sparse" / "0" if is_run else out)
     scene = read_scene(out / "scene.h5", image_root) if is_run else None
+    model = read_drawn(out / "sparse" / "0" if is_run else out, scene)
     server = viser.ViserServer(host=host, port=port, verbose=False)
     _Stage(server, model, scene).show()
     return server

@@ -8,8 +8,12 @@ from jaxtyping import Float64, Int64, UInt8
 
 from dust3r_sfm.colmap.model import read_model
 from dust3r_sfm.geometry.transforms import apply, centres, invert
+from dust3r_sfm.images.resize import raw_from_upright
+from dust3r_sfm.types import Scene
 
 _CORNERS = np.array([[0.0, 0.0, 0.0], [-1.0, -1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])
+
+_UP = np.array([0.0, -1.0, 0.0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,7 @@ class Model:
         names: registered images (n,).
         cam_from_world: their poses (n, 3, 4).
         half_fields: tangents of half the horizontal and vertical field of view (n, 2).
+        ups: where the top of the upright photograph is, in the camera's axes (n, 3).
         num_observations: points that each image sees (n,).
     """
 
@@ -30,6 +35,7 @@ class Model:
     names: tuple[str, ...]
     cam_from_world: Float64[np.ndarray, "n 3 4"]
     half_fields: Float64[np.ndarray, "n 2"]
+    ups: Float64[np.ndarray, "n 3"]
     num_observations: Int64[np.ndarray, " n"]
 
     def frusta(self, size: float) -> Float64[np.ndarray, "n 5 3"]:
@@ -41,7 +47,8 @@ class Model:
     def level_from_world(self) -> Float64[np.ndarray, "3 3"]:
         """Rotation into (right, forward, up): up in most photographs, and ahead of where the cameras stand."""
         eyes = centres(self.cam_from_world)
-        up = _unit(-self.cam_from_world[:, 1, :3].mean(axis=0), np.array([0.0, -1.0, 0.0]))
+        ups = np.einsum("nji,nj->ni", self.cam_from_world[:, :, :3], self.ups)
+        up = _unit(ups.mean(axis=0), _UP)
         target = np.median(self.xyz, axis=0) if len(self.xyz) else eyes.mean(axis=0) + self.cam_from_world[0, 2, :3]
         forward = target - eyes.mean(axis=0)
         inside = np.linalg.norm(forward) < 0.2 * np.linalg.norm(eyes - target, axis=1).mean()
@@ -51,8 +58,12 @@ class Model:
         return np.stack([np.cross(forward, up), forward, up])
 
 
-def read_drawn(folder: Path) -> Model:
+def read_drawn(folder: Path, scene: Scene | None = None) -> Model:
     """Read what is drawn of a COLMAP model.
+
+    Args:
+        folder: of the model.
+        scene: the scene it was made of, which knows how files lie that EXIF turns; without one they count as upright.
 
     Raises:
         InputError: the folder holds no model, or a damaged one.
@@ -63,6 +74,7 @@ def read_drawn(folder: Path) -> Model:
     )
     cameras = [reconstruction.cameras[image.camera_id] for image in images]
     points = reconstruction.points3D.values()
+    turns = {} if scene is None else dict(zip(scene.names, raw_from_upright(scene.network_from_image), strict=True))
     return Model(
         xyz=np.array([point.xyz for point in points]).reshape(-1, 3),
         rgb=np.array([point.color for point in points], dtype=np.uint8).reshape(-1, 3),
@@ -71,6 +83,7 @@ def read_drawn(folder: Path) -> Model:
         half_fields=np.array(
             [[side / (2 * camera.mean_focal_length()) for side in (camera.width, camera.height)] for camera in cameras]
         ).reshape(-1, 2),
+        ups=np.array([turns.get(image.name, np.eye(3)) @ _UP for image in images]).reshape(-1, 3),
         num_observations=np.array([image.num_points3D for image in images], dtype=np.int64),
     )
 

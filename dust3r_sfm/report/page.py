@@ -45,7 +45,7 @@ def write_report(out: Path) -> Path:
         OutputError: the disk is full.
     """
     record, scene = read_record(out), read_scene(out / "scene.h5")
-    model = read_drawn(out / "sparse" / "0")
+    model = read_drawn(out / "sparse" / "0", scene)
     diagnosis = diagnose(scene)
     weak = diagnosis.degrees < _WEAK_DEGREE
     index_of = {name: index for index, name in enumerate(scene.names)}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dust3r_sfm.report import write_report
+from dust3r_sfm.report.model import read_drawn
 from dust3r_sfm.scene_file import read_scene, write_scene
 
 
@@ -107,3 +108,15 @@ def test_photographs_that_moved_away_leave_their_maps(oracle_run, tmp_path):
     page = Page(write_report(moved).read_text(encoding="utf-8"))
     jpegs = [address for address in page.addresses if address.startswith("data:image/jpeg")]
     assert len(jpegs) == 2 * len(summary.registered)
+
+
+def test_up_is_the_top_of_the_upright_photographs(oracle_run):
+    """The files of a phone held upright lie on their side; the model must not."""
+    out, _ = oracle_run
+    scene = read_scene(out / "scene.h5")
+    level = read_drawn(out / "sparse" / "0", scene).level_from_world()
+    turn = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 480.0], [0.0, 0.0, 1.0]])
+    lying = replace(scene, network_from_image=scene.network_from_image @ turn)
+    right, forward, up = read_drawn(out / "sparse" / "0", lying).level_from_world()
+    assert np.degrees(np.arccos(up @ level[2])) == pytest.approx(90, abs=15)
+    np.testing.assert_allclose(np.cross(right, forward), up, atol=1e-9)
