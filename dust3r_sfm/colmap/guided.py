@@ -4,6 +4,7 @@ A keypoint of one photograph has a depth, and with it a place in the other photo
 compete for the match, and the ratio test is between them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,26 +66,74 @@ def guided_matches(
     Returns:
         Keypoints of both photographs per match, ordered by the first; and the similarity of their descriptors.
     """
-    index1, index2, similarity = _candidates(sight1, sight2, cam2_from_cam1, gate)
-    chosen = _is_best(index1, similarity) & _is_best(index2, similarity) & (similarity >= _MIN_SIMILARITY)
-    order = np.argsort(index1[chosen], kind="stable")
-    found = np.column_stack([index1[chosen], index2[chosen]]).astype(np.int64)[order]
-    return found, similarity[chosen][order].astype(np.float64)
+    best1, best2 = _Best.of_none(len(sight1.xy)), _Best.of_none(len(sight2.xy))
+    for rows, columns, similarity in _tiles(sight1, sight2, cam2_from_cam1, gate):
+        best1.see(rows, columns, similarity)
+        best2.see(columns, rows, similarity.T)
+    mutual = best2.partner[best1.partner] == np.arange(len(sight1.xy)) if len(sight2.xy) else best1.partner >= 0
+    chosen = (best1.partner >= 0) & mutual & (best1.first >= _MIN_SIMILARITY)
+    index1 = np.flatnonzero(chosen)
+    index1 = index1[best1.is_clear()[index1] & best2.is_clear()[best1.partner[index1]]]
+    return np.column_stack([index1, best1.partner[index1]]), best1.first[index1].astype(np.float64)
 
 
-def _candidates(
+@dataclass(frozen=True, kw_only=True)
+class _Best:
+    """What keypoints of one photograph found in the other so far; -1 where nothing.
+
+    Attributes:
+        partner: the most similar keypoint (k,).
+        first, second: its similarity, and that of its runner-up (k,).
+    """
+
+    partner: Int64[np.ndarray, " k"]
+    first: Float32[np.ndarray, " k"]
+    second: Float32[np.ndarray, " k"]
+
+    @staticmethod
+    def of_none(count: int) -> "_Best":
+        nothing = np.full(count, -1, np.float32)
+        return _Best(partner=np.full(count, -1, np.int64), first=nothing, second=nothing.copy())
+
+    def see(
+        self,
+        own: Int64[np.ndarray, " r"],
+        others: Int64[np.ndarray, " c"],
+        similarity: Float32[np.ndarray, "r c"],
+    ) -> None:
+        """Take note of some keypoints' similarities, -1 where they must not match."""
+        row, column = np.arange(len(own)), similarity.argmax(axis=1)
+        value = similarity[row, column]
+        similarity[row, column] = -1.0
+        runner_up = similarity.max(axis=1)
+        similarity[row, column] = value
+        first, better = self.first[own], value > self.first[own]
+        self.second[own] = np.where(better, np.maximum(first, runner_up), np.maximum(self.second[own], value))
+        self.partner[own] = np.where(better, others[column], self.partner[own])
+        self.first[own] = np.maximum(first, value)
+
+    def is_clear(self) -> Bool[np.ndarray, " k"]:
+        """Whether the best is clearly better than the runner-up."""
+        angle, next_angle = (np.arccos(np.clip(value, -1.0, 1.0)) for value in (self.first, self.second))
+        clear: Bool[np.ndarray, " k"] = angle <= _MAX_RATIO * next_angle
+        return clear
+
+
+def _tiles(
     source: Sight, target: Sight, target_from_source: Float64[np.ndarray, "3 4"], gate: Gate
-) -> tuple[Int64[np.ndarray, " c"], Int64[np.ndarray, " c"], Float32[np.ndarray, " c"]]:
-    """Pairs of keypoints inside the gate of the first, with the similarity of their descriptors."""
-    found = [_NONE]
+) -> Iterator[tuple[Int64[np.ndarray, " r"], Int64[np.ndarray, " c"], Float32[np.ndarray, "r c"]]]:
+    """Keypoints with neighbouring places in the target, those found around there, and their similarity.
+
+    It is -1 outside the gate. Each keypoint of the source occurs once, one of the target perhaps more often.
+    """
     if len(target.xy) == 0:
-        return _NONE
+        return
     rows, start, end = _segments(source, target_from_source, gate.depth)
     low, high = np.minimum(start, end) - gate.across, np.maximum(start, end) + gate.across
     inside = np.all((high >= target.xy.min(axis=0)) & (low <= target.xy.max(axis=0)), axis=1)
     rows, start, end, low, high = rows[inside], start[inside], end[inside], low[inside], high[inside]
     if len(rows) == 0:
-        return _NONE
+        return
     reach = float(np.percentile((high - low).max(axis=1), 75)) / 2.0
     extent = float(np.ptp(target.xy, axis=0).max())
     tile = np.floor((start + end) / 2.0 / max(reach, _SMALLEST_TILE * extent, 1e-9)).astype(np.int64)
@@ -92,15 +141,12 @@ def _candidates(
     order = np.argsort(tile_of, kind="stable")
     for members in np.split(order, np.flatnonzero(np.diff(tile_of[order])) + 1):
         near = (target.xy >= low[members].min(axis=0)) & (target.xy <= high[members].max(axis=0))
-        columns = np.flatnonzero(np.all(near, axis=1))
+        columns = np.flatnonzero(near[:, 0] & near[:, 1])
         if len(columns) == 0:
             continue
         similarity = source.descriptors[rows[members]] @ target.descriptors[columns].T
-        allowed = _within(start[members], end[members], target.xy[columns], gate.across)
-        row, column = np.nonzero(allowed & (similarity > _WORTH_COMPARING))
-        found.append((rows[members[row]], columns[column], similarity[row, column]))
-    index1, index2, values = zip(*found, strict=True)
-    return np.concatenate(index1), np.concatenate(index2), np.concatenate(values)
+        similarity[~_within(start[members], end[members], target.xy[columns], gate.across)] = -1.0
+        yield rows[members], columns, similarity
 
 
 def _segments(
@@ -116,11 +162,8 @@ def _segments(
     return rows, near[:, :2] / near[:, 2:], far[:, :2] / far[:, 2:]
 
 
-_NONE = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 _A_POINT = 1e-9
 """Segments that are shorter have no direction."""
-_WORTH_COMPARING = 0.5
-"""Less similar descriptors cannot even be the second best that fails a match."""
 
 
 def _within(
@@ -144,19 +187,6 @@ def _within(
     return within
 
 
-def _is_best(group_of: Int64[np.ndarray, " c"], similarity: Float32[np.ndarray, " c"]) -> Bool[np.ndarray, " c"]:
-    """Whether a candidate is the best of its group, and clearly better than the second."""
-    order = np.lexsort((-similarity, group_of))
-    group, value = group_of[order], similarity[order]
-    is_first = np.diff(group, prepend=-1) > 0
-    angle = np.arccos(np.clip(value, -1.0, 1.0))
-    following = np.append(angle[1:], np.inf)
-    following[np.append(is_first[1:], True)] = np.inf
-    best = np.zeros(len(order), dtype=bool)
-    best[order] = is_first & (angle <= _MAX_RATIO * following)
-    return best
-
-
 def verified_matches(
     features1: Features, features2: Features, seed: int
 ) -> tuple[Int64[np.ndarray, "m 2"], Float64[np.ndarray, " m"]]:
@@ -178,10 +208,11 @@ def verified_matches(
         return nothing
     descriptors1, descriptors2 = features1.unit_descriptors(), features2.unit_descriptors()
     first, second, similarity = _two_best(descriptors1, descriptors2)
-    back = _two_best(descriptors2, descriptors1)[0]
     angle, next_angle = (np.arccos(np.clip(value, -1.0, 1.0)) for value in (similarity, second))
-    chosen = (back[first] == np.arange(len(first))) & (similarity >= _MIN_SIMILARITY_VERIFIED)
-    index1 = np.flatnonzero(chosen & (angle <= _MAX_RATIO_VERIFIED * next_angle))
+    clear = (similarity >= _MIN_SIMILARITY_VERIFIED) & (angle <= _MAX_RATIO_VERIFIED * next_angle)
+    index1 = np.flatnonzero(clear)
+    # Only what is clear needs to be looked up in the other direction.
+    index1 = index1[_two_best(descriptors2[first[index1]], descriptors1)[0] == index1]
     if len(index1) < _MIN_VERIFIED:
         return nothing
     index2 = first[index1]
@@ -203,7 +234,8 @@ def _two_best(
     descriptors1: Float32[np.ndarray, "n d"], descriptors2: Float32[np.ndarray, "m d"]
 ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
     """For each of the first the most similar of the second, the similarity of its runner-up, and its own."""
-    nearest, runner_up, best = [], [], []
+    nearest = [np.zeros(0, np.int64)]
+    runner_up, best = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
     for start in range(0, len(descriptors1), _BLOCK):
         similarity = descriptors1[start : start + _BLOCK] @ descriptors2.T
         row = np.arange(len(similarity))
@@ -212,4 +244,4 @@ def _two_best(
         best.append(similarity[row, column])
         similarity[row, column] = -1.0
         runner_up.append(similarity.max(axis=1))
-    return np.concatenate(nearest).astype(np.int64), np.concatenate(runner_up), np.concatenate(best)
+    return np.concatenate(nearest), np.concatenate(runner_up), np.concatenate(best)
