@@ -2,12 +2,14 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64
+from jaxtyping import Float32, Float64, Int64
 
+from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.geometry.pinhole import rays
-from dust3r_sfm.geometry.transforms import centres
+from dust3r_sfm.geometry.transforms import centres, compose, invert
 
 MAX_VIEWS = 8
 """Views that check each photograph: of its pairs, from the shortest baseline to the longest."""
@@ -50,23 +52,14 @@ def without_contradicted(
         if index not in partners or not len(pixels):
             kept.append(confidence)
             continue
-        directions = (
-            rays(depth.shape[0], depth.shape[1], intrinsics[index]).reshape(-1, 3)[pixels] * depth.ravel()[pixels, None]
-        )
-        rotation, shift = cam_from_world[index, :, :3], cam_from_world[index, :, 3]
-        points = (rotation.T @ (directions - shift).T).astype(np.float32)
-        balance = confidence.ravel()[pixels] - 1
+        points = _points(depth, intrinsics[index])
+        balance = confidence.ravel() - 1
+        world_from_cam = invert(cam_from_world[index])
         for other, margin in partners[index]:
-            matrix = (intrinsics[other] @ cam_from_world[other]).astype(np.float32)
-            seen, where, z = _pixels_of(matrix[:, :3] @ points + matrix[:, 3:], depths[other].shape)
-            surface = (*_nearest_and_farthest(depths[other]), confidences[other])
-            near, far, votes = (values.ravel().take(where) for values in surface)
-            against, confirms = z < (1 - margin) * near, z < (1 + margin) * far
-            # Around an unknown pixel `near` is 0: nothing is before it, and its surface confirms nothing.
-            sign = (confirms & (near > 0)).astype(np.float32) - 2 * against.astype(np.float32)
-            balance[seen] += (votes - 1) * sign
+            matrix = intrinsics[other] @ compose(cam_from_world[other], world_from_cam)
+            _vote(points, pixels, matrix.astype(np.float32), depths[other], confidences[other], margin, balance)
         confidence = confidence.copy()
-        confidence.reshape(-1)[pixels[balance < 0]] = 1
+        confidence.reshape(-1)[balance < 0] = 1
         kept.append(confidence)
     return tuple(kept)
 
@@ -91,25 +84,45 @@ def _partners(
     return chosen
 
 
-def _nearest_and_farthest(
-    depth: Float32[np.ndarray, "h w"],
-) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
-    """Smallest and largest depth around each pixel; 0 where one of the nine is unknown."""
-    import cv2
-
-    kernel = np.ones((3, 3), np.uint8)
-    return np.asarray(cv2.erode(depth, kernel)), np.asarray(cv2.dilate(depth, kernel))
+def _points(depth: Float32[np.ndarray, "h w"], matrix: Float64[np.ndarray, "3 3"]) -> Float32[np.ndarray, "p 3"]:
+    """Return the points of a depth map in its camera's frame."""
+    viewing = rays(depth.shape[0], depth.shape[1], matrix).astype(np.float32)
+    return np.asarray((viewing * depth[:, :, None]).reshape(-1, 3))
 
 
-def _pixels_of(
-    projected: Float32[np.ndarray, "3 p"], shape: tuple[int, int]
-) -> tuple[Int64[np.ndarray, " q"], Int32[np.ndarray, " q"], Float32[np.ndarray, " q"]]:
-    """Say which points fall into a view, the index of the pixel that each of those falls on, and its depth there."""
-    height, width = shape
-    x, y, z = projected
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = 1 / z
-        column, row = x * inverse, y * inverse
-    seen = np.flatnonzero((z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height))
-    where = row.take(seen).astype(np.int32) * width + column.take(seen).astype(np.int32)
-    return seen, where, z.take(seen)
+@compiled
+@no_type_check
+def _vote(points, pixels, matrix, depth, confidence, margin, balance):
+    """Add to the balance of points what another view says: its confidence if it confirms, less if it contradicts.
+
+    Args:
+        points: of all pixels (h w, 3).
+        pixels: which of them are asked about (k,).
+        matrix: pixel of the other view from point, homogeneous (3, 4).
+        depth, confidence: of the other view.
+        margin: share of its depth that a point may lie before or behind a surface.
+        balance: of all pixels; changed (h w,).
+    """
+    height, width = depth.shape
+    near_factor, far_factor = np.float32(1 - margin), np.float32(1 + margin)
+    m = matrix
+    for p in pixels:
+        x, y, z = points[p, 0], points[p, 1], points[p, 2]
+        ahead = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
+        if not ahead > 0:
+            continue
+        column = (m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]) / ahead
+        row = (m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]) / ahead
+        if not (column >= 0 and column < width and row >= 0 and row < height):
+            continue
+        c, r = int(column), int(row)
+        # The nearest and the farthest surface around the pixel, so that its slope is no contradiction.
+        near, far = depth[r, c], depth[r, c]
+        for i in range(max(r - 1, 0), min(r + 2, height)):
+            for j in range(max(c - 1, 0), min(c + 2, width)):
+                near, far = min(near, depth[i, j]), max(far, depth[i, j])
+        # Around an unknown pixel `near` is 0: nothing is before it, and its surface confirms nothing.
+        if ahead < near_factor * near:
+            balance[p] -= confidence[r, c] - np.float32(1)
+        elif near > 0 and ahead < far_factor * far:
+            balance[p] += confidence[r, c] - np.float32(1)

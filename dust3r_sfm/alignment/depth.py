@@ -1,14 +1,15 @@
 """Depth maps at full resolution for a solved placement, in one more pass over the predictions."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from dust3r_sfm.alignment.moments import Loss, Votes, solve_depths
+from dust3r_sfm.alignment.compiled import compiled
+from dust3r_sfm.alignment.moments import ONE, Loss, frames_of, settle
 from dust3r_sfm.alignment.placement import Placement
-from dust3r_sfm.alignment.reading import read_pointmaps
-from dust3r_sfm.alignment.samples import log_confidence
+from dust3r_sfm.alignment.reading import is_usable, read_pointmaps
 from dust3r_sfm.geometry.pinhole import rays
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 
@@ -16,8 +17,9 @@ MIN_VOTES, MAX_VOTES = 3, 24
 ROUNDS, ROUNDS_L1 = 4, 12
 """Reweightings; more move 5 % of the depths, by 0.02 to 0.06 %. L1 converges more slowly."""
 PIXELS_AT_ONCE = 1 << 13
-AGREEMENT = Loss(width=0.03)
+AGREEMENT = 0.03
 """How far a prediction may be from a depth that it confirms, over that depth."""
+TINY = np.float32(1e-30)
 
 Source = tuple[int, int]
 """An edge's index and the role, 0 or 1, that an image has in it."""
@@ -80,46 +82,86 @@ def full_depth(
     Returns:
         Depth, 0 where nothing is known, and confidence: that of the best prediction which the depth agrees with.
     """
-    camera_rays = np.ascontiguousarray(rays(*shape, matrix).reshape(-1, 3).T, np.float32)
-    squared_rays = (camera_rays**2).sum(0)
+    viewing = np.ascontiguousarray(rays(*shape, matrix).reshape(-1, 3), np.float32)
     num, pixels = len(sources), shape[0] * shape[1]
-    depths, gaps = np.zeros((num, pixels), np.float32), np.zeros((num, pixels), np.float32)
-    weights = np.zeros((num, pixels), np.float32)
-    axes = placement.rotations[index].T
+    votes, gaps = np.empty((num, pixels), np.float32), np.empty((num, pixels), np.float32)
+    sure = np.empty((num, pixels), np.float32)
+    transforms = frames_of(np.array([edge for edge, _ in sources]), placement, index)
     for row, (edge, role) in enumerate(sources):
         (pointmap,) = read_pointmaps(images, predictions, (int(edges[edge, 0]), int(edges[edge, 1])), [role])
-        points, sure = pointmap.take(np.s_[:])
-        turn = np.exp(placement.log_scales[edge]) * axes @ placement.edge_rotations[edge]
-        shift = axes @ (placement.edge_centres[edge] - placement.centres[index])
-        with np.errstate(invalid="ignore", over="ignore"):
-            placed = turn.astype(np.float32) @ points.reshape(-1, 3).T + shift.astype(np.float32)[:, None]
-            along = (placed * camera_rays).sum(0) / squared_rays
-            placed -= along * camera_rays
-            across = (placed**2).sum(0)
-        weights[row] = log_confidence(placed.T, sure.ravel())
-        known = weights[row] > 0
-        depths[row], gaps[row] = np.where(known, along, 0), np.where(known, across, 0)
+        points, confidence = pointmap.take()
+        _read_votes(points, confidence, viewing, transforms[row], votes[row], gaps[row], sure[row])
         progress()
 
-    trust = edge_weights[[edge for edge, _ in sources], None].astype(np.float32)
-    depth, confidence = np.zeros(pixels, np.float32), np.ones(pixels, np.float32)
+    trust = edge_weights[[edge for edge, _ in sources]].astype(np.float32)
+    rounds = ROUNDS_L1 if loss.width is None else ROUNDS
+    squared = (viewing**2).sum(1)
+    depth, best = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
     for start in range(0, pixels, PIXELS_AT_ONCE):
         block = slice(start, start + PIXELS_AT_ONCE)
-        votes = Votes(depths=depths[:, block], gaps=gaps[:, block], squared_rays=squared_rays[block])
-        depth[block], confidence[block] = _solve_block(votes, weights[:, block], trust, loss)
-    return depth.reshape(shape), confidence.reshape(shape)
+        known = sure[:, block].copy()
+        depth[block], best[block] = _solve_block(
+            votes[:, block].copy(),
+            gaps[:, block].copy(),
+            known,
+            np.log(1 + known),
+            squared[block],
+            trust,
+            loss.sharpness,
+            rounds,
+        )
+    return depth.reshape(shape), best.reshape(shape)
 
 
-def _solve_block(
-    votes: Votes, weights: Float32[np.ndarray, "l s"], trust: Float32[np.ndarray, "l 1"], loss: Loss
-) -> tuple[Float32[np.ndarray, " s"], Float32[np.ndarray, " s"]]:
-    total = (weights * trust).sum(0)
-    mean = (weights * trust * votes.depths).sum(0) / np.where(total > 0, total, 1)
-    scales = np.where(mean > 0, mean, 1)
-    depth = solve_depths(votes, weights * trust, scales, scales, loss, ROUNDS if loss.width else ROUNDS_L1)[0]
-    known = (total > 0) & (mean > 0) & (depth > 0)
-    depth = np.where(known, depth, 0)
-    # 1 / (1 + (n / (width D))²): the share of a vote that the depth agrees with.
-    agreement = AGREEMENT.weigh(votes.squares(depth), np.ones_like(weights), np.where(known, depth, 1)) * depth**2
-    confidence = 1 + (np.expm1(weights) * agreement * trust).max(0, initial=0)
-    return depth.astype(np.float32), np.where(known, confidence, 1).astype(np.float32)
+@compiled
+@no_type_check
+def _read_votes(points, confidence, viewing, transform, votes, gaps, sure):
+    """Express the points of one map along the rays of their pixels; what is not finite or not sure has confidence 1.
+
+    Args:
+        points, confidence: the map (p, 3) and (p,).
+        viewing: rays of depth 1 (p, 3).
+        transform: camera from the map's frame (3, 4).
+        votes, gaps, sure: depth, squared distance from the ray and confidence less 1, to be filled in (p,).
+    """
+    t = transform
+    for p in range(len(points)):
+        x, y, z, known = points[p, 0], points[p, 1], points[p, 2], confidence[p] - ONE
+        usable = is_usable(x, y, z, known)
+        a = t[0, 0] * x + t[0, 1] * y + t[0, 2] * z + t[0, 3]
+        b = t[1, 0] * x + t[1, 1] * y + t[1, 2] * z + t[1, 3]
+        c = t[2, 0] * x + t[2, 1] * y + t[2, 2] * z + t[2, 3]
+        u, v = viewing[p, 0], viewing[p, 1]
+        along = (a * u + b * v + c) / (u * u + v * v + ONE)
+        a, b, c = a - along * u, b - along * v, c - along
+        votes[p] = along if usable else np.float32(0)
+        gaps[p] = a * a + b * b + c * c if usable else np.float32(0)
+        sure[p] = known if usable else np.float32(0)
+
+
+@compiled
+@no_type_check
+def _solve_block(votes, gaps, sure, weights, squared, trust, sharpness, rounds):
+    """Solve depths and what the best prediction that agrees is sure of; unknown ones are 0, and 1."""
+    mean, total = np.zeros(len(squared), np.float32), np.zeros(len(squared), np.float32)
+    for k in range(len(votes)):
+        for p in range(len(squared)):
+            weights[k, p] *= trust[k]
+            total[p] += weights[k, p]
+            mean[p] += weights[k, p] * votes[k, p]
+    for p in range(len(squared)):
+        mean[p] = mean[p] / total[p] if total[p] > 0 and mean[p] > 0 else np.float32(0)
+    scales = np.where(mean > 0, mean, ONE)
+    depth = settle(votes, gaps, squared, weights, scales, scales, sharpness, rounds)[0]
+    best, sharp = np.zeros(len(squared), np.float32), np.float32(1 / AGREEMENT**2)
+    for p in range(len(squared)):
+        if not (mean[p] > 0 and depth[p] > 0):
+            depth[p] = 0
+    for k in range(len(votes)):
+        for p in range(len(squared)):
+            # 1 / (1 + (n / (width D))²): the share of a vote that the depth agrees with.
+            off = votes[k, p] - depth[p]
+            square = depth[p] * depth[p]
+            share = square / (square + (off * off * squared[p] + gaps[k, p]) * sharp + TINY)
+            best[p] = max(best[p], sure[k, p] * share * trust[k])
+    return depth, ONE + best

@@ -1,18 +1,21 @@
 """Which edges agree with a placement."""
 
 from dataclasses import replace
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.equations import Depths
+from dust3r_sfm.alignment.moments import image_votes
 from dust3r_sfm.alignment.placement import Placement
-from dust3r_sfm.alignment.robust import redescend, weighted_median
+from dust3r_sfm.alignment.robust import median_of, redescend, weighted_median
 from dust3r_sfm.alignment.samples import Samples
-from dust3r_sfm.alignment.solve import image_votes
 
 MIN_TOLERANCE = 0.05
 """Relative distance that a good edge may be off in any case."""
+TINY = np.float32(1e-30)
 REJECTED = 0.05
 """Robust weight below which an edge is left out."""
 
@@ -26,10 +29,23 @@ def edge_residuals(samples: Samples, placement: Placement, depths: Depths) -> Fl
     for index, image in enumerate(samples.images):
         if not len(image.edges):
             continue
-        distance = np.sqrt(image_votes(image, placement, index).squares(depths[index])) / np.abs(depths[index])
-        median = weighted_median(distance, image.weights.astype(np.float64))
+        votes = image_votes(image.points, image.edges, image.xy, placement, index)
+        median = _median_distances(votes.depths, votes.gaps, votes.squared_rays, depths[index], image.weights)
         residuals[image.edges, image.roles] = np.nan_to_num(median, nan=1.0)
     return residuals
+
+
+@compiled
+@no_type_check
+def _median_distances(votes, gaps, squared_rays, depths, weights):
+    """Return the weighted median, over the samples, of each incidence's distance from the solved points over depth."""
+    found, distance = np.empty(len(votes)), np.empty_like(depths)
+    for k in range(len(votes)):
+        for p in range(len(depths)):
+            off = votes[k, p] - depths[p]
+            distance[p] = np.sqrt(off * off * squared_rays[p] + gaps[k, p]) / max(abs(depths[p]), TINY)
+        found[k] = median_of(distance, weights[k])
+    return found
 
 
 def information(samples: Samples) -> Float64[np.ndarray, "e 2"]:

@@ -1,10 +1,14 @@
 """The graph of pairs: what hangs together, which loops close, and trees of the pairs that can be trusted."""
 
+from typing import no_type_check
+
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy.sparse import coo_array, csc_array
-from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from scipy.sparse.linalg import SuperLU, splu
+
+from dust3r_sfm.alignment.compiled import compiled
 
 MAX_TRIANGLES = 300_000
 MAX_DENSE = 100
@@ -110,13 +114,49 @@ def spanning_tree(
 
     Images that no pair reaches are in no step.
     """
-    cost = 1 - np.log(trust / trust.max(initial=1e-300) + 1e-12)
-    shape = (num_images, num_images)
-    tree = minimum_spanning_tree(coo_array((cost, (images[:, 0], images[:, 1])), shape=shape).tocsr())
     strength = np.bincount(images.ravel(), np.repeat(trust, 2), num_images)
-    order, parents = breadth_first_order(tree, int(strength.argmax()), directed=False)
-    pair_of = {(int(i), int(j)): p for p, (i, j) in enumerate(images)}
-    return [(int(parents[c]), int(c), pair_of[min(parents[c], c), max(parents[c], c)]) for c in order[1:]]
+    order = np.argsort(-trust, kind="stable")
+    steps = _grow(num_images, np.ascontiguousarray(images), order, int(strength.argmax()))
+    return [(parent, child, pair) for parent, child, pair in steps.tolist()]
+
+
+@compiled
+@no_type_check
+def _grow(num_images, images, order, root):
+    """Take pairs in order unless they close a loop (Kruskal), and list the tree breadth first from its root."""
+    group = np.arange(num_images)
+    # For each image a chain of its branches: the end of a branch that it starts from, and the next such end.
+    head, after = np.full(num_images, -1), np.full(2 * len(images), -1)
+    for pair in order:
+        ends = images[pair]
+        top = np.empty(2, np.int64)
+        for side in range(2):
+            node = ends[side]
+            while group[node] != node:
+                group[node] = group[group[node]]
+                node = group[node]
+            top[side] = node
+        if top[0] != top[1]:
+            group[top[1]] = top[0]
+            for side in range(2):
+                branch = 2 * pair + side
+                after[branch], head[ends[side]] = head[ends[side]], branch
+    steps, reached = np.empty((num_images, 3), np.int64), np.zeros(num_images, np.bool_)
+    steps[0], reached[root] = (-1, root, -1), True
+    count, done = 1, 0
+    while done < count:
+        parent = steps[done, 1]
+        branch = head[parent]
+        while branch >= 0:
+            pair = branch // 2
+            child = images[pair, 1 - branch % 2]
+            if not reached[child]:
+                reached[child] = True
+                steps[count, 0], steps[count, 1], steps[count, 2] = parent, child, pair
+                count += 1
+            branch = after[branch]
+        done += 1
+    return steps[1:count]
 
 
 def solve_laplacian(
@@ -130,29 +170,42 @@ def solve_laplacian(
 
     Several problems on one graph are solved together.
     """
-    batch, dimension = len(weights), differences.shape[2]
-    ends, pull = np.concatenate([second, first]), weights[:, :, None] * differences
-    right = np.stack(
-        [
-            np.bincount(ends, np.concatenate([pull[b, :, d], -pull[b, :, d]]), num_nodes)
-            for b in range(batch)
-            for d in range(dimension)
-        ]
-    ).reshape(batch, dimension, num_nodes)
-    right = np.swapaxes(right, 1, 2)
+    arrays = (np.ascontiguousarray(array) for array in (first, second, differences, weights))
+    laplacians, right = _systems(num_nodes, *arrays, num_nodes <= MAX_DENSE)
     strength = np.maximum(2 * weights.sum(1) / num_nodes, 1e-300)
     if num_nodes <= MAX_DENSE:
-        laplacian = np.zeros((batch, num_nodes, num_nodes))
-        row = np.arange(batch)[:, None]
-        np.add.at(laplacian, (row, first, second), -weights)
-        laplacian += np.swapaxes(laplacian, 1, 2)
-        nodes = np.arange(num_nodes)
-        laplacian[:, nodes, nodes] = -laplacian.sum(2) + 1e-12 * strength[:, None]
-        return np.asarray(np.linalg.solve(laplacian + (strength / num_nodes)[:, None, None], right))
+        return np.asarray(np.linalg.solve(laplacians + (strength / num_nodes)[:, None, None], right))
     found = np.empty_like(right)
-    for b in range(batch):
+    for b in range(len(weights)):
         found[b] = _solve_sparse(num_nodes, first, second, weights[b], right[b], float(strength[b]))
     return np.asarray(found - found.mean(1, keepdims=True))
+
+
+@compiled
+@no_type_check
+def _systems(num_nodes, first, second, differences, weights, dense):
+    """Return the right sides of the problems and, if they are dense, their Laplacian matrices."""
+    batch, dimension = len(weights), differences.shape[2]
+    right = np.zeros((batch, num_nodes, dimension))
+    laplacians = np.zeros((batch if dense else 0, num_nodes, num_nodes))
+    for b in range(batch):
+        total = 0.0
+        for p in range(len(first)):
+            i, j, weight = first[p], second[p], weights[b, p]
+            total += weight
+            for d in range(dimension):
+                pull = weight * differences[b, p, d]
+                right[b, j, d] += pull
+                right[b, i, d] -= pull
+            if dense and i != j:
+                laplacians[b, i, j] -= weight
+                laplacians[b, j, i] -= weight
+                laplacians[b, i, i] += weight
+                laplacians[b, j, j] += weight
+        if dense:
+            for i in range(num_nodes):
+                laplacians[b, i, i] += 1e-12 * max(2 * total / num_nodes, 1e-300)
+    return laplacians, right
 
 
 def _solve_sparse(

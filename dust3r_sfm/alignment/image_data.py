@@ -16,7 +16,7 @@ class ImageData:
         index: the image.
         num_own: so many incidences are the image's own pointmaps.
         edges: edge of each incidence (l,).
-        xy: pixels relative to the principal point (2, s).
+        xy: pixels relative to the principal point (s, 2).
         points: predictions (l, 3, s).
         weights: log-confidence times the edge's weight (l, s).
     """
@@ -24,7 +24,7 @@ class ImageData:
     index: int
     num_own: int
     edges: Int64[np.ndarray, " l"]
-    xy: Float64[np.ndarray, "2 s"]
+    xy: Float64[np.ndarray, "s 2"]
     points: Float32[np.ndarray, "l 3 s"]
     weights: Float32[np.ndarray, "l s"]
 
@@ -42,7 +42,7 @@ def weighted_images(samples: Samples, edge_weights: Float64[np.ndarray, " e"]) -
                     index=index,
                     num_own=int((image.roles[rows] == 0).sum()),
                     edges=edges,
-                    xy=image.xy.T,
+                    xy=image.xy,
                     points=image.points[rows],
                     weights=image.weights[rows] * edge_weights[edges, None].astype(np.float32),
                 )

@@ -16,12 +16,17 @@ with Y ≈ a in the derivatives. So few sums over the pixels are all that a step
 """
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float32, Float64, Int64
+
+from dust3r_sfm.alignment.compiled import compiled
+from dust3r_sfm.alignment.placement import Placement
 
 L1_FLOOR = 2e-3
 """Distance below which L1 becomes quadratic, in units of the mean edge."""
+ONE, HALF, SMALLEST = np.float32(1), np.float32(0.5), np.float32(L1_FLOOR**2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,19 +35,10 @@ class Loss:
 
     width: float | None
 
-    def weigh(self, squares: np.ndarray, weights: np.ndarray, scales: np.ndarray) -> np.ndarray:
-        """Return ω = w ρ'(n) / n from squared distances (l, s); `scales` are the depths they are compared with (s,)."""
-        if self.width is None:
-            return np.asarray(weights / np.sqrt(np.maximum(squares, L1_FLOOR**2)))
-        return np.asarray(weights / (scales**2 + squares / self.width**2))
-
-    def cost(self, squares: np.ndarray, weights: np.ndarray, scales: np.ndarray) -> float:
-        """Return Σ w ρ, with `weigh` as its derivative."""
-        if self.width is None:
-            distance = np.sqrt(np.maximum(squares, L1_FLOOR**2))
-            return float((weights * (squares / distance + distance)).sum(dtype=np.float64) / 2)
-        off = np.log1p(squares / (self.width * scales) ** 2)
-        return float((weights * off).sum(dtype=np.float64) * self.width**2 / 2)
+    @property
+    def sharpness(self) -> float:
+        """One over the squared width, which is what the kernels read; 0: L1."""
+        return 0.0 if self.width is None else 1 / self.width**2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,46 +51,154 @@ class Votes:
         squared_rays: squared length of the rays that have depth 1 (s,).
     """
 
-    depths: Float[np.ndarray, "l s"]
-    gaps: Float[np.ndarray, "l s"]
-    squared_rays: Float[np.ndarray, " s"]
+    depths: Float32[np.ndarray, "l s"]
+    gaps: Float32[np.ndarray, "l s"]
+    squared_rays: Float32[np.ndarray, " s"]
 
-    def squares(self, depths: Float[np.ndarray, " s"]) -> Float[np.ndarray, "l s"]:
+    def squares(self, depths: Float32[np.ndarray, " s"]) -> Float32[np.ndarray, "l s"]:
         """Return the squared distances between predictions and the points at `depths` of the rays."""
         return np.asarray((self.depths - depths) ** 2 * self.squared_rays + self.gaps)
 
 
-def vote(rays: Float[np.ndarray, "3 s"], points: Float[np.ndarray, "l 3 s"], shifts: Float[np.ndarray, "l 3"]) -> Votes:
-    """Express predicted points along the rays of their pixels.
+@compiled
+@no_type_check
+def weigh(square, weight, scale, sharpness):
+    """Return ω = w ρ'(n) / n from a squared distance; `scale` is the depth that Cauchy's loss compares it with."""
+    if sharpness > 0:
+        return weight / (scale * scale + square * sharpness)
+    return weight / np.sqrt(max(square, SMALLEST))
 
-    Args:
-        rays: viewing rays in the world with depth 1.
-        points: predictions exp(s_e) R_e X.
-        shifts: t_e − t_v.
+
+@compiled
+@no_type_check
+def price(square, scale, sharpness):
+    """Return ρ, whose derivative `weigh` is: times half a squared width, for Cauchy's loss still to take the log of."""
+    if sharpness > 0:
+        return ONE + square * sharpness / (scale * scale)
+    distance = np.sqrt(max(square, SMALLEST))
+    return HALF * (square / distance + distance)
+
+
+@compiled
+@no_type_check
+def camera_rays(xy, focal, principal):
+    """Return the viewing rays of pixels, with depth 1, in the camera's axes (3, s), and their squared lengths."""
+    rays = np.ones((3, len(xy)), np.float32)
+    squared = np.empty(len(xy), np.float32)
+    for p in range(len(xy)):
+        x, y = np.float32((xy[p, 0] - principal[0]) / focal), np.float32((xy[p, 1] - principal[1]) / focal)
+        rays[0, p], rays[1, p], squared[p] = x, y, x * x + y * y + ONE
+    return rays, squared
+
+
+@compiled
+@no_type_check
+def frames(edges, index, rotations, centres, edge_rotations, edge_centres, log_scales):
+    """Return for each incidence the (3, 4) affine transform of its points into the axes of the image's camera."""
+    found = np.empty((len(edges), 3, 4), np.float32)
+    for k in range(len(edges)):
+        edge = edges[k]
+        scale = np.exp(log_scales[edge])
+        for a in range(3):
+            shift = 0.0
+            for c in range(3):
+                shift += rotations[index, c, a] * (edge_centres[edge, c] - centres[index, c])
+            found[k, a, 3] = shift
+            for b in range(3):
+                turn = 0.0
+                for c in range(3):
+                    turn += rotations[index, c, a] * edge_rotations[edge, c, b]
+                found[k, a, b] = scale * turn
+    return found
+
+
+@compiled
+@no_type_check
+def cast_votes(rays, squared_rays, transforms, points):
+    """Express predicted points along the rays of their pixels: depths and squared distances from the ray (l, s)."""
+    depths, gaps = (
+        np.empty((len(points), len(squared_rays)), np.float32),
+        np.empty((len(points), len(squared_rays)), np.float32),
+    )
+    for k in range(len(points)):
+        t = transforms[k]
+        for p in range(len(squared_rays)):
+            x, y, z = points[k, 0, p], points[k, 1, p], points[k, 2, p]
+            a = t[0, 0] * x + t[0, 1] * y + t[0, 2] * z + t[0, 3]
+            b = t[1, 0] * x + t[1, 1] * y + t[1, 2] * z + t[1, 3]
+            c = t[2, 0] * x + t[2, 1] * y + t[2, 2] * z + t[2, 3]
+            along = (a * rays[0, p] + b * rays[1, p] + c) / squared_rays[p]
+            a, b, c = a - along * rays[0, p], b - along * rays[1, p], c - along
+            depths[k, p], gaps[k, p] = along, a * a + b * b + c * c
+    return depths, gaps
+
+
+@compiled
+@no_type_check
+def settle(votes, gaps, squared_rays, weights, scales, start, sharpness, rounds):
+    """Improve depths by reweighted means of the votes.
+
+    Returns:
+        The depths (s,), those of `start` where nothing weighs, and the weights ω (l, s) they are the exact mean of.
     """
-    squared_rays = (rays**2).sum(0)
-    along = np.einsum("cs,lcs->ls", rays, points) + shifts @ rays
-    lengths = np.einsum("lcs,lcs->ls", points, points) + 2 * np.einsum("lc,lcs->ls", shifts, points)
-    depths = along / squared_rays
-    gaps = np.maximum(lengths + (shifts**2).sum(1)[:, None] - depths * along, 0)
-    return Votes(depths=depths, gaps=gaps, squared_rays=squared_rays)
+    sharpness = np.float32(sharpness)
+    depths, robust = start.copy(), np.empty_like(votes)
+    total, mean = np.empty_like(start), np.empty_like(start)
+    for _ in range(rounds):
+        total[:], mean[:] = np.float32(0), np.float32(0)
+        for k in range(len(votes)):
+            for p in range(len(start)):
+                off = votes[k, p] - depths[p]
+                value = weigh(off * off * squared_rays[p] + gaps[k, p], weights[k, p], scales[p], sharpness)
+                robust[k, p] = value
+                total[p] += value
+                mean[p] += value * votes[k, p]
+        for p in range(len(start)):
+            if total[p] > 0:
+                depths[p] = mean[p] / total[p]
+    return depths, robust
+
+
+def image_votes(
+    points: Float32[np.ndarray, "l 3 s"],
+    edges: Int64[np.ndarray, " l"],
+    xy: Float64[np.ndarray, "s 2"],
+    placement: Placement,
+    index: int,
+) -> Votes:
+    """Express an image's predictions along its rays."""
+    rays, squared = camera_rays(xy, placement.focals[index], placement.principal[index])
+    depths, gaps = cast_votes(rays, squared, frames_of(edges, placement, index), points)
+    return Votes(depths=depths, gaps=gaps, squared_rays=squared)
+
+
+def frames_of(edges: Int64[np.ndarray, " l"], placement: Placement, index: int) -> Float32[np.ndarray, "l 3 4"]:
+    """Return camera from edge, with the edge's scale, for edges that see an image."""
+    return np.asarray(
+        frames(
+            edges,
+            index,
+            placement.rotations,
+            placement.centres,
+            placement.edge_rotations,
+            placement.edge_centres,
+            placement.log_scales,
+        )
+    )
 
 
 def solve_depths(
     votes: Votes,
-    weights: Float[np.ndarray, "l s"],
-    scales: Float[np.ndarray, " s"],
-    depths: Float[np.ndarray, " s"],
+    weights: Float32[np.ndarray, "l s"],
+    scales: Float32[np.ndarray, " s"],
+    depths: Float32[np.ndarray, " s"],
     loss: Loss,
     rounds: int,
-) -> tuple[Float[np.ndarray, " s"], Float[np.ndarray, "l s"]]:
+) -> tuple[Float32[np.ndarray, " s"], Float32[np.ndarray, "l s"]]:
     """Improve depths by reweighted means of the votes; return them and the weights ω they are the exact mean of."""
-    robust = weights
-    for _ in range(rounds):
-        robust = loss.weigh(votes.squares(depths), weights, scales)
-        total = robust.sum(0)
-        mean = (robust * votes.depths).sum(0) / np.where(total > 0, total, 1)
-        depths = np.where(total > 0, mean, depths)
+    depths, robust = settle(
+        votes.depths, votes.gaps, votes.squared_rays, weights, scales, depths, loss.sharpness, rounds
+    )
     return depths, robust
 
 
@@ -105,45 +209,48 @@ class Statistics:
     Attributes:
         cost: Σ w ρ.
         depths: best depth of each sample (s,).
-        pulls: Σ ω (a, 1) rᵀ of each incidence (l, 4, 3).
+        pulls: Σ ω r (a, 1)ᵀ of each incidence (l, 3, 4).
         squares: Σ ω |r|² of each incidence (l,).
         features: Σ ω of each incidence over (1, a, the upper half of aaᵀ, and G a less its part along the ray and
             a × G a of each intrinsic) (l, 10 + 6 m).
         intrinsics: Σ Ω of the products of the G a, without their parts along the ray (m, m).
-        slips: Σ ω_l ω_m / Ω (h·r_l) over the rows of `gram`, if asked for.
+        slips: Σ ω_l ω_m / Ω (h·r_l) over the rows of `gram`; no incidences if not asked for.
         gram: Σ ω_l ω_m / Ω over (h, |a|) of each incidence; incidences that only scale have |a| alone (rows, rows).
     """
 
     cost: float
     depths: Float32[np.ndarray, " s"]
-    pulls: Float64[np.ndarray, "l 4 3"]
+    pulls: Float64[np.ndarray, "l 3 4"]
     squares: Float64[np.ndarray, " l"]
     features: Float64[np.ndarray, "l f"]
     intrinsics: Float64[np.ndarray, "m m"]
     gram: Float64[np.ndarray, "g g"]
-    slips: Float64[np.ndarray, "l g"] | None
-
-
-UPPER = np.triu_indices(3)
+    slips: Float64[np.ndarray, "k g"]
 
 
 def image_statistics(
-    rays: Float32[np.ndarray, "3 s"],
-    placed: Float32[np.ndarray, "l 3 s"],
+    points: Float32[np.ndarray, "l 3 s"],
+    edges: Int64[np.ndarray, " l"],
+    xy: Float64[np.ndarray, "s 2"],
+    placement: Placement,
+    index: int,
     weights: Float32[np.ndarray, "l s"],
     scales: Float32[np.ndarray, " s"],
     depths: Float32[np.ndarray, " s"],
     loss: Loss,
     rounds: int,
     num_scaled: int,
-    generators: Float32[np.ndarray, "m 3 3"],
+    generators: Float64[np.ndarray, "m 3 3"],
     with_slips: bool = False,
 ) -> Statistics:
     """Sum over the samples of one image, at their best depths.
 
     Args:
-        rays: viewing rays in the camera's axes, depth 1.
-        placed: predictions Y in the camera's axes; overwritten.
+        points: predictions in their edges' frames.
+        edges: edge of each incidence.
+        xy: pixels relative to the assumed principal point.
+        placement: cameras and edges.
+        index: the image.
         weights: w of each incidence and sample.
         scales: depths by which the loss divides.
         depths: depths to start from.
@@ -153,47 +260,154 @@ def image_statistics(
         generators: the matrices G.
         with_slips: sum the slips too.
     """
-    squared_rays = (rays**2).sum(0)
-    along = (placed[:, 0] * rays[0] + placed[:, 1] * rays[1] + placed[:, 2] * rays[2]) / squared_rays
-    across = placed
-    for axis in range(3):
-        across[:, axis] -= along * rays[axis]
-    gaps = across[:, 0] ** 2 + across[:, 1] ** 2 + across[:, 2] ** 2
-    votes = Votes(depths=along, gaps=gaps, squared_rays=squared_rays)
-    depths, robust = solve_depths(votes, weights, scales, depths, loss, rounds)
-
-    num, num_samples = robust.shape
-    squares = votes.squares(depths)
-    weighted = np.multiply(across, -robust[:, None], out=across)
-    off = robust * (depths - along)
-    for axis in range(3):
-        weighted[:, axis] += off * rays[axis]
-    seen = np.empty((4, num_samples), np.float32)
-    np.multiply(rays, depths, out=seen[:3])
-    seen[3] = 1
-    pulls = (weighted.reshape(3 * num, num_samples) @ seen.T).reshape(num, 3, 4)
-
-    total = robust.sum(0)
-    lengths = np.sqrt(squared_rays)
-    unit = rays / lengths
-    turned = generators @ seen[:3]
-    flat = turned - (turned * unit).sum(1)[:, None] * unit
-    by_intrinsics = np.concatenate([flat, np.cross(seen[None, :3], turned, axis=1)], axis=1)
-    features = np.concatenate([seen[3:], seen[:3], seen[UPPER[0]] * seen[UPPER[1]], *by_intrinsics])
-    basis = np.concatenate([unit, (lengths * depths)[None]]) / np.sqrt(np.where(total > 0, total, 1))
-    rows = np.empty((num_scaled + 4 * (num - num_scaled), num_samples), np.float32)
-    np.multiply(robust[:num_scaled], basis[3], out=rows[:num_scaled])
-    np.multiply(robust[num_scaled:, None], basis, out=rows[num_scaled:].reshape(-1, 4, num_samples))
-    slips = None
-    if with_slips:
-        slips = ((off * lengths / np.sqrt(np.where(total > 0, total, 1))) @ rows.T).astype(np.float64)
-    return Statistics(
-        cost=loss.cost(squares, weights, scales),
-        depths=depths,
-        pulls=np.swapaxes(pulls, 1, 2).astype(np.float64),
-        squares=(robust * squares).sum(1, dtype=np.float64),
-        features=(robust @ features.T).astype(np.float64),
-        intrinsics=np.einsum("kcs,ncs,s->kn", flat, flat, total).astype(np.float64),
-        gram=(rows @ rows.T).astype(np.float64),
-        slips=slips,
+    rays, squared = camera_rays(xy, placement.focals[index], placement.principal[index])
+    transforms = frames_of(edges, placement, index)
+    votes, gaps = cast_votes(rays, squared, transforms, points)
+    depths, robust = settle(votes, gaps, squared, weights, scales, depths, loss.sharpness, rounds)
+    off, rows, slips, pulls, squares, features, intrinsics = _sums(
+        rays,
+        squared,
+        transforms,
+        points,
+        votes,
+        gaps,
+        robust,
+        scales,
+        depths,
+        loss.sharpness,
+        num_scaled,
+        generators,
+        with_slips,
     )
+    if loss.width is not None:
+        np.log(off, out=off)
+    return Statistics(
+        cost=_dot(weights, off) * (1 if loss.width is None else loss.width**2 / 2),
+        depths=depths,
+        pulls=pulls,
+        squares=squares,
+        features=features,
+        intrinsics=intrinsics,
+        gram=(rows @ rows.T).astype(np.float64),
+        slips=(slips @ rows.T).astype(np.float64),
+    )
+
+
+@compiled
+@no_type_check
+def _dot(first, second):
+    total = 0.0
+    for k in range(len(first)):
+        for p in range(first.shape[1]):
+            total += np.float64(first[k, p]) * np.float64(second[k, p])
+    return total
+
+
+@compiled
+@no_type_check
+def _by_sample(rays, squared_rays, depths, generators):
+    """Return, per sample, what the sums of one incidence run over (f, s) and the parts of the G a across (m, 3, s)."""
+    num = len(generators)
+    features, flat = np.empty((10 + 6 * num, len(depths)), np.float32), np.empty((num, 3, len(depths)), np.float32)
+    turned = np.empty(3, np.float32)
+    for p in range(len(depths)):
+        depth = depths[p]
+        a, b, c = rays[0, p] * depth, rays[1, p] * depth, depth
+        features[0, p], features[1, p], features[2, p], features[3, p] = ONE, a, b, c
+        features[4, p], features[5, p], features[6, p] = a * a, a * b, a * c
+        features[7, p], features[8, p], features[9, p] = b * b, b * c, c * c
+        for m in range(num):
+            for axis in range(3):
+                g = generators[m, axis]
+                turned[axis] = g[0] * a + g[1] * b + g[2] * c
+            along = (turned[0] * rays[0, p] + turned[1] * rays[1, p] + turned[2]) / squared_rays[p]
+            first = 10 + 6 * m
+            for axis in range(3):
+                flat[m, axis, p] = features[first + axis, p] = turned[axis] - along * rays[axis, p]
+            features[first + 3, p] = b * turned[2] - c * turned[1]
+            features[first + 4, p] = c * turned[0] - a * turned[2]
+            features[first + 5, p] = a * turned[1] - b * turned[0]
+    return features, flat
+
+
+@compiled
+@no_type_check
+def _sums(
+    rays,
+    squared_rays,
+    transforms,
+    points,
+    votes,
+    gaps,
+    robust,
+    scales,
+    depths,
+    sharpness,
+    num_scaled,
+    generators,
+    with_slips,
+):
+    """Sum over the samples (see `Statistics`); return also ρ of each vote and the rows whose products are `gram`."""
+    num, size, sharpness = len(votes), len(depths), np.float32(sharpness)
+    features, flat = _by_sample(rays, squared_rays, depths, generators)
+    total = np.zeros(size, np.float32)
+    for k in range(num):
+        for p in range(size):
+            total[p] += robust[k, p]
+    basis = np.empty((4, size), np.float32)
+    for p in range(size):
+        root = ONE / np.sqrt(total[p]) if total[p] > 0 else ONE
+        length = np.sqrt(squared_rays[p])
+        basis[0, p], basis[1, p], basis[2, p] = rays[0, p] / length * root, rays[1, p] / length * root, root / length
+        basis[3, p] = length * depths[p] * root
+
+    intrinsics = np.zeros((len(generators), len(generators)))
+    for m in range(len(generators)):
+        for n in range(m + 1):
+            value = np.float32(0)
+            for p in range(size):
+                across = flat[m, 0, p] * flat[n, 0, p] + flat[m, 1, p] * flat[n, 1, p] + flat[m, 2, p] * flat[n, 2, p]
+                value += total[p] * across
+            intrinsics[m, n] = intrinsics[n, m] = value
+
+    off = np.empty_like(votes)
+    rows = np.empty((num_scaled + 4 * (num - num_scaled), size), np.float32)
+    slips = np.empty((num if with_slips else 0, size), np.float32)
+    pulls, squares, sums = np.empty((num, 3, 4)), np.empty(num), np.empty((num, len(features)))
+    weighted = np.empty((3, size), np.float32)
+    for k in range(num):
+        t, square_sum = transforms[k], np.float32(0)
+        for p in range(size):
+            along = depths[p] - votes[k, p]
+            square = along * along * squared_rays[p] + gaps[k, p]
+            off[k, p] = price(square, scales[p], sharpness)
+            square_sum += robust[k, p] * square
+        squares[k] = square_sum
+        for axis in range(3):
+            for p in range(size):
+                x, y, z = points[k, 0, p], points[k, 1, p], points[k, 2, p]
+                placed = t[axis, 0] * x + t[axis, 1] * y + t[axis, 2] * z + t[axis, 3]
+                weighted[axis, p] = robust[k, p] * (rays[axis, p] * depths[p] - placed)
+            for f in range(4):
+                value = np.float32(0)
+                for p in range(size):
+                    value += weighted[axis, p] * features[f, p]
+                pulls[k, axis, (f + 3) % 4] = value
+        for f in range(len(features)):
+            value = np.float32(0)
+            for p in range(size):
+                value += robust[k, p] * features[f, p]
+            sums[k, f] = value
+        if k < num_scaled:
+            for p in range(size):
+                rows[k, p] = robust[k, p] * basis[3, p]
+        else:
+            first = num_scaled + 4 * (k - num_scaled)
+            for f in range(4):
+                for p in range(size):
+                    rows[first + f, p] = robust[k, p] * basis[f, p]
+        if with_slips:
+            for p in range(size):
+                along = robust[k, p] * (depths[p] - votes[k, p]) * squared_rays[p]
+                slips[k, p] = along * basis[2, p]
+    return off, rows, slips, pulls, squares, sums, intrinsics

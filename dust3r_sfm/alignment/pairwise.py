@@ -1,20 +1,20 @@
 """What single pairs say: focal lengths, and how the two cameras of a pair stand to each other."""
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from dust3r_sfm.alignment.robust import weighted_median
+from dust3r_sfm.alignment.compiled import compiled
+from dust3r_sfm.alignment.robust import median_of, weighted_median
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.geometry.focal import focal_of_points
-from dust3r_sfm.geometry.procrustes import similarity
-from dust3r_sfm.geometry.transforms import apply
 
 MIN_RESIDUAL = 0.01
 """Relative disagreement of the two directions of a pair below which it is as good as any."""
 FIT_ROUNDS = 6
-POINTS_AT_ONCE = 1 << 16
+TINY = np.float32(1e-12)
 FIELD_OF_VIEW = 1.1
 """Focal length over the longer side, for images about which nothing says anything (49 degrees)."""
 
@@ -72,13 +72,10 @@ def relative_poses(samples: Samples, focals: Float64[np.ndarray, " n"]) -> Pairs
     rotations, centres = np.tile(np.eye(3), (len(images), 1, 1)), np.zeros((len(images), 2, 3))
     log_ratios, qualities = np.zeros(len(images)), np.zeros(len(images))
     both = (edges >= 0).all(1)
-    for chosen in _alike(samples, images, np.flatnonzero(both)):
-        fit, qualities[chosen] = _between_directions(samples, edges[chosen])
-        scale = np.cbrt(np.linalg.det(fit[:, :3, :3]))
-        rotations[chosen], log_ratios[chosen] = fit[:, :3, :3] / scale[:, None, None], np.log(scale)
-        centres[chosen, 0] = fit[:, :3, 3]
-        back = np.swapaxes(rotations[chosen], 1, 2) @ fit[:, :3, 3:]
-        centres[chosen, 1] = -back[:, :, 0] / scale[:, None]
+    for p in np.flatnonzero(both):
+        rotation, scale, shift, qualities[p] = _between_directions(samples, edges[p])
+        rotations[p], log_ratios[p] = rotation, np.log(scale)
+        centres[p, 0], centres[p, 1] = shift, -rotation.T @ shift / scale
     for p in np.flatnonzero(~both):
         there, back = edges[p].tolist()
         edge, seen = (there, 1) if there >= 0 else (back, 0)
@@ -97,48 +94,92 @@ def relative_poses(samples: Samples, focals: Float64[np.ndarray, " n"]) -> Pairs
     )
 
 
-def _alike(
-    samples: Samples, images: list[tuple[int, int]], pairs: Int64[np.ndarray, " k"]
-) -> list[Int64[np.ndarray, " _"]]:
-    """Group pairs whose images have as many samples, a few at a time, so that they can be fitted together."""
-    sizes = [(len(samples.images[images[p][0]].xy), len(samples.images[images[p][1]].xy)) for p in pairs]
-    groups: dict[tuple[int, int], list[int]] = {}
-    for pair, size in zip(pairs.tolist(), sizes, strict=True):
-        groups.setdefault(size, []).append(pair)
-    found = []
-    for size, members in groups.items():
-        step = max(1, POINTS_AT_ONCE // max(sum(size), 1))
-        found += [np.array(members[start : start + step]) for start in range(0, len(members), step)]
-    return found
-
-
 def _between_directions(
-    samples: Samples, edges: Int64[np.ndarray, "p 2"]
-) -> tuple[Float64[np.ndarray, "p 4 4"], Float64[np.ndarray, " p"]]:
-    """Fit frame i from frame j on the pixels of both images, which both edges predict; and the fits' qualities."""
-    there = [[samples.of(edge, role) for role in (0, 1)] for edge in edges[:, 0].tolist()]
-    back = [[samples.of(edge, 1 - role) for role in (0, 1)] for edge in edges[:, 1].tolist()]
-    target = np.stack([np.concatenate([points for points, _ in maps]) for maps in there])
-    source = np.stack([np.concatenate([points for points, _ in maps]) for maps in back])
-    weight = np.stack([np.concatenate([weights for _, weights in maps]) for maps in there])
-    weight = np.sqrt(weight * np.stack([np.concatenate([weights for _, weights in maps]) for maps in back]))
+    samples: Samples, edges: Int64[np.ndarray, " 2"]
+) -> tuple[Float64[np.ndarray, "3 3"], float, Float64[np.ndarray, " 3"], float]:
+    """Fit frame i from frame j on the pixels of both images, which both edges predict.
 
-    distance = np.maximum(np.linalg.norm(target, axis=2), 1e-12)
-    robust = weight / distance**2
+    Returns:
+        Rotation, scale, shift, and the quality of the fit.
+    """
+    there, back = edges.tolist()
+    maps = [(*samples.of(there, role), *samples.of(back, 1 - role)) for role in (0, 1)]
+    target, known, source, also = (np.concatenate(parts, axis=-1) for parts in zip(*maps, strict=True))
+    weight = np.sqrt(known * also)
+    rotation, scale, shift, median = _robust_similarity(source, target, weight)
+    quality = float(weight.mean()) / max(median, MIN_RESIDUAL) if (weight > 0).sum() > 2 else 0.0
+    return rotation, scale, shift, quality
+
+
+@compiled
+@no_type_check
+def _robust_similarity(source, target, weight):
+    """Fit target ≈ s R source + t (Umeyama 1991) by reweighting with the distances over those of the targets.
+
+    Args:
+        source, target: corresponding points (3, n).
+        weight: of each (n,).
+
+    Returns:
+        R, s, t and the weighted median of the relative distances.
+    """
+    size = len(weight)
+    distance, robust, residual = np.empty_like(weight), np.empty_like(weight), np.empty_like(weight)
+    for p in range(size):
+        x, y, z = target[0, p], target[1, p], target[2, p]
+        distance[p] = max(np.sqrt(x * x + y * y + z * z), TINY)
+        robust[p] = weight[p] / (distance[p] * distance[p])
+    rotation, scale, shift, median = np.eye(3), 1.0, np.zeros(3), 0.0
     for _ in range(FIT_ROUNDS):
-        fit = similarity(source, target, robust)
-        residual = np.linalg.norm(apply(fit, source) - target, axis=2) / distance
-        median = weighted_median(residual, weight)
-        robust = weight / distance**2 / (1 + (residual / np.maximum(2 * median, 1e-9)[:, None]) ** 2)
-    quality = weight.mean(1) / np.maximum(np.nan_to_num(median), MIN_RESIDUAL)
-    return fit, np.where((weight > 0).sum(1) < 3, 0.0, quality)
+        total, square = 0.0, 0.0
+        means, products = np.zeros((2, 3)), np.zeros((3, 3))
+        for p in range(size):
+            total += robust[p]
+        if total <= 0:
+            break
+        for a in range(3):
+            first, second = 0.0, 0.0
+            for p in range(size):
+                first += robust[p] * source[a, p]
+                second += robust[p] * target[a, p]
+            means[0, a], means[1, a] = first / total, second / total
+        for a in range(3):
+            for p in range(size):
+                off = source[a, p] - means[0, a]
+                square += robust[p] * off * off
+            for b in range(3):
+                value = 0.0
+                for p in range(size):
+                    value += robust[p] * (target[a, p] - means[1, a]) * (source[b, p] - means[0, b])
+                products[a, b] = value
+        left, singular, right = np.linalg.svd(products)
+        sign = 1.0 if np.linalg.det(left) * np.linalg.det(right) > 0 else -1.0
+        left[:, 2] *= sign
+        rotation = left @ right
+        scale = (singular[0] + singular[1] + sign * singular[2]) / square if square > 0 else 1.0
+        scale = scale if scale > 0 else 1.0
+        shift = means[1] - scale * (rotation @ means[0])
+
+        turn, move = (scale * rotation).astype(np.float32), shift.astype(np.float32)
+        for p in range(size):
+            x, y, z = source[0, p], source[1, p], source[2, p]
+            a = turn[0, 0] * x + turn[0, 1] * y + turn[0, 2] * z + move[0] - target[0, p]
+            b = turn[1, 0] * x + turn[1, 1] * y + turn[1, 2] * z + move[1] - target[1, p]
+            c = turn[2, 0] * x + turn[2, 1] * y + turn[2, 2] * z + move[2] - target[2, p]
+            residual[p] = np.sqrt(a * a + b * b + c * c) / distance[p]
+        median = median_of(residual, weight)
+        width = np.float32(max(2 * median, 1e-9))
+        for p in range(size):
+            off = residual[p] / width
+            robust[p] = weight[p] / (distance[p] * distance[p] * (np.float32(1) + off * off))
+    return rotation, scale, shift, median
 
 
 def _from_perspective(samples: Samples, edge: int, focal: float) -> tuple[np.ndarray, float]:
     """Find camera j in the frame of edge (i, j) from where it sees the points, and the quality of that pose."""
     import cv2
 
-    points, weights = samples.of(edge, 1)
+    points, weights = (array.T.astype(np.float64) for array in samples.of(edge, 1))
     xy = samples.images[samples.edges[edge, 1]].xy
     usable = weights > 0
     points, xy, weight = points[usable], xy[usable], weights[usable]

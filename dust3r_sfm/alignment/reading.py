@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Integer
 
+from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.predictors.store import PredictionStore
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
+
+LARGEST = np.finfo(np.float32).max
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +23,24 @@ class Pointmap:
     confidence: Float[np.ndarray, "h w"]
     scale: float
 
-    def take(self, pixels: Any) -> tuple[Float32[np.ndarray, "*p 3"], Float32[np.ndarray, "*p"]]:
-        """Return the points and confidences of some pixels (any NumPy index of two axes) in single precision."""
-        points = self.points[pixels].astype(np.float32)
+    def take(
+        self, pixels: Integer[np.ndarray, " p"] | None = None
+    ) -> tuple[Float32[np.ndarray, "p 3"], Float32[np.ndarray, " p"]]:
+        """Return the points and confidences of some pixels, counted row by row, or of all, in single precision."""
+        points, confidence = self.points.reshape(-1, 3), self.confidence.reshape(-1)
+        if pixels is not None:
+            points, confidence = points.take(pixels, axis=0), confidence.take(pixels)
+        points = np.ascontiguousarray(points, np.float32)
         if self.scale != 1:
-            points *= np.float32(self.scale)
-        return points, self.confidence[pixels].astype(np.float32)
+            points = points * np.float32(self.scale)
+        return points, np.ascontiguousarray(confidence, np.float32)
+
+
+@compiled
+@no_type_check
+def is_usable(x, y, z, sure):
+    """Say whether a point is finite and its confidence, less 1, is positive and finite too."""
+    return 0 < sure < LARGEST and abs(x) < LARGEST and abs(y) < LARGEST and abs(z) < LARGEST
 
 
 def read_pointmaps(

@@ -1,14 +1,18 @@
 """One pass over the predictions: a fixed lattice of pixels per image, as every edge that sees the image predicts it."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from dust3r_sfm.alignment.reading import Pointmap, read_pointmaps
+from dust3r_sfm.alignment.compiled import compiled
+from dust3r_sfm.alignment.reading import is_usable, read_pointmaps
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction, View
+
+ZERO, ONE = np.float32(0), np.float32(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +73,18 @@ class Samples:
                 xy=image.xy[:num_samples],
                 edges=image.edges,
                 roles=image.roles,
-                points=image.points[:, :, :num_samples],
-                weights=image.weights[:, :num_samples],
+                points=np.ascontiguousarray(image.points[:, :, :num_samples]),
+                weights=np.ascontiguousarray(image.weights[:, :num_samples]),
             )
             for image in self.images
         ]
         return Samples(images=tuple(kept), edges=self.edges)
 
-    def of(self, edge: int, role: int) -> tuple[Float64[np.ndarray, "s 3"], Float64[np.ndarray, " s"]]:
+    def of(self, edge: int, role: int) -> tuple[Float32[np.ndarray, "3 s"], Float32[np.ndarray, " s"]]:
         """Return the points and weights of one of the two pointmaps of an edge."""
         image = self.images[self.edges[edge, role]]
         incidence = image.incidence(edge)
-        return image.points[incidence].T.astype(np.float64), image.weights[incidence].astype(np.float64)
+        return image.points[incidence], image.weights[incidence]
 
 
 def principal_points(images: ImageSet) -> Float64[np.ndarray, "n 2"]:
@@ -100,32 +104,56 @@ def draw_samples(
         PredictorError: a prediction does not have the size of its images.
     """
     lattices = [_lattice(view.network_size, num_samples) for view in images.views]
-    found: list[list[tuple[int, int, np.ndarray, np.ndarray]]] = [[] for _ in images.views]
+    pixels = [
+        rows * view.network_size[0] + columns for (rows, columns), view in zip(lattices, images.views, strict=True)
+    ]
+    wanted = [edge for edge in sorted(predictions) if edge[0] != edge[1]]
+    places = np.bincount(np.array(wanted, np.int64).ravel(), minlength=len(images.views))
+    points = [np.empty((place, 3, len(p)), np.float32) for place, p in zip(places, pixels, strict=True)]
+    sure = [np.empty((place, len(p)), np.float32) for place, p in zip(places, pixels, strict=True)]
+    found: list[list[tuple[int, int]]] = [[] for _ in images.views]
     edges: list[Edge] = []
-    for edge in sorted(predictions):
-        pointmaps = read_pointmaps(images, predictions, edge)
-        maps = [_take(pointmap, lattices[image]) for pointmap, image in zip(pointmaps, edge, strict=True)]
+    for edge in wanted:
+        known = True
+        for image, pointmap in zip(edge, read_pointmaps(images, predictions, edge), strict=True):
+            place = len(found[image])
+            known &= _keep(*pointmap.take(pixels[image]), points[image][place], sure[image][place])
         # Confidence 1 everywhere, in either map, says that the predictor knows nothing about the pair.
-        if edge[0] != edge[1] and all(weights.any() for _, weights in maps):
+        if known:
             for role in (0, 1):
-                found[edge[role]].append((len(edges), role, *maps[role]))
+                found[edge[role]].append((len(edges), role))
             edges.append(edge)
         progress()
 
-    centres = principal_points(images)
-    return Samples(
-        images=tuple(
-            _stack(found[i], _offsets(images.views[i], np.stack([columns, rows], 1) + 0.5, centres[i]))
-            for i, (rows, columns) in enumerate(lattices)
-        ),
-        edges=np.array(edges, np.int64).reshape(-1, 2),
-    )
+    centres, samples = principal_points(images), []
+    for i, (rows, columns) in enumerate(lattices):
+        numbers = np.array(found[i], np.int64).reshape(-1, 2)
+        samples.append(
+            ImageSamples(
+                xy=_offsets(images.views[i], np.stack([columns, rows], 1) + 0.5, centres[i]),
+                edges=numbers[:, 0].copy(),
+                roles=numbers[:, 1].copy(),
+                points=points[i][: len(numbers)],
+                weights=np.log(1 + sure[i][: len(numbers)]),
+            )
+        )
+    return Samples(images=tuple(samples), edges=np.array(edges, np.int64).reshape(-1, 2))
 
 
-def log_confidence(points: Float32[np.ndarray, "*b 3"], confidence: Float32[np.ndarray, "*b"]) -> np.ndarray:
-    """Return the weights log C of pointmap pixels, 0 where point or confidence are not finite."""
-    usable = np.isfinite(points).all(-1) & np.isfinite(confidence) & (confidence > 1)
-    return np.log(np.where(usable, confidence, 1)).astype(np.float32)
+@compiled
+@no_type_check
+def _keep(points, confidence, kept, sure):
+    """Keep the points and confidences, less 1, of some pixels, coordinates first; say whether any is known."""
+    any_known = False
+    for p in range(len(points)):
+        x, y, z, known = points[p, 0], points[p, 1], points[p, 2], confidence[p] - ONE
+        usable = is_usable(x, y, z, known)
+        any_known |= usable
+        kept[0, p] = x if usable else ZERO
+        kept[1, p] = y if usable else ZERO
+        kept[2, p] = z if usable else ZERO
+        sure[p] = known if usable else ZERO
+    return any_known
 
 
 def _offsets(
@@ -147,19 +175,3 @@ def _lattice(size: tuple[int, int], num_samples: int) -> tuple[np.ndarray, np.nd
     )
     order = np.random.default_rng(0).permutation(len(rows) * len(columns))
     return np.repeat(rows, len(columns))[order], np.tile(columns, len(rows))[order]
-
-
-def _take(pointmap: Pointmap, lattice: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    points, confidence = pointmap.take(lattice)
-    weights = log_confidence(points, confidence)
-    return np.where(weights[:, None] > 0, points, 0), weights
-
-
-def _stack(found: Sequence[tuple[int, int, np.ndarray, np.ndarray]], xy: np.ndarray) -> ImageSamples:
-    return ImageSamples(
-        xy=xy,
-        edges=np.array([entry[0] for entry in found], np.int64),
-        roles=np.array([entry[1] for entry in found], np.int64),
-        points=np.stack([entry[2].T for entry in found]) if found else np.empty((0, 3, len(xy)), np.float32),
-        weights=np.stack([entry[3] for entry in found]) if found else np.empty((0, len(xy)), np.float32),
-    )

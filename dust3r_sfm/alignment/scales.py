@@ -5,13 +5,15 @@ comparison that finds the sizes also finds bad pairs that no loop of rotations r
 """
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.graph import solve_laplacian
 from dust3r_sfm.alignment.pairwise import Pairs
-from dust3r_sfm.alignment.robust import redescend, weighted_median
+from dust3r_sfm.alignment.robust import median_of, redescend, weighted_median
 from dust3r_sfm.alignment.samples import Samples
 
 MAX_SAMPLES = 300
@@ -113,19 +115,35 @@ def _compare(samples: Samples, pairs: Pairs, index: int) -> _Comparison:
     best = np.sort(np.argsort(-weights.sum(0), kind="stable")[:MAX_SAMPLES])
     log_depths, weights = log_depths[:, best], weights[:, best]
     references = np.sort(np.argsort(-weights.sum(1), kind="stable")[:MAX_REFERENCES])
-    shape = (len(edges), len(references))
-    log_ratios, spreads, overlaps = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    for r, reference in enumerate(references):
-        difference = log_depths - log_depths[reference]
-        weight = np.minimum(weights, weights[reference])
-        median = np.nan_to_num(weighted_median(difference, weight))
-        log_ratios[:, r] = median
-        spreads[:, r] = np.nan_to_num(weighted_median(np.abs(difference - median[:, None]), weight))
-        overlaps[:, r] = weight.mean(1)
-        overlaps[reference, r] = 0
+    log_ratios, spreads, overlaps = _ratios(np.ascontiguousarray(log_depths), np.ascontiguousarray(weights), references)
     return _Comparison(
         edges=edges, roles=roles, references=references, log_ratios=log_ratios, spreads=spreads, overlaps=overlaps
     )
+
+
+@compiled
+@no_type_check
+def _ratios(log_depths, weights, references):
+    """Return the median log-ratio of each map to each reference, the spread about it, and how much both know."""
+    shape = (len(log_depths), len(references))
+    log_ratios, spreads, overlaps = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    size = log_depths.shape[1]
+    difference, weight = np.empty(size), np.empty(size)
+    for r in range(len(references)):
+        reference = references[r]
+        for k in range(len(log_depths)):
+            total = 0.0
+            for p in range(size):
+                difference[p] = log_depths[k, p] - log_depths[reference, p]
+                weight[p] = min(weights[k, p], weights[reference, p])
+                total += weight[p]
+            if k != reference and total > 0:
+                overlaps[k, r] = total / size
+                log_ratios[k, r] = median_of(difference, weight)
+                for p in range(size):
+                    difference[p] = abs(difference[p] - log_ratios[k, r])
+                spreads[k, r] = median_of(difference, weight)
+    return log_ratios, spreads, overlaps
 
 
 def _depth_maps(

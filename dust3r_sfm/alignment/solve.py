@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from dust3r_sfm.alignment.equations import Depths, camera_rays, normal_equations, place
+from dust3r_sfm.alignment.equations import Depths, normal_equations
 from dust3r_sfm.alignment.image_data import weighted_images
 from dust3r_sfm.alignment.linear import solve_step
-from dust3r_sfm.alignment.moments import Loss, Votes, solve_depths, vote
+from dust3r_sfm.alignment.moments import Loss, image_votes, solve_depths
 from dust3r_sfm.alignment.penalty import edge_penalty
 from dust3r_sfm.alignment.placement import Placement
-from dust3r_sfm.alignment.samples import ImageSamples, Samples
+from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.alignment.unknowns import Model, Unknowns, moved, scale_gauge
 
 MAX_STEP = 0.3
@@ -30,17 +30,11 @@ class Solution:
     depths: Depths
 
 
-def image_votes(image: ImageSamples, placement: Placement, index: int) -> Votes:
-    """Express an image's predictions along its rays."""
-    placed = place(image.points, image.edges, placement, index)
-    return vote(camera_rays(image.xy.T, placement, index), placed, np.zeros((len(placed), 3), np.float32))
-
-
 def start_depths(samples: Samples, placement: Placement, edge_weights: Float64[np.ndarray, " e"], loss: Loss) -> Depths:
     """Return robust depths of all samples for a placement."""
     found = []
     for index, image in enumerate(samples.images):
-        votes = image_votes(image, placement, index)
+        votes = image_votes(image.points, image.edges, image.xy, placement, index)
         weights = image.weights * edge_weights[image.edges, None].astype(np.float32)
         total = weights.sum(0)
         mean = (weights * votes.depths).sum(0) / np.where(total > 0, total, 1)

@@ -65,6 +65,7 @@ class Unknowns:
         self.intrinsics = self._number(~held, 3 if model.free_principal else 1)[groups]
         self.log_scales = self._number(active & (not model.known_scales), 1)[:, 0]
         self.edge_poses = self._number(active & (not model.tied), 6)
+        self._local: dict[int, tuple[Int64[np.ndarray, " c"], Int64[np.ndarray, " c"]]] = {}
         assert len(self.edge_poses) == num_edges
 
     def _number(self, which: Bool[np.ndarray, " k"], width: int) -> Int64[np.ndarray, "k w"]:
@@ -72,6 +73,28 @@ class Unknowns:
         numbers[which] = self.size + np.arange(int(which.sum()) * width).reshape(-1, width)
         self.size += int(which.sum()) * width
         return numbers
+
+    def local(
+        self, index: int, edges: Int64[np.ndarray, " l"], num_own: int
+    ) -> tuple[Int64[np.ndarray, " c"], Int64[np.ndarray, " c"]]:
+        """Return the two unknowns, or -1, whose sum each column of an image's equations stands for.
+
+        The columns are those of its own pointmaps, of those in other frames, its pose and its intrinsics.
+        """
+        if index not in self._local:
+            tied = not (self.edge_poses[edges] >= 0).any()
+            mine, theirs = edges[:num_own], edges[num_own:]
+            cameras = self.poses[self.edges[theirs, 0]]
+            rest = np.concatenate([self.poses[index], self.intrinsics[index]])
+            nothing = np.full(len(rest), -1)
+            if tied:
+                first = [self.log_scales[mine], np.c_[cameras, self.log_scales[theirs]].ravel()]
+                second = [np.full(len(mine) + 7 * len(theirs), -1)]
+            else:
+                first = [np.c_[self.edge_poses[edges], self.log_scales[edges]].ravel()]
+                second = [np.full(7 * len(mine), -1), np.c_[cameras, np.full(len(theirs), -1)].ravel()]
+            self._local[index] = np.concatenate([*first, rest]), np.concatenate([*second, nothing])
+        return self._local[index]
 
     def limit(self, step: Float64[np.ndarray, " u"], largest: float) -> Float64[np.ndarray, " u"]:
         """Shorten a step so that nothing turns, in radians, or stretches, in logs, by more than `largest`."""

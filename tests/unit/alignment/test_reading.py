@@ -28,18 +28,20 @@ def test_a_stored_pointmap_reads_like_the_whole_prediction(stored, role):
     (pointmap,) = read_pointmaps(problem.images, store, (2, 1), [role])
     assert pointmap.points.dtype == np.float16
     rows, columns = np.array([3, 0, 17]), np.array([5, 23, 0])
-    for pixels in (np.s_[:], (rows, columns)):
-        part, sure = pointmap.take(pixels)
-        assert part.dtype == sure.dtype == np.float32
-        np.testing.assert_array_equal(part, points[pixels])
-        np.testing.assert_array_equal(sure, confidence[pixels])
+    part, sure = pointmap.take(rows * points.shape[1] + columns)
+    assert part.dtype == sure.dtype == np.float32
+    np.testing.assert_array_equal(part, points[rows, columns])
+    np.testing.assert_array_equal(sure, confidence[rows, columns])
+    part, sure = pointmap.take()
+    np.testing.assert_array_equal(part, points.reshape(-1, 3))
+    np.testing.assert_array_equal(sure, confidence.ravel())
 
 
 def test_both_pointmaps_of_a_plain_mapping(stored):
     problem, _ = stored
     first, second = read_pointmaps(problem.images, problem.predictions, (0, 3))
-    np.testing.assert_array_equal(first.take(np.s_[:])[0], problem.predictions[0, 3].points1)
-    np.testing.assert_array_equal(second.take(np.s_[:])[1], problem.predictions[0, 3].confidence2)
+    np.testing.assert_array_equal(first.take()[0], problem.predictions[0, 3].points1.reshape(-1, 3))
+    np.testing.assert_array_equal(second.take()[1], problem.predictions[0, 3].confidence2.ravel())
 
 
 def test_alignment_from_a_store_is_that_of_what_it_holds(stored):

@@ -1,6 +1,7 @@
 import numpy as np
 
-from dust3r_sfm.alignment.samples import draw_samples, log_confidence, principal_points
+from dust3r_sfm.alignment.reading import is_usable
+from dust3r_sfm.alignment.samples import draw_samples, principal_points
 from dust3r_sfm.types import ImageSet
 
 
@@ -30,11 +31,14 @@ def test_the_principal_point_is_the_middle_of_the_photograph_also_after_a_crop(m
     np.testing.assert_allclose(principal_points(ImageSet(root=view.path, views=(view,))), [[9, 9]])
 
 
-def test_what_is_not_known_weighs_nothing():
-    points = np.ones((5, 3), np.float32)
-    points[1, 2] = np.nan
-    confidence = np.array([np.e, 5.0, 1.0, np.inf, np.nan], np.float32)
-    np.testing.assert_allclose(log_confidence(points, confidence), [1, 0, 0, 0, 0], atol=1e-6)
+def test_what_is_not_finite_or_not_sure_is_not_used():
+    one, nothing = np.float32(1), np.float32(0)
+    assert is_usable(one, -one, nothing, np.float32(0.1))
+    for bad in (np.float32(np.nan), np.float32(np.inf), np.float32(-np.inf)):
+        for place in range(4):
+            assert not is_usable(*(bad if k == place else one for k in range(4)))
+    assert not is_usable(one, one, one, nothing)
+    assert not is_usable(one, one, one, -one)
 
 
 def test_selection_renumbers_images_and_edges(make_problem):
