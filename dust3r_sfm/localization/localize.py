@@ -15,8 +15,9 @@ from dust3r_sfm.images.known_cameras import known_camera
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.localization.confidence import pose_confidence
 from dust3r_sfm.localization.covisibility import covisible_groups
+from dust3r_sfm.localization.fuse import Correspondences, fuse
 from dust3r_sfm.localization.open_map import LocalizationMap, find_image_root, open_map
-from dust3r_sfm.localization.pose import PoseEstimate, default_max_error, estimate_pose, query_camera
+from dust3r_sfm.localization.pose import PoseEstimate, default_max_error, estimate_pose, query_camera, refine_pose
 from dust3r_sfm.localization.queries import Query, open_queries
 from dust3r_sfm.localization.relative import scaled_relative_pose
 from dust3r_sfm.localization.results import Results
@@ -157,7 +158,7 @@ def _localize(
     known["retrieved"] = tuple(reference.names[image] for image in images)
     known["nearest"] = reference.cam_from_world[images[0]]
     lifted = {found.image2: _lifted(opened, found) for found in matches}
-    known["num_matches"] = sum(len(xy) for xy, _ in lifted.values())
+    known["num_matches"] = sum(map(len, lifted.values()))
     camera, focal = query_camera(view, query.camera)
     if focal != "known" and opened.pointmaps is not None:
         predicted = list(opened.pointmaps.predict([view], [(0, image) for image in images]))
@@ -167,10 +168,10 @@ def _localize(
         estimate, xy = None, np.zeros((0, 2))
         max_error = options.ransac_thresh or default_max_error(view)
         for group in covisible_groups(reference, images) if options.clustering else [list(images)]:
-            group_xy, group_xyz = _pooled([lifted[image] for image in group])
-            solved = estimate_pose(group_xy, group_xyz, camera, focal, max_error, opened.seed)
+            pooled = _pooled([lifted[image] for image in group])
+            solved = estimate_pose(pooled.xy, pooled.xyz, camera, focal, max_error, opened.seed)
             if solved is not None and (estimate is None or solved.num_inliers > estimate.num_inliers):
-                estimate, xy = solved, group_xy
+                estimate, xy = refine_pose(solved, *fuse(reference, pooled[solved.inlier]), focal), pooled.xy
     return _judged(known, estimate, xy, view, options.min_confidence)
 
 
@@ -200,19 +201,22 @@ def _judged(
     )
 
 
-def _lifted(opened: LocalizationMap, matches: Matches) -> tuple[np.ndarray, np.ndarray]:
-    """Positions in the query whose partners in the map have a point, and those points."""
+def _lifted(opened: LocalizationMap, matches: Matches) -> Correspondences:
+    """The matches whose pixel in the map has a point."""
     xyz = opened.lift(matches.image2, matches.xy2)
-    known = np.isfinite(xyz).all(axis=1)
-    return matches.xy1[known], xyz[known]
+    image = np.full(len(xyz), matches.image2, np.int64)
+    return Correspondences(xy=matches.xy1, xyz=xyz, image=image)[np.isfinite(xyz).all(axis=1)]
 
 
-def _pooled(lifted: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def _pooled(lifted: Sequence[Correspondences]) -> Correspondences:
     """All correspondences; the same position with the same point counts once, as in hloc."""
-    xy, xyz = (np.concatenate(parts) for parts in zip(*lifted, strict=True))
-    _, first = np.unique(np.column_stack([xy, xyz]), axis=0, return_index=True)
-    kept = np.sort(first)
-    return xy[kept], xyz[kept]
+    pooled = Correspondences(
+        xy=np.concatenate([found.xy for found in lifted]),
+        xyz=np.concatenate([found.xyz for found in lifted]),
+        image=np.concatenate([found.image for found in lifted]),
+    )
+    _, first = np.unique(np.column_stack([pooled.xy, pooled.xyz]), axis=0, return_index=True)
+    return pooled[np.sort(first)]
 
 
 def _inputs(

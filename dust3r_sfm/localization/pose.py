@@ -89,6 +89,33 @@ def estimate_pose(
     return refined
 
 
+def refine_pose(
+    estimate: PoseEstimate, xy: Float64[np.ndarray, "k 2"], xyz: Float64[np.ndarray, "k 3"], focal: FocalState
+) -> PoseEstimate:
+    """Refine a pose, and the focal length unless it is known, on better points than it was found with.
+
+    Args:
+        estimate: the pose to start from; its inliers are kept.
+        xy: positions in raw pixels of the query.
+        xyz: their points in the world.
+        focal: see `estimate_pose`.
+
+    Returns:
+        The refined estimate; the one given where these correspondences do not determine a pose.
+    """
+    from dust3r_sfm._pycolmap import pycolmap
+
+    if len(xy) < MIN_INLIERS:
+        return estimate
+    camera = pycolmap.Camera(estimate.camera.todict())  # the refinement writes into it
+    options = pycolmap.AbsolutePoseRefinementOptions()
+    options.refine_focal_length = focal != "known"
+    start, every = pycolmap.Rigid3d(estimate.cam_from_world), np.ones(len(xy), bool)
+    found = pycolmap.refine_absolute_pose(start, xy, xyz, every, camera, options, return_covariance=True)
+    refined = None if found is None else _checked(found, camera, estimate.inlier, focal != "known")
+    return estimate if refined is None else refined
+
+
 def _estimate(
     xy: Float64[np.ndarray, "m 2"],
     xyz: Float64[np.ndarray, "m 3"],
@@ -112,14 +139,21 @@ def _estimate(
     found = pycolmap.estimate_and_refine_absolute_pose(xy, xyz, camera, estimation, refinement, return_covariance=True)
     if found is None or found["num_inliers"] < MIN_INLIERS:
         return None
+    return _checked(found, camera, np.asarray(found["inlier_mask"], bool).ravel(), refine)
+
+
+def _checked(
+    found: dict[str, Any], camera: Any, inlier: Bool[np.ndarray, " m"], refined_focal: bool
+) -> PoseEstimate | None:
+    """What pycolmap found, unless it is no pose or a focal length that no lens has."""
     pose = np.asarray(found["cam_from_world"].matrix(), np.float64)
     focal = camera.mean_focal_length() / max(camera.width, camera.height)
-    if not np.isfinite(pose).all() or (refine and not FOCAL_LIMITS[0] < focal < FOCAL_LIMITS[1]):
+    if not np.isfinite(pose).all() or (refined_focal and not FOCAL_LIMITS[0] < focal < FOCAL_LIMITS[1]):
         return None
     covariance = np.asarray(found["covariance"], np.float64)[:6, :6]
     return PoseEstimate(
         cam_from_world=pose,
         camera=camera,
-        inlier=np.asarray(found["inlier_mask"], bool).ravel(),
+        inlier=inlier,
         covariance=covariance if covariance.shape == (6, 6) and np.isfinite(covariance).all() else None,
     )
