@@ -7,7 +7,8 @@
 pycolmap's own model (made from PHOTOS unless given, aligned by the camera centres) has a fused point within 1 % of its
 depth, and which share of the fused points lies within 2 % of the depth of a view that did not make them: once for the
 cloud of all views (views that agree with a point make it, so what is left to ask are mostly views that do not see it),
-once for clouds made without a third of the views each, which are then asked.
+by the depth maps as written and by the aligned depth before anything unsure was left out; once for clouds made without
+a third of the views each, which are then asked.
 
 `depth` compares every depth map with DEPTHS/NAME.depth.png (16-bit millimetres), for the pixels that have both. Metres
 come from one factor for the whole model (the median ratio, or the camera centres of POSES.json).
@@ -26,7 +27,10 @@ from scipy.spatial import cKDTree
 from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.colmap.depth_maps import read_depth
 from dust3r_sfm.colmap.ply import read_ply
+from dust3r_sfm.colmap.pointmaps import on_camera
+from dust3r_sfm.colmap.rescale import corrected_depths
 from dust3r_sfm.geometry.procrustes import similarity
+from dust3r_sfm.scene_file import read_scene
 
 NEAR_TRACK, NEAR_VIEW = 0.01, 0.02
 
@@ -61,11 +65,31 @@ def near_tracks(model: Any, reference: Any, fused: np.ndarray) -> np.ndarray:
     return distance <= NEAR_TRACK * depth * scale
 
 
-def seen_elsewhere(workspace: Path, model: Any, fused: np.ndarray, makers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def written_depths(workspace: Path, model: Any) -> dict[str, np.ndarray]:
+    """The depth maps of a workspace."""
+    return {image.name: read_depth(workspace / "stereo", image.name) for image in model.images.values()}
+
+
+def aligned_depths(out: Path, model: Any) -> dict[str, np.ndarray]:
+    """All that the alignment knows, on the cameras of the workspace: also what its depth maps leave out as not sure."""
+    raw, scene = pycolmap.Reconstruction(str(out / "sparse" / "0")), read_scene(out / "scene.h5")
+    depths = corrected_depths(raw, scene, dict(zip(scene.names, scene.depths, strict=True)))
+    network_from_image = dict(zip(scene.names, scene.network_from_image, strict=True))
+    return {
+        image.name: on_camera(
+            depths[image.name], network_from_image[image.name], raw.images[image.image_id].camera, image.camera
+        )
+        for image in model.images.values()
+    }
+
+
+def seen_elsewhere(
+    depths: dict[str, np.ndarray], model: Any, fused: np.ndarray, makers: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Which fused points a view that did not make them has a depth for, and which agree with such a depth."""
     testable, agrees = np.zeros(len(fused), bool), np.zeros(len(fused), bool)
     for index, image in enumerate(ordered_images(model)):
-        depth = read_depth(workspace / "stereo", image.name)
+        depth = depths[image.name]
         in_camera = fused @ image.cam_from_world().matrix()[:, :3].T + image.cam_from_world().matrix()[:, 3]
         homogeneous = in_camera @ image.camera.calibration_matrix().T
         column, row = np.floor(homogeneous[:, :2] / homogeneous[:, 2:]).astype(int).T
@@ -93,7 +117,7 @@ def held_out(workspace: Path, model: Any) -> tuple[int, int]:
             pycolmap.stereo_fusion(str(part.with_name("fused.ply")), str(part), output_type="PLY")
             cloud = read_ply(part.with_name("fused.ply")).xyz.astype(float)
             makers = np.tile([image.name in made_by for image in ordered_images(model)], (len(cloud), 1))
-            testable, agrees = seen_elsewhere(part, model, cloud, makers)
+            testable, agrees = seen_elsewhere(written_depths(part, model), model, cloud, makers)
             num_testable += int(testable.sum())
             num_agreeing += int(agrees.sum())
     return num_testable, num_agreeing
@@ -133,21 +157,20 @@ def fused(arguments: argparse.Namespace) -> dict[str, object]:
     cloud = read_ply(path).xyz.astype(float)
     near = near_tracks(model, reference, cloud)
     makers = read_visibility(workspace.with_name("fused.ply.vis"), len(cloud))
-    testable, agrees = seen_elsewhere(workspace, model, cloud, makers)
+    written = written_depths(workspace, model)
+    testable, agrees = seen_elsewhere(written, model, cloud, makers)
+    _, agrees_aligned = seen_elsewhere(aligned_depths(arguments.out, model), model, cloud, makers)
     num_held_out, num_agreeing = held_out(workspace, model)
     return {
         "fused_points": len(cloud),
         "reference_points": len(near),
         "tracks_within_1_percent": round(float(near.mean()), 4),
         "points_within_2_percent_of_another_view": round(float(agrees.mean()), 4),
+        "points_within_2_percent_of_the_aligned_depth_of_another_view": round(float(agrees_aligned.mean()), 4),
         "of_those_another_view_sees": round(float(agrees.sum() / testable.sum()), 4),
         "held_out": round(num_agreeing / num_held_out, 4),
-        "pixels_with_depth": round(
-            float(
-                np.mean([(read_depth(workspace / "stereo", image.name) > 0).mean() for image in model.images.values()])
-            ),
-            4,
-        ),
+        "pixels_with_depth": round(float(np.mean([(depth > 0).mean() for depth in written.values()])), 4),
+        "views_that_make_a_point": round(float(makers.sum(axis=1).mean()), 2),
     }
 
 

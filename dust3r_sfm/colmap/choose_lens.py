@@ -70,10 +70,11 @@ def with_best_lens(
             distortion=True,
         )
         start = replace(estimate, model=with_lens(estimate.model, name, freedom.known_cameras))
-        trial = start.adjusted(shown, limit, free)
+        trial = start.adjusted_to(tracks, free)
         return trial, free, epipolar_errors(trial.model, held_out)
 
     wanted = _wanted(lenses, options)
+    tracks = estimate.triangulated(shown, limit)  # every trial starts from these cameras, and without distortion
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         trials = list(pool.map(adjust, wanted))
     counts = [_num_parameters(trial.model, free) for trial, free, _ in trials]

@@ -51,11 +51,18 @@ class Estimate:
 
         The last adjustment takes more points.
         """
+        return self.adjusted_to(self.triangulated(matches, limit, last=last), freedom)
+
+    def triangulated(self, matches: Sequence[Matches], limit: float, *, last: bool = False) -> Tracks:
+        """Give the tracks of matches that agree with the cameras within a limit (network pixels)."""
         count = len(self.scene.names)
         max_points = max(_ALL_POINTS, _ALL_PER_IMAGE * count) if last else max(_FEW_POINTS, _FEW_PER_IMAGE * count)
         options = TrackOptions(max_reprojection_error=limit, min_triangulation_angle=_MIN_ANGLE, max_points=max_points)
         scene = self.scene if self.trust_depths else without_depths(self.scene)
-        tracks = build_tracks(scene, matches, options, None, straighten_with(self.model))
+        return build_tracks(scene, matches, options, None, straighten_with(self.model))
+
+    def adjusted_to(self, tracks: Tracks, freedom: Freedom) -> "Estimate":
+        """Adjust cameras and points to tracks."""
         model, tracks = adjusted(self.model, tracks, freedom)
         return replace(self, model=model, scene=scene_of(self.scene, model), tracks=tracks)
 

@@ -73,7 +73,7 @@ def write_pointmaps(out: Path, reconstruction: Reconstruction, scene: Scene) -> 
             image = images[name]
             camera, target = reconstruction.cameras[image.camera_id], small.cameras[image.camera_id]
             return PosedDepth(
-                depth=_on_camera(depths[name], scene.network_from_image[index_of[name]], camera, target),
+                depth=on_camera(depths[name], scene.network_from_image[index_of[name]], camera, target),
                 matrix=target.calibration_matrix(),
                 cam_from_world=image.cam_from_world().matrix(),
             )
@@ -113,7 +113,7 @@ def _shrunk(centred: Reconstruction, scene: Scene, index_of: Mapping[str, int]) 
     return small
 
 
-def _on_camera(
+def on_camera(
     depth: Float32[np.ndarray, "h w"],
     network_from_image: Float64[np.ndarray, "3 3"],
     camera: Camera,
