@@ -72,6 +72,9 @@ class PredictOptions:
     """Checkpoint file, folder or hub id of a network predictor; the known scene of the oracle."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of a network's matrix products. auto: bfloat16 on GPUs that compute it, float32 on CPUs (of which those with
+    AVX512-BF16 or AMX are faster in bfloat16)."""
     one_direction: bool = False
     """Predict each pair in one direction only: half the cost, a little less accuracy."""
     num_workers: int = 0

@@ -1,6 +1,7 @@
 """Where a network runs: which device, in which precision, and what it sounds like when its memory ends."""
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 import torch
 
@@ -9,6 +10,8 @@ from dust3r_sfm.errors import PredictorError
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory", "ALLOC_FAILED")
 """In the messages of MPS, of the host's allocator (two wordings), and of CUDA's libraries."""
 MACOS_WITH_BFLOAT16 = 14
+
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -34,13 +37,17 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
-    """A block in bfloat16 where the device computes it faster: GPUs and Apple's chips. CPUs stay in float32."""
+def mixed_precision(device: torch.device, precision: Precision = "auto") -> AbstractContextManager[object]:
+    """A block in bfloat16 where that is asked for, or by default where the device computes it: GPUs, Apple's chips.
+
+    CPUs stay in float32 unless asked: only some are faster in bfloat16, and none should give other numbers unasked.
+    """
     if device.type == "cuda":
         faster = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         faster = device.type == "mps" and torch.backends.mps.is_macos_or_newer(MACOS_WITH_BFLOAT16, 0)
-    return torch.autocast(device.type, torch.bfloat16) if faster else nullcontext()
+    wanted = faster if precision == "auto" else precision == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
 
 
 def is_out_of_memory(error: Exception) -> bool:

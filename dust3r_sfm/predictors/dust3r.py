@@ -39,7 +39,7 @@ class NetworkPredictor:
     Attributes:
         known: the published weights behind the predictor's name.
         has_descriptors: the network gives matching descriptors too.
-        descriptor_size: numbers in a descriptor of the published network, for the estimate of the store's size.
+        descriptor_size: numbers in a descriptor: of the published network until one is loaded, then of that.
         is_metric: the published network was trained to give metres.
         source: file, hash and licence of the weights; None until they are loaded.
     """
@@ -124,8 +124,9 @@ class NetworkPredictor:
         network = load_network(self._source)
         self._require_fit(network)
         self.source = network.source
+        self.descriptor_size = network.config.descriptor_size
         logging.getLogger("dust3r_sfm").warning("Licence of the weights %s: %s", self._source, self.licence)
-        return PointmapNetwork(network, device, self._options.num_workers)
+        return PointmapNetwork(network, device, self._options.num_workers, self._options.precision)
 
     def _require_fit(self, network: "dust3r_sfm.network.network.Network") -> None:
         """

@@ -15,7 +15,7 @@ from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.images.load import load_mask, load_pixels
 from dust3r_sfm.network import Features, Network, join
 from dust3r_sfm.predictors.classical.parallel import map_ordered, num_cores
-from dust3r_sfm.predictors.device import is_out_of_memory, mixed_precision, release_memory
+from dust3r_sfm.predictors.device import Precision, is_out_of_memory, mixed_precision, release_memory
 from dust3r_sfm.predictors.predictor import PixelPair
 from dust3r_sfm.types import Edge, PairPrediction, View
 
@@ -65,12 +65,15 @@ class PointmapNetwork:
     memory lasts. Photographs and edges of one shape share batches; where the memory ends, batches are halved.
     """
 
-    def __init__(self, network: Network, device: torch.device, num_workers: int = 0) -> None:
+    def __init__(
+        self, network: Network, device: torch.device, num_workers: int = 0, precision: Precision = "auto"
+    ) -> None:
         """
         Args:
             network: as `load_network` gives it.
             device: where it runs, see `choose_device`.
             num_workers: threads that read photographs; 0: one per core.
+            precision: see `mixed_precision`.
 
         Raises:
             PredictorError: when the device's memory cannot hold the network.
@@ -82,6 +85,7 @@ class PointmapNetwork:
                 raise
             raise PredictorError(f"The network does not fit into the memory of {device}; use --device cpu.") from error
         self._device = device
+        self._precision = precision
         self._num_workers = num_cores(num_workers)
         self._max_pixels = MAX_BATCH_PIXELS.get(device.type, 1)
         self._parts = _Parts(_parts_bytes(network, device))
@@ -204,7 +208,7 @@ class PointmapNetwork:
     def _encode(self, pictures: Sequence[_Picture]) -> list[Encoded]:
         pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures])).to(self._device)
         images = pixels.permute(0, 3, 1, 2).float().div(255).sub(0.5).div(0.5)
-        with mixed_precision(self._device):
+        with mixed_precision(self._device, self._precision):
             features = self._network.encode(images)
         return [
             Encoded(name=picture.name, shape=_shape(picture), features=features.select([row]), usable=picture.usable)
@@ -214,7 +218,7 @@ class PointmapNetwork:
     @torch.inference_mode()
     def _decode(self, pairs: Sequence[tuple[Encoded, Encoded]]) -> list[PairPrediction]:
         firsts, seconds = zip(*pairs, strict=True)
-        with mixed_precision(self._device):
+        with mixed_precision(self._device, self._precision):
             prediction = self._network.decode(self._side(firsts, 1), self._side(seconds, 2))
         self._parts.trim()
         # Whatever range the network's confidence has, 1 is where nothing is known.

@@ -133,6 +133,7 @@ def store_header(predictor: PairPredictor, images: ImageSet, options: PredictOpt
             for v in images.views
         ],
         **known_digest(images),
+        **({} if options.precision == "auto" else {"precision": options.precision}),
     }
     fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     return StoreHeader(predictor=predictor.name, licence=predictor.licence, fingerprint=fingerprint)

@@ -20,11 +20,10 @@ from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.network import KNOWN_WEIGHTS, CompletionNetwork, Network, NetworkConfig, load_network, random_network
 from dust3r_sfm.network.names import UNKNOWN_LICENCE
 from dust3r_sfm.options import ImageOptions, PredictOptions
-from dust3r_sfm.predictors import pointmap_network
 from dust3r_sfm.predictors.device import choose_device, mixed_precision
 from dust3r_sfm.predictors.dust3r import Dust3r224Linear, Dust3r512Dpt, Dust3r512Linear, NetworkPredictor, monocular
 from dust3r_sfm.predictors.predictor import LoadsWeights, PairPredictor, StoresFeatures, check_predictor
-from dust3r_sfm.predictors.run import directed_edges, predict_pairs
+from dust3r_sfm.predictors.run import directed_edges, predict_pairs, store_header
 from dust3r_sfm.types import PairGraph
 
 GRID = Grid(size=64, multiple_of=16)
@@ -87,8 +86,9 @@ def weights(tmp_path_factory) -> Path:
 def make(weights):
     """A predictor of small pictures on the CPU."""
 
-    def make(kind=Dust3r512Linear, source=weights, device="cpu") -> NetworkPredictor:
-        return kind(PredictOptions(weights=str(source) if source else None, device=device, num_workers=1), 0)
+    def make(kind=Dust3r512Linear, source=weights, **options) -> NetworkPredictor:
+        options = {"device": "cpu", "num_workers": 1, **options}
+        return kind(PredictOptions(weights=str(source) if source else None, **options), 0)
 
     return make
 
@@ -242,14 +242,19 @@ def test_batches_change_nothing(make, images, counted):
         assert_close(alone[edge], together[edge])
 
 
-def test_half_precision_is_close(make, images, monkeypatch):
+def test_half_precision_is_close(make, images):
     exact = run(make(), images, EDGES[:4])
-    monkeypatch.setattr(pointmap_network, "mixed_precision", lambda device: torch.autocast("cpu", torch.bfloat16))
-    for edge, prediction in run(make(), images, EDGES[:4]).items():
+    for edge, prediction in run(make(precision="bfloat16"), images, EDGES[:4]).items():
         assert prediction.points1.dtype == np.float32
         assert not np.array_equal(prediction.points1, exact[edge].points1)
         error = np.linalg.norm(prediction.points2 - exact[edge].points2, axis=-1)
         assert error.mean() < 0.05 * np.linalg.norm(exact[edge].points2, axis=-1).mean()
+
+
+def test_another_precision_never_uses_old_predictions(make, images):
+    options = [PredictOptions(precision=precision) for precision in ("auto", "auto", "float32", "bfloat16")]
+    prints = [store_header(make(), images, one, 0).fingerprint for one in options]
+    assert prints[0] == prints[1] and len(set(prints)) == 3
 
 
 def test_parts_are_bounded_while_it_runs_and_gone_afterwards(make, images, counted):
@@ -353,6 +358,8 @@ def test_precision_follows_the_device(monkeypatch, kind, bf16, macos, mixed):
     block = mixed_precision(torch.device(kind))
     assert isinstance(block, torch.autocast) == mixed
     assert not mixed or block.fast_dtype == torch.bfloat16
+    assert isinstance(mixed_precision(torch.device(kind), "bfloat16"), torch.autocast)
+    assert not isinstance(mixed_precision(torch.device(kind), "float32"), torch.autocast)
 
 
 def test_values_that_are_no_numbers_are_refused(make, images, tmp_path):

@@ -1,12 +1,14 @@
 import argparse
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from dust3r_sfm.errors import WeightsError
+from dust3r_sfm.errors import OutputError, WeightsError
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.network import KNOWN_WEIGHTS, NetworkConfig, load_network, random_network
@@ -113,7 +115,19 @@ def test_descriptors_reach_the_store(options, images, tmp_path):
         np.testing.assert_allclose(getattr(stored, name), getattr(prediction, name), rtol=1e-3)
     bound = estimated_size(images, 2, CONFIG.descriptor_size)
     assert bound / 2 < (tmp_path / "predictions.h5").stat().st_size < bound
-    assert estimated_size(images, 2, predictor.descriptor_size) > 4 * estimated_size(images, 2)
+    assert predictor.descriptor_size == CONFIG.descriptor_size and Mast3r512.descriptor_size == 24
+
+
+def test_the_room_for_descriptors_is_asked_for_before_the_work(options, images, tmp_path, monkeypatch):
+    predictor = Mast3r512(options, 0)
+    plain, described = estimated_size(images, 2), estimated_size(images, 2, CONFIG.descriptor_size)
+    assert described > 2 * plain and estimated_size(images, 2, 24) > 5 * plain
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=described - 1))
+    with pytest.raises(OutputError, match=r"predictions.h5 would take up to"):
+        predict_pairs(predictor, images, GRAPH, tmp_path / "predictions.h5", options)
+    assert not (tmp_path / "predictions.h5").exists()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=described))
+    assert len(predict_pairs(predictor, images, GRAPH, tmp_path / "predictions.h5", options)) == 2
 
 
 def test_the_two_families_refuse_each_other(options, images, tmp_path):
