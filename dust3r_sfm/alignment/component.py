@@ -13,7 +13,7 @@ from dust3r_sfm.alignment.moments import Loss
 from dust3r_sfm.alignment.pairwise import relative_poses
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import Samples
-from dust3r_sfm.alignment.solve import Solution, refine, start_depths
+from dust3r_sfm.alignment.solve import refine, start_depths
 from dust3r_sfm.alignment.uncertainty import camera_covariances
 from dust3r_sfm.alignment.unknowns import FREE, TIED, Model
 from dust3r_sfm.options import AlignOptions
@@ -27,7 +27,7 @@ STIFFNESS_TIMES_WIDTH = 2.5e-3
 are, and much where they are exact to a thousandth, as those of a geometric predictor."""
 ROUGH_SAMPLES = 800
 """Pixels of each image that find the first placement."""
-ROUGH_GAIN, FINAL_GAIN = 1e-3, 1e-5
+ROUGH_GAIN, FINAL_GAIN = 1e-3, 1e-4
 """Share of the cost that a step must gain for another one to follow, before outliers are left out and after."""
 
 
@@ -83,25 +83,22 @@ def align_component(
         images, edges = images.copy(), edges.copy()
         images[images], edges[edges] = within, inside
         placement, model = _on_known(placement, part, known, model, options)
-        # Edges that fit count alike: how well one fits says more about its noise than about the good of its pose.
-        rough, accepted = part.thin(ROUGH_SAMPLES), (weights > 0).astype(np.float64)
-        solution = refine(rough, placement, accepted, model, Loss(width=width), options.max_steps, ROUGH_GAIN)
-        placement = solution.placement
-        width = _final_width(rough, solution, weights)
         loss = Loss(width=width)
         stiffness = {"auto": STIFFNESS_TIMES_WIDTH / width, "tied": TIED, "free": FREE}[options.model]
         model = replace(model, stiffness=stiffness)
     else:
         placement, model = _on_known(placement, part, known, model, options)
 
+    # Edges that fit count alike: how well one fits says more about its noise than about the good of its pose.
     accepted = (weights > 0).astype(np.float64)
     solution = refine(part, placement, accepted, model, loss, options.max_steps, FINAL_GAIN)
-    placement = fit_scales(part, solution.placement, solution.depths, weights == 0)
-    residuals = edge_residuals(part, placement, solution.depths)
+    rough, depths = part.thin(ROUGH_SAMPLES), tuple(depth[:ROUGH_SAMPLES] for depth in solution.depths)
+    placement = fit_scales(rough, solution.placement, depths, weights == 0)
+    residuals = edge_residuals(rough, placement, depths)
     covariances = np.full((len(images), 6, 6), np.nan)
-    covariances[images] = camera_covariances(part.thin(ROUGH_SAMPLES), placement, accepted, model, loss, rng)
+    covariances[images] = camera_covariances(rough, placement, accepted, model, loss, rng)
     if options.objective == "robust":
-        weights = np.where(weights > 0, np.maximum(judge(residuals, information(part), weights), REJECTED), 0)
+        weights = np.where(weights > 0, np.maximum(judge(residuals, information(rough), weights), REJECTED), 0)
     return Aligned(
         images=images,
         edges=edges,
@@ -126,17 +123,10 @@ def _on_known(
     return onto_known(placement, samples.edges, known), model
 
 
-def _final_width(samples: Samples, solution: Solution, weights: Float64[np.ndarray, " e"]) -> float:
-    """Return the width of the loss that suits the residuals of good edges."""
-    residuals = edge_residuals(samples, solution.placement, solution.depths)
-    usual = usual_residual(residuals, information(samples), weights)
-    return float(np.clip(WIDTH_OVER_RESIDUAL * usual, MIN_WIDTH, MAX_WIDTH))
-
-
 def _without_outliers(
     samples: Samples, placement: Placement, trust: Float64[np.ndarray, " e"], model: Model, max_steps: int
 ) -> tuple[Placement, Float64[np.ndarray, " e"], float]:
-    """Refine with a narrowing loss and weigh the edges anew by how they fit; return also the width to go on with."""
+    """Refine with a narrowing loss and weigh the edges by how they fit; return also the width that suits good ones."""
     known = information(samples)
     depths = start_depths(samples, placement, trust, Loss(width=FIRST_WIDTH))
     for width in (FIRST_WIDTH, ROUGH_WIDTH):
@@ -145,8 +135,8 @@ def _without_outliers(
         depths = solution.depths
         placement = fit_scales(samples, solution.placement, depths, trust == 0)
     residuals = edge_residuals(samples, placement, depths)
-    width = float(np.clip(3 * usual_residual(residuals, known, trust), MIN_WIDTH, ROUGH_WIDTH))
     weights = judge(residuals, known, trust)
+    width = float(np.clip(WIDTH_OVER_RESIDUAL * usual_residual(residuals, known, weights), MIN_WIDTH, MAX_WIDTH))
     doubtful = doubtful_bridges(len(samples.images), samples.edges, weights > 0, known.min(1))
     return placement, np.where(doubtful, 0, weights), width
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from dust3r_sfm.alignment.compiled import compiled
-from dust3r_sfm.geometry.pinhole import rays
+from dust3r_sfm.alignment.depth import pixel_rays
 from dust3r_sfm.geometry.transforms import centres, compose, invert
 
 MAX_VIEWS = 8
@@ -52,12 +52,12 @@ def without_contradicted(
         if index not in partners or not len(pixels):
             kept.append(confidence)
             continue
-        points = _points(depth, intrinsics[index])
+        viewing = pixel_rays(depth.shape[0], depth.shape[1], intrinsics[index])
         balance = confidence.ravel() - 1
         world_from_cam = invert(cam_from_world[index])
         for other, margin in partners[index]:
             matrix = intrinsics[other] @ compose(cam_from_world[other], world_from_cam)
-            _vote(points, pixels, matrix.astype(np.float32), depths[other], confidences[other], margin, balance)
+            _vote(pixels, viewing, depth, matrix, depths[other], confidences[other], margin, balance)
         confidence = confidence.copy()
         confidence.reshape(-1)[balance < 0] = 1
         kept.append(confidence)
@@ -84,20 +84,15 @@ def _partners(
     return chosen
 
 
-def _points(depth: Float32[np.ndarray, "h w"], matrix: Float64[np.ndarray, "3 3"]) -> Float32[np.ndarray, "p 3"]:
-    """Return the points of a depth map in its camera's frame."""
-    viewing = rays(depth.shape[0], depth.shape[1], matrix).astype(np.float32)
-    return np.asarray((viewing * depth[:, :, None]).reshape(-1, 3))
-
-
 @compiled
 @no_type_check
-def _vote(points, pixels, matrix, depth, confidence, margin, balance):
+def _vote(pixels, viewing, own, matrix, depth, confidence, margin, balance):
     """Add to the balance of points what another view says: its confidence if it confirms, less if it contradicts.
 
     Args:
-        points: of all pixels (h w, 3).
-        pixels: which of them are asked about (k,).
+        pixels: those that are asked about (k,).
+        viewing: rays of all pixels, x and y (2, h w).
+        own: depth of all pixels (h, w).
         matrix: pixel of the other view from point, homogeneous (3, 4).
         depth, confidence: of the other view.
         margin: share of its depth that a point may lie before or behind a surface.
@@ -105,9 +100,10 @@ def _vote(points, pixels, matrix, depth, confidence, margin, balance):
     """
     height, width = depth.shape
     near_factor, far_factor = np.float32(1 - margin), np.float32(1 + margin)
-    m = matrix
+    m, depths = matrix.astype(np.float32), own.reshape(-1)
     for p in pixels:
-        x, y, z = points[p, 0], points[p, 1], points[p, 2]
+        z = depths[p]
+        x, y = viewing[0, p] * z, viewing[1, p] * z
         ahead = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
         if not ahead > 0:
             continue
@@ -117,10 +113,10 @@ def _vote(points, pixels, matrix, depth, confidence, margin, balance):
             continue
         c, r = int(column), int(row)
         # The nearest and the farthest surface around the pixel, so that its slope is no contradiction.
-        near, far = depth[r, c], depth[r, c]
-        for i in range(max(r - 1, 0), min(r + 2, height)):
-            for j in range(max(c - 1, 0), min(c + 2, width)):
-                near, far = min(near, depth[i, j]), max(far, depth[i, j])
+        left, right, near, far = max(c - 1, 0), min(c + 1, width - 1), depth[r, c], depth[r, c]
+        for i in (max(r - 1, 0), r, min(r + 1, height - 1)):
+            near = min(near, min(depth[i, left], min(depth[i, c], depth[i, right])))
+            far = max(far, max(depth[i, left], max(depth[i, c], depth[i, right])))
         # Around an unknown pixel `near` is 0: nothing is before it, and its surface confirms nothing.
         if ahead < near_factor * near:
             balance[p] -= confidence[r, c] - np.float32(1)

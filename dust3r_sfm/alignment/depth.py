@@ -10,7 +10,6 @@ from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.moments import ONE, Loss, frames_of, settle
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.reading import is_usable, read_pointmaps
-from dust3r_sfm.geometry.pinhole import rays
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 
 MIN_VOTES, MAX_VOTES = 3, 24
@@ -82,7 +81,7 @@ def full_depth(
     Returns:
         Depth, 0 where nothing is known, and confidence: that of the best prediction which the depth agrees with.
     """
-    viewing = np.ascontiguousarray(rays(*shape, matrix).reshape(-1, 3), np.float32)
+    viewing = pixel_rays(shape[0], shape[1], matrix)
     num, pixels = len(sources), shape[0] * shape[1]
     votes, gaps = np.empty((num, pixels), np.float32), np.empty((num, pixels), np.float32)
     sure = np.empty((num, pixels), np.float32)
@@ -95,7 +94,7 @@ def full_depth(
 
     trust = edge_weights[[edge for edge, _ in sources]].astype(np.float32)
     rounds = ROUNDS_L1 if loss.width is None else ROUNDS
-    squared = (viewing**2).sum(1)
+    squared = viewing[0] ** 2 + viewing[1] ** 2 + 1
     depth, best = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
     for start in range(0, pixels, PIXELS_AT_ONCE):
         block = slice(start, start + PIXELS_AT_ONCE)
@@ -115,12 +114,24 @@ def full_depth(
 
 @compiled
 @no_type_check
+def pixel_rays(height, width, matrix):
+    """Return x and y of all pixels' viewing rays, which have depth 1, row by row (2, height width)."""
+    found = np.empty((2, height * width), np.float32)
+    for row in range(height):
+        for column in range(width):
+            found[0, row * width + column] = (column + 0.5 - matrix[0, 2]) / matrix[0, 0]
+            found[1, row * width + column] = (row + 0.5 - matrix[1, 2]) / matrix[1, 1]
+    return found
+
+
+@compiled
+@no_type_check
 def _read_votes(points, confidence, viewing, transform, votes, gaps, sure):
     """Express the points of one map along the rays of their pixels; what is not finite or not sure has confidence 1.
 
     Args:
         points, confidence: the map (p, 3) and (p,).
-        viewing: rays of depth 1 (p, 3).
+        viewing: rays of depth 1, x and y (2, p).
         transform: camera from the map's frame (3, 4).
         votes, gaps, sure: depth, squared distance from the ray and confidence less 1, to be filled in (p,).
     """
@@ -131,7 +142,7 @@ def _read_votes(points, confidence, viewing, transform, votes, gaps, sure):
         a = t[0, 0] * x + t[0, 1] * y + t[0, 2] * z + t[0, 3]
         b = t[1, 0] * x + t[1, 1] * y + t[1, 2] * z + t[1, 3]
         c = t[2, 0] * x + t[2, 1] * y + t[2, 2] * z + t[2, 3]
-        u, v = viewing[p, 0], viewing[p, 1]
+        u, v = viewing[0, p], viewing[1, p]
         along = (a * u + b * v + c) / (u * u + v * v + ONE)
         a, b, c = a - along * u, b - along * v, c - along
         votes[p] = along if usable else np.float32(0)

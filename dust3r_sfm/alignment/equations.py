@@ -72,6 +72,7 @@ def normal_equations(
     for image in images:
         statistics = image_statistics(
             image.points,
+            image.rows,
             image.edges,
             image.xy,
             placement,

@@ -5,10 +5,11 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy.sparse import coo_array, csc_array
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import SuperLU, splu
 
 from dust3r_sfm.alignment.compiled import compiled
+from dust3r_sfm.pairs.graph import bridges, component_labels, pair_graph
 
 MAX_TRIANGLES = 300_000
 MAX_DENSE = 100
@@ -38,20 +39,13 @@ def doubtful_bridges(
         known: how much each edge knows.
     """
     doubtful = np.zeros(len(edges), bool)
-    links = np.unique(np.sort(edges[accepted], axis=1), axis=0)
-    graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(num_images, num_images)).tocsr()
-    before = connected_components(graph, directed=False)[0]
-    tree = minimum_spanning_tree(graph).tocoo()
-    for i, j in zip(*tree.coords, strict=True):
-        rest = links[(links != (i, j)).any(1)]
-        cut = coo_array((np.ones(len(rest)), (rest[:, 0], rest[:, 1])), shape=(num_images, num_images))
-        groups, labels = connected_components(cut, directed=False)
-        if groups > before:
-            across = np.isin(labels[edges], (labels[i], labels[j])).all(1) & (
-                labels[edges[:, 0]] != labels[edges[:, 1]]
-            )
-            if known[across & ~accepted].sum() > known[across & accepted].sum():
-                doubtful |= across & accepted
+    links = pair_graph(num_images, edges[accepted])
+    for i, j in bridges(links):
+        rest = links.edges[(links.edges != (i, j)).any(1)]
+        labels = component_labels(num_images, rest)
+        across = np.isin(labels[edges], (labels[i], labels[j])).all(1) & (labels[edges[:, 0]] != labels[edges[:, 1]])
+        if known[across & ~accepted].sum() > known[across & accepted].sum():
+            doubtful |= across & accepted
     return doubtful
 
 
@@ -170,11 +164,11 @@ def solve_laplacian(
 
     Several problems on one graph are solved together.
     """
-    arrays = (np.ascontiguousarray(array) for array in (first, second, differences, weights))
-    laplacians, right = _systems(num_nodes, *arrays, num_nodes <= MAX_DENSE)
-    strength = np.maximum(2 * weights.sum(1) / num_nodes, 1e-300)
+    arrays = [np.ascontiguousarray(array) for array in (first, second, differences, weights)]
     if num_nodes <= MAX_DENSE:
-        return np.asarray(np.linalg.solve(laplacians + (strength / num_nodes)[:, None, None], right))
+        return np.asarray(_solve_dense(num_nodes, *arrays))
+    right = _right_sides(num_nodes, *arrays)
+    strength = np.maximum(2 * weights.sum(1) / num_nodes, 1e-300)
     found = np.empty_like(right)
     for b in range(len(weights)):
         found[b] = _solve_sparse(num_nodes, first, second, weights[b], right[b], float(strength[b]))
@@ -183,29 +177,37 @@ def solve_laplacian(
 
 @compiled
 @no_type_check
-def _systems(num_nodes, first, second, differences, weights, dense):
-    """Return the right sides of the problems and, if they are dense, their Laplacian matrices."""
-    batch, dimension = len(weights), differences.shape[2]
-    right = np.zeros((batch, num_nodes, dimension))
-    laplacians = np.zeros((batch if dense else 0, num_nodes, num_nodes))
-    for b in range(batch):
-        total = 0.0
+def _right_sides(num_nodes, first, second, differences, weights):
+    right = np.zeros((len(weights), num_nodes, differences.shape[2]))
+    for b in range(len(weights)):
+        for p in range(len(first)):
+            for d in range(differences.shape[2]):
+                pull = weights[b, p] * differences[b, p, d]
+                right[b, second[p], d] += pull
+                right[b, first[p], d] -= pull
+    return right
+
+
+@compiled
+@no_type_check
+def _solve_dense(num_nodes, first, second, differences, weights):
+    right = _right_sides(num_nodes, first, second, differences, weights)
+    laplacian = np.empty((num_nodes, num_nodes))
+    for b in range(len(weights)):
+        strength = max(2 * weights[b].sum() / num_nodes, 1e-300)
+        # A constant adds what holds the mean at 0; the small one keeps nodes that nothing holds.
+        laplacian[:] = strength / num_nodes
+        for i in range(num_nodes):
+            laplacian[i, i] += 1e-12 * strength
         for p in range(len(first)):
             i, j, weight = first[p], second[p], weights[b, p]
-            total += weight
-            for d in range(dimension):
-                pull = weight * differences[b, p, d]
-                right[b, j, d] += pull
-                right[b, i, d] -= pull
-            if dense and i != j:
-                laplacians[b, i, j] -= weight
-                laplacians[b, j, i] -= weight
-                laplacians[b, i, i] += weight
-                laplacians[b, j, j] += weight
-        if dense:
-            for i in range(num_nodes):
-                laplacians[b, i, i] += 1e-12 * max(2 * total / num_nodes, 1e-300)
-    return laplacians, right
+            if i != j:
+                laplacian[i, j] -= weight
+                laplacian[j, i] -= weight
+                laplacian[i, i] += weight
+                laplacian[j, j] += weight
+        right[b] = np.linalg.solve(laplacian, right[b])
+    return right
 
 
 def _solve_sparse(

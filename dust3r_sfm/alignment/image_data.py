@@ -15,17 +15,19 @@ class ImageData:
     Attributes:
         index: the image.
         num_own: so many incidences are the image's own pointmaps.
+        rows: place of each incidence in `points` (l,).
         edges: edge of each incidence (l,).
         xy: pixels relative to the principal point (s, 2).
-        points: predictions (l, 3, s).
+        points: predictions, also those that weigh nothing (k, 3, s).
         weights: log-confidence times the edge's weight (l, s).
     """
 
     index: int
     num_own: int
+    rows: Int64[np.ndarray, " l"]
     edges: Int64[np.ndarray, " l"]
     xy: Float64[np.ndarray, "s 2"]
-    points: Float32[np.ndarray, "l 3 s"]
+    points: Float32[np.ndarray, "k 3 s"]
     weights: Float32[np.ndarray, "l s"]
 
 
@@ -41,9 +43,10 @@ def weighted_images(samples: Samples, edge_weights: Float64[np.ndarray, " e"]) -
                 ImageData(
                     index=index,
                     num_own=int((image.roles[rows] == 0).sum()),
+                    rows=rows,
                     edges=edges,
                     xy=image.xy,
-                    points=image.points[rows],
+                    points=image.points,
                     weights=image.weights[rows] * edge_weights[edges, None].astype(np.float32),
                 )
             )

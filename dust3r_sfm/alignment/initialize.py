@@ -5,10 +5,12 @@ pairs lose trust whose rotations, depths or positions do not close with those of
 """
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float64
 
+from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.cycles import edge_cycles
 from dust3r_sfm.alignment.graph import solve_laplacian, spanning_tree, support, triangles
 from dust3r_sfm.alignment.pairwise import Pairs
@@ -16,7 +18,7 @@ from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.robust import redescend
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.alignment.scales import edge_log_scales, link_depths
-from dust3r_sfm.geometry.transforms import rotation_angle, rotation_exp, rotation_log
+from dust3r_sfm.geometry.transforms import rotation_angle, rotation_exp
 
 NUM_STARTS = 16
 LOOP_ANGLE = 4.0
@@ -124,8 +126,48 @@ def _along_tree(num_images: int, pairs: Pairs, trust: Float64[np.ndarray, " p"])
 
 def _rotation_misses(pairs: Pairs, rotations: Float64[np.ndarray, "*k n 3 3"]) -> Float64[np.ndarray, "*k p"]:
     """Return by how many degrees each pair's rotation misses that of the cameras."""
-    first, second = rotations[..., pairs.images[:, 0], :, :], rotations[..., pairs.images[:, 1], :, :]
-    return rotation_angle(np.swapaxes(first @ pairs.rotations, -1, -2) @ second)
+    miss = _misses(rotations.reshape(-1, *rotations.shape[-3:]), pairs.images, pairs.rotations)
+    return np.asarray(np.degrees(np.linalg.norm(miss, axis=2)).reshape(*rotations.shape[:-3], len(pairs.images)))
+
+
+@compiled
+@no_type_check
+def _misses(rotations, images, relative):
+    """Return the rotation vectors that take each pair's second camera from where the first one puts it (k, p, 3)."""
+    found, turn, quaternion = np.empty((len(rotations), len(images), 3)), np.empty((3, 3)), np.empty(4)
+    for k in range(len(rotations)):
+        for p in range(len(images)):
+            first, second = rotations[k, images[p, 0]], rotations[k, images[p, 1]]
+            for a in range(3):
+                for b in range(3):
+                    value = 0.0
+                    for c in range(3):
+                        for d in range(3):
+                            value += second[a, c] * first[b, d] * relative[p, d, c]
+                    turn[a, b] = value
+            # By the largest of the quaternion's numbers, so that half turns are no exception (Shepperd 1978).
+            trace, axis = turn[0, 0] + turn[1, 1] + turn[2, 2], 3
+            for a in range(3):
+                if turn[a, a] > max(trace, turn[axis, axis] if axis < 3 else trace):
+                    axis = a
+            if axis == 3:
+                quaternion[3] = 1 + trace
+                for a in range(3):
+                    b, c = (a + 1) % 3, (a + 2) % 3
+                    quaternion[a] = turn[c, b] - turn[b, c]
+            else:
+                b, c = (axis + 1) % 3, (axis + 2) % 3
+                quaternion[axis] = 1 + 2 * turn[axis, axis] - trace
+                quaternion[b] = turn[axis, b] + turn[b, axis]
+                quaternion[c] = turn[axis, c] + turn[c, axis]
+                quaternion[3] = turn[c, b] - turn[b, c]
+            sine = np.sqrt(quaternion[0] ** 2 + quaternion[1] ** 2 + quaternion[2] ** 2)
+            sign = 1.0 if quaternion[3] >= 0 else -1.0
+            angle = 2 * np.arctan2(sine, sign * quaternion[3])
+            factor = sign * angle / sine if sine > 0 else 0.0
+            for a in range(3):
+                found[k, p, a] = factor * quaternion[a]
+    return found
 
 
 def average_rotations(
@@ -138,7 +180,7 @@ def average_rotations(
     num_images = rotations.shape[1]
     first, second = pairs.images.T
     for step in range(20):
-        miss = rotation_log(rotations[:, second] @ np.swapaxes(rotations[:, first] @ pairs.rotations, -1, -2))
+        miss = _misses(rotations, pairs.images, pairs.rotations)
         angle = np.degrees(np.linalg.norm(miss, axis=2))
         weights = trust * (1 / (angle + 0.3) if step < 8 else redescend(angle, max(3.0, 18.0 - step)))
         turn = solve_laplacian(num_images, first, second, -miss, weights)

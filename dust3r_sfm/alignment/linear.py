@@ -1,12 +1,14 @@
 """Steps from normal equations: a dense factorisation for small systems, conjugate gradients for large ones."""
 
 from collections.abc import Callable
+from typing import no_type_check
 
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float64, Int64
 from scipy.sparse import coo_array
 
+from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.equations import Equations
 from dust3r_sfm.alignment.graph import factorize
 from dust3r_sfm.alignment.unknowns import Unknowns
@@ -62,9 +64,24 @@ def inverse_of(equations: Equations, damping: float) -> Callable[[np.ndarray], n
 def _diagonal(equations: Equations) -> Vector:
     diagonal = np.append(equations.diagonal, 0.0)
     for part in equations.parts:
-        np.add.at(diagonal, part.first, np.diag(part.matrix))
-        np.add.at(diagonal, part.second, np.diag(part.matrix))
+        _add_diagonal(diagonal, part.first, part.second, part.matrix)
     return diagonal[:-1]
+
+
+@compiled
+@no_type_check
+def _add_diagonal(diagonal, first, second, matrix):
+    for k in range(len(first)):
+        diagonal[first[k]] += matrix[k, k]
+        diagonal[second[k]] += matrix[k, k]
+
+
+@compiled
+@no_type_check
+def _add_block(matrix, place, block):
+    for a in range(len(place)):
+        for b in range(len(place)):
+            matrix[place[a], place[b]] += block[a, b]
 
 
 def _inverse(equations: Equations, which: np.ndarray, more: Vector) -> Callable[[Vector], Vector]:
@@ -77,7 +94,7 @@ def _inverse(equations: Equations, which: np.ndarray, more: Vector) -> Callable[
         # One more row and column takes what belongs to other unknowns and to known quantities.
         matrix = np.zeros((size + 1, size + 1))
         for place, part in zip(places, equations.parts, strict=True):
-            matrix[place[:, None], place] += part.matrix
+            _add_block(matrix, place, part.matrix)
         matrix = matrix[:-1, :-1]
         matrix[np.arange(size), np.arange(size)] += extra
         factor = scipy.linalg.cho_factor(matrix, overwrite_a=True, check_finite=False)

@@ -114,16 +114,19 @@ def frames(edges, index, rotations, centres, edge_rotations, edge_centres, log_s
 
 @compiled
 @no_type_check
-def cast_votes(rays, squared_rays, transforms, points):
-    """Express predicted points along the rays of their pixels: depths and squared distances from the ray (l, s)."""
+def cast_votes(rays, squared_rays, transforms, points, rows):
+    """Express predicted points along the rays of their pixels: depths and squared distances from the ray (l, s).
+
+    `rows` are the incidences in `points` that take part.
+    """
     depths, gaps = (
-        np.empty((len(points), len(squared_rays)), np.float32),
-        np.empty((len(points), len(squared_rays)), np.float32),
+        np.empty((len(rows), len(squared_rays)), np.float32),
+        np.empty((len(rows), len(squared_rays)), np.float32),
     )
-    for k in range(len(points)):
-        t = transforms[k]
+    for k in range(len(rows)):
+        t, point = transforms[k], points[rows[k]]
         for p in range(len(squared_rays)):
-            x, y, z = points[k, 0, p], points[k, 1, p], points[k, 2, p]
+            x, y, z = point[0, p], point[1, p], point[2, p]
             a = t[0, 0] * x + t[0, 1] * y + t[0, 2] * z + t[0, 3]
             b = t[1, 0] * x + t[1, 1] * y + t[1, 2] * z + t[1, 3]
             c = t[2, 0] * x + t[2, 1] * y + t[2, 2] * z + t[2, 3]
@@ -168,7 +171,7 @@ def image_votes(
 ) -> Votes:
     """Express an image's predictions along its rays."""
     rays, squared = camera_rays(xy, placement.focals[index], placement.principal[index])
-    depths, gaps = cast_votes(rays, squared, frames_of(edges, placement, index), points)
+    depths, gaps = cast_votes(rays, squared, frames_of(edges, placement, index), points, np.arange(len(points)))
     return Votes(depths=depths, gaps=gaps, squared_rays=squared)
 
 
@@ -229,7 +232,8 @@ class Statistics:
 
 
 def image_statistics(
-    points: Float32[np.ndarray, "l 3 s"],
+    points: Float32[np.ndarray, "k 3 s"],
+    rows: Int64[np.ndarray, " l"],
     edges: Int64[np.ndarray, " l"],
     xy: Float64[np.ndarray, "s 2"],
     placement: Placement,
@@ -247,6 +251,7 @@ def image_statistics(
 
     Args:
         points: predictions in their edges' frames.
+        rows: incidences in them that take part.
         edges: edge of each incidence.
         xy: pixels relative to the assumed principal point.
         placement: cameras and edges.
@@ -262,13 +267,14 @@ def image_statistics(
     """
     rays, squared = camera_rays(xy, placement.focals[index], placement.principal[index])
     transforms = frames_of(edges, placement, index)
-    votes, gaps = cast_votes(rays, squared, transforms, points)
+    votes, gaps = cast_votes(rays, squared, transforms, points, rows)
     depths, robust = settle(votes, gaps, squared, weights, scales, depths, loss.sharpness, rounds)
-    off, rows, slips, pulls, squares, features, intrinsics = _sums(
+    off, halves, slips, pulls, squares, features, intrinsics = _sums(
         rays,
         squared,
         transforms,
         points,
+        rows,
         votes,
         gaps,
         robust,
@@ -288,8 +294,8 @@ def image_statistics(
         squares=squares,
         features=features,
         intrinsics=intrinsics,
-        gram=(rows @ rows.T).astype(np.float64),
-        slips=(slips @ rows.T).astype(np.float64),
+        gram=(halves @ halves.T).astype(np.float64),
+        slips=(slips @ halves.T).astype(np.float64),
     )
 
 
@@ -337,6 +343,7 @@ def _sums(
     squared_rays,
     transforms,
     points,
+    rows,
     votes,
     gaps,
     robust,
@@ -347,7 +354,7 @@ def _sums(
     generators,
     with_slips,
 ):
-    """Sum over the samples (see `Statistics`); return also ρ of each vote and the rows whose products are `gram`."""
+    """Sum over the samples (see `Statistics`); return also ρ of each vote and the rows whose products `gram` is."""
     num, size, sharpness = len(votes), len(depths), np.float32(sharpness)
     features, flat = _by_sample(rays, squared_rays, depths, generators)
     total = np.zeros(size, np.float32)
@@ -371,12 +378,12 @@ def _sums(
             intrinsics[m, n] = intrinsics[n, m] = value
 
     off = np.empty_like(votes)
-    rows = np.empty((num_scaled + 4 * (num - num_scaled), size), np.float32)
+    halves = np.empty((num_scaled + 4 * (num - num_scaled), size), np.float32)
     slips = np.empty((num if with_slips else 0, size), np.float32)
     pulls, squares, sums = np.empty((num, 3, 4)), np.empty(num), np.empty((num, len(features)))
     weighted = np.empty((3, size), np.float32)
     for k in range(num):
-        t, square_sum = transforms[k], np.float32(0)
+        t, point, square_sum = transforms[k], points[rows[k]], np.float32(0)
         for p in range(size):
             along = depths[p] - votes[k, p]
             square = along * along * squared_rays[p] + gaps[k, p]
@@ -385,7 +392,7 @@ def _sums(
         squares[k] = square_sum
         for axis in range(3):
             for p in range(size):
-                x, y, z = points[k, 0, p], points[k, 1, p], points[k, 2, p]
+                x, y, z = point[0, p], point[1, p], point[2, p]
                 placed = t[axis, 0] * x + t[axis, 1] * y + t[axis, 2] * z + t[axis, 3]
                 weighted[axis, p] = robust[k, p] * (rays[axis, p] * depths[p] - placed)
             for f in range(4):
@@ -400,14 +407,14 @@ def _sums(
             sums[k, f] = value
         if k < num_scaled:
             for p in range(size):
-                rows[k, p] = robust[k, p] * basis[3, p]
+                halves[k, p] = robust[k, p] * basis[3, p]
         else:
             first = num_scaled + 4 * (k - num_scaled)
             for f in range(4):
                 for p in range(size):
-                    rows[first + f, p] = robust[k, p] * basis[f, p]
+                    halves[first + f, p] = robust[k, p] * basis[f, p]
         if with_slips:
             for p in range(size):
                 along = robust[k, p] * (depths[p] - votes[k, p]) * squared_rays[p]
                 slips[k, p] = along * basis[2, p]
-    return off, rows, slips, pulls, squares, sums, intrinsics
+    return off, halves, slips, pulls, squares, sums, intrinsics

@@ -14,6 +14,7 @@ from dust3r_sfm.geometry.focal import focal_of_points
 MIN_RESIDUAL = 0.01
 """Relative disagreement of the two directions of a pair below which it is as good as any."""
 FIT_ROUNDS = 6
+FOCAL_SAMPLES = 1000
 TINY = np.float32(1e-12)
 FIELD_OF_VIEW = 1.1
 """Focal length over the longer side, for images about which nothing says anything (49 degrees)."""
@@ -50,7 +51,8 @@ def focals_of_cameras(
     found: list[tuple[int, float, float]] = []
     for index, image in enumerate(samples.images):
         for incidence in np.flatnonzero(image.roles == 0):
-            focal = focal_of_points(image.points[incidence].T, image.xy, image.weights[incidence])
+            points, weights = image.points[incidence, :, :FOCAL_SAMPLES].T, image.weights[incidence, :FOCAL_SAMPLES]
+            focal = focal_of_points(points, image.xy[:FOCAL_SAMPLES], weights)
             if np.isfinite(focal) and focal > 0:
                 found.append((index, focal, float(image.weights[incidence].sum())))
     if not found:

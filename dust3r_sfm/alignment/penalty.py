@@ -51,7 +51,9 @@ def edge_penalty(images: list[ImageData], num_edges: int, stiffness: float) -> P
         weights = image.weights.sum(1, dtype=np.float64)
         np.add.at(mass, image.edges, weights)
         own = image.edges[: image.num_own]
-        depth[own] = (image.weights[: image.num_own] * image.points[: image.num_own, 2]).sum(1, dtype=np.float64)
+        depth[own] = (image.weights[: image.num_own] * image.points[image.rows[: image.num_own], 2]).sum(
+            1, dtype=np.float64
+        )
         known[own] = weights[: image.num_own]
     depth = np.where(depth > 0, depth / np.maximum(known, 1e-300), 1)
     return Penalty(turns=stiffness * mass, moves=stiffness * mass / depth**2)

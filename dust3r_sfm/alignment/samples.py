@@ -51,6 +51,8 @@ class Samples:
 
     def select(self, images: Bool[np.ndarray, " n"], edges: Bool[np.ndarray, " e"]) -> "Samples":
         """Keep some images and edges, renumbered; the edges must join kept images."""
+        if images.all() and edges.all():
+            return self
         new_image, new_edge = np.cumsum(images) - 1, np.cumsum(edges) - 1
         kept = []
         for image in (self.images[i] for i in np.flatnonzero(images)):

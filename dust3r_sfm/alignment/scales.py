@@ -19,7 +19,8 @@ from dust3r_sfm.alignment.samples import Samples
 MAX_SAMPLES = 300
 MAX_REFERENCES = 12
 MIN_SPREAD = 0.01
-ROUNDS = 20
+ROUNDS, ENOUGH = 10, 1e-4
+"""Reweightings of each kind at most, and the change of log-scales that ends them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +102,14 @@ def average(
     weights: Float64[np.ndarray, " k"],
 ) -> Float64[np.ndarray, " n"]:
     """Find numbers x with x[target] − x[source] ≈ differences by reweighting, L1 then redescending; their mean is 0."""
-    values = np.zeros(num_nodes)
-    robust = weights
-    for step in range(ROUNDS):
-        values = solve_laplacian(num_nodes, sources, targets, differences[None, :, None], robust[None])[0, :, 0]
-        residual = np.abs(values[targets] - values[sources] - differences)
-        robust = weights * (1 / (residual + 0.005) if step < ROUNDS // 2 else redescend(residual, 0.1))
+    values, robust = np.zeros(num_nodes), weights
+    for robustly in (lambda residual: 1 / (residual + 0.005), lambda residual: redescend(residual, 0.1)):
+        for _ in range(ROUNDS):
+            before = values
+            values = solve_laplacian(num_nodes, sources, targets, differences[None, :, None], robust[None])[0, :, 0]
+            robust = weights * robustly(np.abs(values[targets] - values[sources] - differences))
+            if np.abs(values - before).max() < ENOUGH:
+                break
     return values
 
 

@@ -88,11 +88,11 @@ class Unknowns:
             rest = np.concatenate([self.poses[index], self.intrinsics[index]])
             nothing = np.full(len(rest), -1)
             if tied:
-                first = [self.log_scales[mine], np.c_[cameras, self.log_scales[theirs]].ravel()]
+                first = [self.log_scales[mine], np.hstack([cameras, self.log_scales[theirs, None]]).ravel()]
                 second = [np.full(len(mine) + 7 * len(theirs), -1)]
             else:
-                first = [np.c_[self.edge_poses[edges], self.log_scales[edges]].ravel()]
-                second = [np.full(7 * len(mine), -1), np.c_[cameras, np.full(len(theirs), -1)].ravel()]
+                first = [np.hstack([self.edge_poses[edges], self.log_scales[edges, None]]).ravel()]
+                second = [np.full(7 * len(mine), -1), np.hstack([cameras, np.full((len(theirs), 1), -1)]).ravel()]
             self._local[index] = np.concatenate([*first, rest]), np.concatenate([*second, nothing])
         return self._local[index]
 
