@@ -20,7 +20,7 @@ from dust3r_sfm.colmap.quiet import quiet
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.load import load_mask, load_original
 from dust3r_sfm.progress import Step
-from dust3r_sfm.types import View
+from dust3r_sfm.types import Size, View
 
 _HLOC_ORIGIN = 0.5
 """hloc counts pixels from the centre of the first one, COLMAP from its corner."""
@@ -46,7 +46,7 @@ class Features:
 
 
 def find_features(views: Sequence[View], path: Path, step: Step = lambda done, total: None) -> list[Features]:
-    """Find SIFT keypoints of photographs outside their masks (pycolmap's extractor at its default options).
+    """Find SIFT keypoints of photographs outside their masks (pycolmap's extractor at its default options and size).
 
     Args:
         views: the photographs.
@@ -102,8 +102,12 @@ def _extract(view: View) -> tuple[np.ndarray, np.ndarray]:
     with quiet():
         extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
         grey = pycolmap.Bitmap.from_array(load_original(view)).clone_as_grey()
+        shrunk = np.array(_within(view.size, options.eff_max_image_size()))
+        if tuple(shrunk) != view.size:  # COLMAP's limit too: memory grows with the pixels, keypoints do not
+            grey.rescale(*shrunk.tolist())
         keypoints, descriptors = extractor.extract(grey)
     xy = np.asarray(pycolmap.keypoints_to_matrix(keypoints), dtype=np.float32).reshape(-1, 4)[:, :2]
+    xy *= np.float32(view.size / shrunk)
     values = np.asarray(descriptors.data).reshape(len(xy), -1)
     mask = load_mask(view)
     if mask is None:
@@ -111,6 +115,12 @@ def _extract(view: View) -> tuple[np.ndarray, np.ndarray]:
     column, row = (xy @ view.network_from_image[:2, :2].T + view.network_from_image[:2, 2]).astype(np.int64).T
     usable = mask[np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)]
     return xy[usable], values[usable]
+
+
+def _within(size: Size, longest: int) -> Size:
+    """The size of a picture made smaller until its longer side is not above a limit."""
+    scale = min(1.0, longest / max(size))
+    return round(size[0] * scale), round(size[1] * scale)
 
 
 def _append(path: Path, view: View, xy: np.ndarray, descriptors: np.ndarray) -> None:

@@ -55,6 +55,18 @@ def test_blobs_are_found_where_they_are(views: list[View], tmp_path: Path) -> No
         assert np.allclose(np.linalg.norm(features.unit_descriptors(), axis=1), 1.0, atol=1e-5)
 
 
+def test_pictures_above_colmaps_limit_are_shrunk_and_their_keypoints_are_not(views: list[View], tmp_path: Path) -> None:
+    size = (4000, 75)
+    places = np.array([[500.0, 30.0], [1900.0, 40.0], [3700.0, 35.0]])
+    rows, columns = np.mgrid[0:75, 0:4000] + 0.5
+    blobs = sum(150 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 6.0**2)) for x, y in places)
+    path = tmp_path / "wide.png"
+    Image.fromarray(np.clip(60 + blobs, 0, 255).astype(np.uint8)).save(path)
+    wide = replace(views[0], name="wide.png", path=path, size=size)
+    (features,) = find_features([wide], tmp_path / "features.h5")
+    assert nearest(features.xy, places).max() < 0.1
+
+
 def test_only_what_is_missing_is_looked_at_again(views: list[View], tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     first = find_features(views[:1], path)
