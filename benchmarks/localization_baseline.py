@@ -33,6 +33,7 @@ class Baseline:
         self._extractor = pycolmap.FeatureExtractor.create(options)
         self._opened = opened
         self._found: dict[Path, tuple[np.ndarray, np.ndarray]] = {}
+        self._matches: dict[tuple[Path, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def localize(self, queries: Sequence[Query]) -> dict[str, np.ndarray]:
         """Poses (camera from world) by name, of the queries that get one."""
@@ -61,7 +62,13 @@ class Baseline:
         return None if found is None else np.asarray(found["cam_from_world"].matrix())
 
     def _match(self, view: View, image: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions in the query and in an image of the map."""
+        """Positions in the query and in an image of the map; a pair is matched once."""
+        key = view.path, image
+        if key not in self._matches:
+            self._matches[key] = self._match_anew(view, image)
+        return self._matches[key]
+
+    def _match_anew(self, view: View, image: int) -> tuple[np.ndarray, np.ndarray]:
         (xy1, descriptors1), (xy2, descriptors2) = (
             self._keypoints(each) for each in (view, self._opened.reference.views[image])
         )

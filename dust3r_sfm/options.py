@@ -168,6 +168,9 @@ class LocalizeOptions:
     query_intrinsics: str | None = None
     """Camera of all queries, such as PINHOLE,640,480,fx,fy,cx,cy, or a model, transforms.json or poses.json that has
     them by name; a list of queries may say it for each. Without: EXIF as a start, or estimated."""
+    map_cameras: bool = True
+    """Try the map's cameras of the same picture size on queries without intrinsics, and keep one that explains the
+    correspondences at least as well as a camera found anew."""
     query_images: Path | None = None
     """Folder that the names in a list of queries are relative to; default: that of the map's photographs."""
     frame_step: int = 30

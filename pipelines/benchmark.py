@@ -77,8 +77,11 @@ def localize_scene(
         InputError: photographs or cameras cannot be used.
         OutputError: `out` holds results of other options.
     """
-    # Every query of a benchmark shows the scene, so that no pose is withheld for seeming to show another one.
-    options = LocalizeOptions(num_loc=protocol.num_loc, retrieval_pairs=scene.retrieval, min_confidence=0.0)
+    # Every query of a benchmark shows the scene, so that no pose is withheld for seeming to show another one; and an
+    # unknown focal length is not taken from the map, whose images the same camera took.
+    options = LocalizeOptions(
+        num_loc=protocol.num_loc, retrieval_pairs=scene.retrieval, min_confidence=0.0, map_cameras=False
+    )
     predictor = load_predictor(protocol.predict, protocol.run.seed)
     queries_path = out / "query_list_with_intrinsics.txt"
     write_text(queries_path, _query_list(scene.cameras))

@@ -17,7 +17,14 @@ from dust3r_sfm.localization.confidence import pose_confidence
 from dust3r_sfm.localization.covisibility import covisible_groups
 from dust3r_sfm.localization.fuse import Correspondences, fuse
 from dust3r_sfm.localization.open_map import LocalizationMap, find_image_root, open_map
-from dust3r_sfm.localization.pose import PoseEstimate, default_max_error, estimate_pose, query_camera, refine_pose
+from dust3r_sfm.localization.pose import (
+    PoseEstimate,
+    default_max_error,
+    estimate_pose,
+    misfit,
+    query_camera,
+    refine_pose,
+)
 from dust3r_sfm.localization.queries import Query, open_queries
 from dust3r_sfm.localization.relative import scaled_relative_pose
 from dust3r_sfm.localization.results import Results
@@ -159,20 +166,39 @@ def _localize(
     known["nearest"] = reference.cam_from_world[images[0]]
     lifted = {found.image2: _lifted(opened, found) for found in matches}
     known["num_matches"] = sum(map(len, lifted.values()))
-    camera, focal = query_camera(view, query.camera)
-    if focal != "known" and opened.pointmaps is not None:
+    estimate, xy = None, np.zeros((0, 2))
+    if query.camera is None and opened.pointmaps is not None:
         predicted = list(opened.pointmaps.predict([view], [(0, image) for image in images]))
         scaled = scaled_relative_pose(view, reference, opened.lift, predicted, opened.seed)
-        estimate, xy = (None, np.zeros((0, 2))) if scaled is None else (scaled.estimate, scaled.xy)
+        if scaled is not None:
+            estimate, xy = scaled.estimate, scaled.xy
     else:
-        estimate, xy = None, np.zeros((0, 2))
-        max_error = options.ransac_thresh or default_max_error(view)
         for group in covisible_groups(reference, images) if options.clustering else [list(images)]:
             pooled = _pooled([lifted[image] for image in group])
-            solved = estimate_pose(pooled.xy, pooled.xyz, camera, focal, max_error, opened.seed)
+            solved = _solve(opened, query, view, group, pooled)
             if solved is not None and (estimate is None or solved.num_inliers > estimate.num_inliers):
-                estimate, xy = refine_pose(solved, *fuse(reference, pooled[solved.inlier]), focal), pooled.xy
+                estimate, xy = solved, pooled.xy
     return _judged(known, estimate, xy, view, options.min_confidence)
+
+
+def _solve(
+    opened: LocalizationMap, query: Query, view: View, images: Sequence[int], found: Correspondences
+) -> PoseEstimate | None:
+    """The pose that correspondences with some images of the map agree on, with the camera that explains them best."""
+    options, seed = opened.options, opened.seed
+    max_error = options.ransac_thresh or default_max_error(view)
+    camera, focal = query_camera(view, query.camera)
+    best = estimate_pose(found.xy, found.xyz, camera, focal, max_error, seed)
+    if focal != "known" and options.map_cameras:
+        for camera in opened.reference.cameras(images, view.size):
+            solved = estimate_pose(found.xy, found.xyz, camera, "known", max_error, seed)
+            better = solved is not None and (
+                best is None or misfit(solved, found.xy, found.xyz) <= misfit(best, found.xy, found.xyz)
+            )
+            best, focal = (solved, "known") if better else (best, focal)
+    if best is None:
+        return None
+    return refine_pose(best, *fuse(opened.reference, found[best.inlier]), focal)
 
 
 def _judged(

@@ -17,6 +17,8 @@ DEFAULT_FOCAL = 1.2
 """Focal length over the longer side where nothing is known: COLMAP's start."""
 FOCAL_LIMITS = (0.2, 20.0)
 """A focal length that is found outside these multiples of the longer side fits wrong correspondences."""
+RIGHT, FAR_OFF = 2.0, 12.0
+"""Pixels at which a correspondence is as likely wrong as right, and beyond which all are equally wrong."""
 CLEARLY_MORE = 1.2
 """A focal length that is found anew replaces the one EXIF tells when this many times as many inliers say so."""
 
@@ -114,6 +116,19 @@ def refine_pose(
     found = pycolmap.refine_absolute_pose(start, xy, xyz, every, camera, options, return_covariance=True)
     refined = None if found is None else _checked(found, camera, estimate.inlier, focal != "known")
     return estimate if refined is None else refined
+
+
+def misfit(estimate: PoseEstimate, xy: Float64[np.ndarray, "m 2"], xyz: Float64[np.ndarray, "m 3"]) -> float:
+    """How badly a pose and its camera explain correspondences: the mean of log(1 + (pixels / 2)²), 12 pixels at most.
+
+    Wrong correspondences cost every pose the same, so that those of different cameras can be compared.
+    """
+    seen = xyz @ estimate.cam_from_world[:, :3].T + estimate.cam_from_world[:, 3]
+    front = seen[:, 2] > 0
+    pixels = np.full(len(xy), FAR_OFF)
+    projected = np.asarray(estimate.camera.img_from_cam(seen[front]), np.float64).reshape(-1, 2)
+    pixels[front] = np.nan_to_num(np.linalg.norm(projected - xy[front], axis=1), nan=FAR_OFF)
+    return float(np.mean(np.log1p((np.minimum(pixels, FAR_OFF) / RIGHT) ** 2)))
 
 
 def _estimate(

@@ -1,5 +1,6 @@
 """The map's images: a COLMAP model, and its photographs as views."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,10 +17,13 @@ from dust3r_sfm.images.known_cameras import colmap_camera, known_camera
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.resize import DEFAULT_GRID, Grid, network_grid
 from dust3r_sfm.options import ImageOptions
-from dust3r_sfm.types import ImageSet, KnownCamera, View
+from dust3r_sfm.types import ImageSet, KnownCamera, Size, View
 
 Reconstruction = Any
 """`pycolmap.Reconstruction`, which is imported only where it is used."""
+
+NUM_CAMERAS = 3
+"""So many cameras are tried on a query; photographs of one camera each would be as many as the images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,11 @@ class Reference:
     def image(self, index: int) -> Any:
         """The `pycolmap.Image`."""
         return self.model.image(self.image_ids[index])
+
+    def cameras(self, indices: Sequence[int], size: Size) -> list[Any]:
+        """The distinct `pycolmap.Camera` of some images whose pictures have a size, those of most images first."""
+        count = Counter(self.image(index).camera_id for index in indices if self.views[index].size == size)
+        return [self.model.camera(camera_id) for camera_id, _ in count.most_common(NUM_CAMERAS)]
 
     def observations(self, index: int) -> tuple[Float64[np.ndarray, "k 2"], Float64[np.ndarray, "k 3"]]:
         """Where an image observes the model's points: raw pixels, and the points in the world."""
