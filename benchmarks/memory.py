@@ -5,7 +5,7 @@
     python benchmarks/memory.py --max-encoded 16  # features wait on disk
 
 The figure is the highest resident memory of the process (VmHWM) less what it had before the weights were loaded, less
-the size of the weights. Writes benchmarks/results/memory.json.
+the size of the weights. Writes benchmarks/results/memory.json (of fewer photographs or pairs: prints only).
 """
 
 import argparse
@@ -32,7 +32,7 @@ from dust3r_sfm.predictors.predictor import load_predictor
 from dust3r_sfm.predictors.run import predict_pairs
 from dust3r_sfm.types import PairGraph
 
-LIMIT_MIB = 300
+LIMIT_MIB, NUM_IMAGES, NUM_PAIRS = 300, 100, 300
 WIDTH, DEPTH, HEADS = 128, 3, 2
 
 
@@ -90,8 +90,8 @@ def predict(folder: Path, num_pairs: int, max_encoded: int) -> dict[str, float]:
 
 
 def main(
-    num_images: int = 100,
-    num_pairs: int = 300,
+    num_images: int = NUM_IMAGES,
+    num_pairs: int = NUM_PAIRS,
     head: Literal["linear", "dpt"] = "linear",
     max_encoded: int = 200,
     child: Path | None = None,
@@ -133,7 +133,8 @@ def main(
     }
     print(json.dumps(result, indent=2))
     print(f"{above:.0f} MiB above the network's own size; the limit is {LIMIT_MIB} MiB")
-    write_json(out, result)
+    if num_images >= NUM_IMAGES and num_pairs >= NUM_PAIRS:
+        write_json(out, result)
 
 
 if __name__ == "__main__":

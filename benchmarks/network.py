@@ -12,7 +12,8 @@ All orders are plain calls of our own network with random weights (time does not
 - image once: every image is encoded, what it contributes alone to its pairs is computed once.
 
 The targets: image once takes 1.85 times less than every pair, and 1.35 times less than pair once, at 512x384.
-Where DUST3R_PATH names a checkout of the reference package (no part of this project), its own time is measured too.
+Where DUST3R_REFERENCE names a checkout of the reference package (no part of this project; it needs roma, einops,
+huggingface_hub and torchvision), its own `inference` is timed too, on the same weights and images.
 Writes benchmarks/results/network.json (at other sizes: prints only).
 """
 
@@ -29,9 +30,10 @@ from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import tyro
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dust3r_sfm.files import write_json
@@ -40,7 +42,7 @@ from dust3r_sfm.network import Network, NetworkConfig, join, random_network
 CONFIGS = {
     "large": NetworkConfig(),
     "tiny": NetworkConfig(
-        encoder_width=64, encoder_depth=2, encoder_heads=1, decoder_width=64, decoder_depth=2, decoder_heads=1
+        encoder_width=64, encoder_depth=2, encoder_heads=1, decoder_width=64, decoder_depth=12, decoder_heads=1
     ),
 }
 # Arithmetic of the reference's order of operations at 512x384: the yardstick for the share of the machine's rate.
@@ -90,7 +92,7 @@ def synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def count_encodings(network: Network, run: Callable[[], object]) -> int:
+def count_encodings(network: nn.Module, run: Callable[[], object]) -> int:
     """Images that pass through the encoder."""
     count = 0
 
@@ -98,7 +100,7 @@ def count_encodings(network: Network, run: Callable[[], object]) -> int:
         nonlocal count
         count += len(inputs[0])
 
-    handle = network.patch_embed.register_forward_pre_hook(add)
+    handle = network.get_submodule("patch_embed").register_forward_pre_hook(add)
     run()
     handle.remove()
     return count
@@ -123,9 +125,11 @@ def arithmetic(config: NetworkConfig, width: int, height: int) -> dict[str, floa
     }
 
 
-def reference_order(path: str, network: Network, images: Sequence[Tensor]) -> Callable[[], None]:
-    """The reference package on the same weights and images, every directed pair at batch 1."""
+def reference_package(path: str, network: Network, images: Sequence[Tensor]) -> tuple[Any, Callable[[], Any]]:
+    """The reference's network with the weights of ours, and its own `inference` on the symmetric complete graph."""
     sys.path.insert(0, path)
+    from dust3r.image_pairs import make_pairs  # type: ignore[import-not-found]
+    from dust3r.inference import inference  # type: ignore[import-not-found]
     from dust3r.model import AsymmetricCroCo3DStereo  # type: ignore[import-not-found]
 
     config = network.config
@@ -145,18 +149,33 @@ def reference_order(path: str, network: Network, images: Sequence[Tensor]) -> Ca
         landscape_only=False,
         patch_embed_cls="PatchEmbedDust3R",
     )
-    model.load_state_dict(network.state_dict())
-    model.eval().to(images[0].device)
+    model.load_state_dict(network.state_dict(), assign=True)
+    device = images[0].device
+    model.eval().to(device)
     views = [
-        {"img": image, "true_shape": torch.tensor([image.shape[-2:]]), "idx": i, "instance": [str(i)]}
+        {"img": image, "true_shape": np.int32([image.shape[-2:]]), "idx": i, "instance": str(i)}
         for i, image in enumerate(images)
     ]
+    pairs = make_pairs(views, scene_graph="complete", symmetrize=True)
+    return model, lambda: inference(pairs, model, device, batch_size=1, verbose=False)
 
-    def run() -> None:
-        for first, second in permutations(views, 2):
-            model(first, second)
 
-    return run
+def measure_reference(path: str, network: Network, images: Sequence[Tensor], device: str) -> dict[str, float]:
+    """Time the reference package, and say how far its points are from ours (mean relative difference)."""
+    model, run = reference_package(path, network, images)
+    result: dict[str, Any] = {}
+    encodings = 0
+
+    def counted() -> None:
+        nonlocal encodings
+        encodings = count_encodings(model, lambda: result.update(run()))
+
+    seconds = measure(counted, device)
+    first, second = (int(result[f"view{view}"]["idx"][0]) for view in (1, 2))
+    theirs = result["pred2"]["pts3d_in_other_view"][0]
+    ours = network(images[first], images[second]).points2[0].cpu()
+    difference = float((ours - theirs).abs().mean() / theirs.abs().mean())
+    return {**seconds, "encodings": encodings, "difference": difference}
 
 
 def throughput(network: Network, images: Sequence[Tensor], batch: int, device: str, precision: str) -> dict[str, float]:
@@ -258,8 +277,9 @@ def main(
 
             result["orders"][name] = {**measure(counted, device), "encodings": encodings}
             print(name, json.dumps(result["orders"][name]), flush=True)
-        if path := os.environ.get("DUST3R_PATH"):
-            result["orders"]["reference package"] = measure(reference_order(path, network, images), device)
+        if path := os.environ.get("DUST3R_REFERENCE"):
+            result["orders"]["reference package"] = measure_reference(path, network, images, device)
+            print("reference package", json.dumps(result["orders"]["reference package"]), flush=True)
         if batch := batch or (16 if device.startswith("cuda") else 0):
             # Without instructions for it, convolutions in bfloat16 take minutes on a CPU.
             precisions = [name for name in PRECISIONS if name != "bfloat16" or device.startswith("cuda")]
