@@ -7,7 +7,8 @@ the sensor's depth (its 25 queries; and every other image of the map against the
 against it, the time of one query, fox_a against a map that is reconstructed from every other photograph into FOLDER (a
 temporary one by default; what is there is used), and posed photographs alone, of which every other one is the map. Each
 with known cameras, and with unknown ones, which are found without and with a try of the map's. The baseline
-(localization_baseline.py) has the same retrieved images and the same points. Written to benchmarks/results/localization.json with date, commit, hardware and targets.
+(localization_baseline.py) has the same retrieved images and the same points. Written to
+benchmarks/results/localization.json with date, commit, hardware and targets.
 """
 
 import argparse

@@ -32,12 +32,14 @@ class PoseEstimate:
         camera: `pycolmap.Camera` of the query; with the focal length that was found where it was not known.
         inlier: which of the correspondences agree.
         covariance: of (rotation vector, translation) for errors of one pixel, or None.
+        found_focal: whether the focal length was found with the pose.
     """
 
     cam_from_world: Float64[np.ndarray, "3 4"]
     camera: Any
     inlier: Bool[np.ndarray, " m"]
     covariance: Float64[np.ndarray, "6 6"] | None
+    found_focal: bool = False
 
     @property
     def num_inliers(self) -> int:
@@ -119,16 +121,18 @@ def refine_pose(
 
 
 def misfit(estimate: PoseEstimate, xy: Float64[np.ndarray, "m 2"], xyz: Float64[np.ndarray, "m 3"]) -> float:
-    """How badly a pose and its camera explain correspondences: the mean of log(1 + (pixels / 2)²), 12 pixels at most.
+    """How badly a pose and its camera explain correspondences: the sum of log(1 + (pixels / 2)²), 12 pixels at most.
 
-    Wrong correspondences cost every pose the same, so that those of different cameras can be compared.
+    Wrong correspondences cost every pose the same, so that those of different cameras can be compared. A focal length
+    that was found counts as a parameter (half the logarithm of the number of correspondences, Schwarz 1978).
     """
     seen = xyz @ estimate.cam_from_world[:, :3].T + estimate.cam_from_world[:, 3]
     front = seen[:, 2] > 0
     pixels = np.full(len(xy), FAR_OFF)
     projected = np.asarray(estimate.camera.img_from_cam(seen[front]), np.float64).reshape(-1, 2)
     pixels[front] = np.nan_to_num(np.linalg.norm(projected - xy[front], axis=1), nan=FAR_OFF)
-    return float(np.mean(np.log1p((np.minimum(pixels, FAR_OFF) / RIGHT) ** 2)))
+    parameters = 0.5 * np.log(max(len(xy), 1)) if estimate.found_focal else 0.0
+    return float(np.log1p((np.minimum(pixels, FAR_OFF) / RIGHT) ** 2).sum() + parameters)
 
 
 def _estimate(
@@ -171,4 +175,5 @@ def _checked(
         camera=camera,
         inlier=inlier,
         covariance=covariance if covariance.shape == (6, 6) and np.isfinite(covariance).all() else None,
+        found_focal=refined_focal,
     )

@@ -58,6 +58,24 @@ def test_an_unknown_focal_length_is_found(opened, courtyard):
         assert abs(found.camera.params[0] / courtyard.camera.params[0] - 1) < 0.02
 
 
+def test_a_camera_of_the_map_is_taken_where_it_fits(opened, courtyard, tmp_path):
+    own = replace(opened, options=LocalizeOptions(map_cameras=False))
+    query = Query(name="q", view=replace(courtyard.query, focal_prior=None))
+    (found,), (anew,) = localize_queries(opened, [query]), localize_queries(own, [query])
+    assert found.camera.params == courtyard.camera.params and anew.camera.params != courtyard.camera.params
+    distance, angle = _errors(found, courtyard)
+    assert distance < 0.003 and angle < 0.1
+    from PIL import Image
+
+    with Image.open(courtyard.query.path) as picture:
+        width, height = picture.size
+        box = (width // 8, height // 8, width - width // 8, height - height // 8)  # a focal length 4/3 as long
+        picture.resize((width, height), Image.Resampling.LANCZOS, box).save(tmp_path / "zoom.png")
+    zoom = localize_image(opened, tmp_path / "zoom.png")
+    assert abs(zoom.camera.params[0] / courtyard.camera.params[0] / (4 / 3) - 1) < 0.02
+    assert _errors(zoom, courtyard)[0] < 0.03
+
+
 def test_another_place_is_refused_with_a_reason(opened, courtyard, tmp_path):
     """The mirrored photograph has everything of the place but its geometry, and SIFT does not match mirror images."""
     from PIL import Image, ImageOps
