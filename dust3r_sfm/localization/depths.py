@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.decode import decode
@@ -41,17 +42,19 @@ def depth_files(reference: Reference, folder: Path, unit: float, undistorted: Re
     found = {index: _find(folder, name) for index, name in enumerate(reference.names)}
     if not any(found.values()):
         raise InputError(f"{folder} has no depth map of the map's images, such as {reference.names[0]}.png.")
-    pinhole = {} if undistorted is None else {image.name: image.camera for image in undistorted.images.values()}
+    # Matrices and not cameras, whose memory goes with the model.
+    pinhole = (
+        {} if undistorted is None else {image.name: _pinhole(image.camera) for image in undistorted.images.values()}
+    )
 
     def read(index: int) -> DepthRaster | None:
         path, view = found[index], reference.views[index]
         if path is None:
             return None
         depth = read_depth(path, unit)
-        camera = pinhole.get(view.name)
-        if camera is not None:
-            scale = np.diag([depth.shape[1] / camera.width, depth.shape[0] / camera.height, 1.0])
-            return DepthRaster(depth=depth, matrix=scale @ camera.calibration_matrix(), of_rays=True)
+        if view.name in pinhole:
+            scale = np.diag([depth.shape[1], depth.shape[0], 1.0])
+            return DepthRaster(depth=depth, matrix=scale @ pinhole[view.name], of_rays=True)
         return DepthRaster(
             depth=depth, matrix=np.diag([depth.shape[1] / view.size[0], depth.shape[0] / view.size[1], 1.0])
         )
@@ -107,6 +110,14 @@ def read_depth(path: Path, unit: float) -> Float32[np.ndarray, "h w"]:
     except Exception as error:  # decoders raise anything on damaged files
         raise InputError(f"{path} is not a depth map that can be read ({error}); export it again.") from error
     return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))
+
+
+def _pinhole(camera: Any) -> Float64[np.ndarray, "3 3"]:
+    """Matrix of a `pycolmap.Camera` for a picture of width and height 1."""
+    matrix: Float64[np.ndarray, "3 3"] = (
+        np.diag([1 / camera.width, 1 / camera.height, 1.0]) @ camera.calibration_matrix()
+    )
+    return matrix
 
 
 def _find(folder: Path, name: str) -> Path | None:

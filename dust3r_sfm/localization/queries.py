@@ -98,7 +98,12 @@ def read_query_list(path: Path) -> dict[str, KnownCamera | None]:
             if words[0] in seen:
                 raise InputError(f"{place}: {words[0]} is listed a second time (first in {seen[words[0]]}).")
             seen[words[0]] = place
-            refuse_unsafe_name(words[0], file)
+            try:
+                refuse_unsafe_name(words[0], file)
+            except InputError as error:
+                raise InputError(
+                    f"{place}: {words[0]} leads out of the folder of the photographs; give names inside it."
+                ) from error
             cameras[words[0]] = _camera(words[1:], place) if len(words) > 1 else None
     if not cameras:
         raise InputError(f"{path} lists no query; it holds a name a line, and the camera where it is known.")

@@ -33,6 +33,8 @@ class Results:
         self.json_path = path.with_suffix(".json")
         if self.json_path == path:
             raise InputError(f"{path} is the name of the JSON file beside the results; call the results .txt.")
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; name a file for the results, such as {path / 'results.txt'}.")
         self._journal = path.with_suffix(".journal")
         self._inputs = json.loads(json.dumps(inputs, default=str))
         self.done: dict[str, Localization] = {}
@@ -44,7 +46,10 @@ class Results:
                 file.write(json.dumps({"inputs": self._inputs}) + "\n")
                 file.writelines(_line(found) for found in self.done.values())
         except OSError as error:
-            raise as_output_error(error, self._journal) from error
+            told = as_output_error(error, self._journal)
+            if told is error:
+                told = OutputError(f"{path} cannot be written ({error.strerror}); choose another place for it.")
+            raise told from error
 
     def add(self, found: Iterable[Localization]) -> None:
         """Note finished queries at once.
@@ -77,6 +82,8 @@ class Results:
                 inputs, found = entries(file)
             except (ValueError, KeyError, TypeError, AttributeError, IndexError):
                 occupied = True
+                continue
+            if file == self._journal and not found:  # of a run that failed before its first query
                 continue
             if inputs != self._inputs:
                 changed = next((name for name in self._inputs if inputs.get(name) != self._inputs[name]), "options")

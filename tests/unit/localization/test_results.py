@@ -84,3 +84,20 @@ def test_results_of_another_run_are_kept(tmp_path):
 def test_the_json_file_needs_a_name_of_its_own(tmp_path):
     with pytest.raises(InputError, match=r"call the results \.txt"):
         Results(tmp_path / "results.json", {})
+
+
+def test_a_run_that_failed_at_once_leaves_the_name_free(tmp_path):
+    path = tmp_path / "results.txt"
+    Results(path, {"map": "a typo"})
+    results = Results(path, {"map": "m"})
+    results.add([FOUND])
+    with pytest.raises(OutputError, match="map was m, is now n"):
+        Results(path, {"map": "n"})
+
+
+def test_results_that_cannot_be_written_are_refused_before_the_work(tmp_path):
+    with pytest.raises(InputError, match=r"is a folder; name a file"):
+        Results(tmp_path, {})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"cannot be written \("):
+        Results(tmp_path / "file" / "results.txt", {})
