@@ -1,0 +1,18 @@
+"""Published numbers have one source: the tables of the READMEs are those of published.py."""
+
+from pathlib import Path
+
+import pytest
+
+import pipelines
+from pipelines.cambridge import published as cambridge
+from pipelines.seven_scenes import published as seven_scenes
+
+
+@pytest.mark.parametrize(("folder", "published"), [("cambridge", cambridge), ("seven_scenes", seven_scenes)])
+def test_the_readme_shows_what_the_command_prints(folder, published):
+    readme = (Path(pipelines.__file__).parent / folder / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Published")[1].split("\n## ")[0]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
+    expected = [[row.method, *(row.medians[scene] for scene in published.SCENES)] for row in published.PUBLISHED]
+    assert cells[0][1:] == list(published.SCENES) and cells[2:] == expected
