@@ -18,8 +18,8 @@ _LOSS_SCALES = (0.2, 4.0)
 """Least and largest scale of the Cauchy loss in raw pixels; between them it is the median error at the start, so that
 wrong matches lose their pull as cameras get better."""
 
-_TOLERANCE = 1e-6
-"""Share by which the cost must fall in a step; without it pycolmap goes on to the last step, for nothing that shows."""
+_TOLERANCE, _LAST_TOLERANCE = 1e-4, 1e-6
+"""Share by which the cost must fall in a step: while better cameras still change the matches, and in the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,9 @@ class Freedom:
         return Freedom(known_cameras=cameras, known_poses=posed)
 
 
-def adjusted(cameras: Reconstruction, tracks: Tracks, freedom: Freedom) -> tuple[Reconstruction, Tracks]:
+def adjusted(
+    cameras: Reconstruction, tracks: Tracks, freedom: Freedom, *, last: bool = False
+) -> tuple[Reconstruction, Tracks]:
     """Move cameras and points to where the observations agree best (Cauchy loss, one thread: sums keep their order).
 
     Images that see less than `MIN_OBSERVATIONS` points stay, and their observations do not count.
@@ -56,6 +58,7 @@ def adjusted(cameras: Reconstruction, tracks: Tracks, freedom: Freedom) -> tuple
         cameras: cameras and poses to start from, image ids our indices plus one; its points do not count.
         tracks: points and observations of those images.
         freedom: what may move.
+        last: go on until nothing changes that shows.
 
     Returns:
         The model with its points, and the tracks that took part, moved. Frame and scale are those of the points as they
@@ -79,7 +82,9 @@ def adjusted(cameras: Reconstruction, tracks: Tracks, freedom: Freedom) -> tuple
         config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     with quiet():
         scale = float(np.clip(np.median([point.error for point in model.points3D.values()]), *_LOSS_SCALES))
-        pycolmap.create_default_bundle_adjuster(_options(freedom, scale), config, model).solve()
+        pycolmap.create_default_bundle_adjuster(
+            _options(freedom, scale, _LAST_TOLERANCE if last else _TOLERANCE), config, model
+        ).solve()
     xyz = np.array([point.xyz for _, point in sorted(model.points3D.items())])
     if not freedom.known_poses.any():
         old_from_new = _similarity(cameras, tracks, xyz)
@@ -105,7 +110,7 @@ def of_images(tracks: Tracks, images: Bool[np.ndarray, " n"]) -> Tracks:
     )
 
 
-def _options(freedom: Freedom, loss_scale: float) -> Any:
+def _options(freedom: Freedom, loss_scale: float, tolerance: float) -> Any:
     from dust3r_sfm._pycolmap import pycolmap
 
     options = pycolmap.BundleAdjustmentOptions(
@@ -115,7 +120,7 @@ def _options(freedom: Freedom, loss_scale: float) -> Any:
     )
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = loss_scale
-    options.ceres.solver_options.function_tolerance = _TOLERANCE
+    options.ceres.solver_options.function_tolerance = tolerance
     options.ceres.solver_options.num_threads = 1
     return options
 

@@ -51,7 +51,7 @@ class Estimate:
 
         The last adjustment takes more points.
         """
-        return self.adjusted_to(self.triangulated(matches, limit, last=last), freedom)
+        return self.adjusted_to(self.triangulated(matches, limit, last=last), freedom, last=last)
 
     def triangulated(self, matches: Sequence[Matches], limit: float, *, last: bool = False) -> Tracks:
         """Give the tracks of matches that agree with the cameras within a limit (network pixels)."""
@@ -61,9 +61,9 @@ class Estimate:
         scene = self.scene if self.trust_depths else without_depths(self.scene)
         return build_tracks(scene, matches, options, None, straighten_with(self.model))
 
-    def adjusted_to(self, tracks: Tracks, freedom: Freedom) -> "Estimate":
+    def adjusted_to(self, tracks: Tracks, freedom: Freedom, *, last: bool = False) -> "Estimate":
         """Adjust cameras and points to tracks."""
-        model, tracks = adjusted(self.model, tracks, freedom)
+        model, tracks = adjusted(self.model, tracks, freedom, last=last)
         return replace(self, model=model, scene=scene_of(self.scene, model), tracks=tracks)
 
     def settled(self, matches: Sequence[Matches], limit: float, freedom: Freedom) -> "Estimate":

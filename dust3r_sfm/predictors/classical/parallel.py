@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,8 +25,8 @@ def num_cores(num_workers: int) -> int:
 def map_ordered(function: Callable[[Item], Result], items: Iterable[Item], num_workers: int) -> Iterator[Result]:
     """Yield `function(item)` in the order of the items, computed by several threads with a bounded number in flight.
 
-    The results do not depend on the number of workers. While the iteration lasts, OpenCV, BLAS and torch use one thread
-    per call (their settings are restored when it ends or is dropped).
+    The results do not depend on the number of workers. While the iteration lasts, OpenCV, BLAS and torch (where it is
+    loaded: nothing here needs it) use one thread per call; their settings are restored when it ends or is dropped.
     """
     with (
         _single_threaded_libraries(),
@@ -47,22 +48,22 @@ def map_ordered(function: Callable[[Item], Result], items: Iterable[Item], num_w
 @contextlib.contextmanager
 def _single_threaded_libraries() -> Iterator[None]:
     import cv2
-    import torch
     from threadpoolctl import threadpool_limits
 
-    cv2_threads, torch_threads = cv2.getNumThreads(), torch.get_num_threads()
+    torch = sys.modules.get("torch")
+    cv2_threads, torch_threads = cv2.getNumThreads(), torch.get_num_threads() if torch else 1
     cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    _one_torch_thread()
     try:
         with threadpool_limits(limits=1, user_api="blas"):  # its threads spin for each other when there are too many
             yield
     finally:
         cv2.setNumThreads(cv2_threads)
-        torch.set_num_threads(torch_threads)
+        if torch:
+            torch.set_num_threads(torch_threads)
 
 
 def _one_torch_thread() -> None:
     """OpenMP keeps its thread count per calling thread, so each worker sets its own."""
-    import torch
-
-    torch.set_num_threads(1)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)

@@ -59,15 +59,12 @@ def find_keypoints(view: View) -> Keypoints:
 
 def match_keypoints(keypoints1: Keypoints, keypoints2: Keypoints) -> Int64[np.ndarray, "m 2"]:
     """Match descriptors: mutual nearest neighbours that pass the ratio test in image 1; indices of both keypoints."""
-    import torch
-
     if len(keypoints1.xy) < 2 or len(keypoints2.xy) < 2:
         return np.zeros((0, 2), np.int64)
-    descriptors1 = torch.from_numpy(keypoints1.descriptors).float()
-    descriptors2 = torch.from_numpy(keypoints2.descriptors).float()
+    descriptors1, descriptors2 = (each.descriptors.astype(np.float32) for each in (keypoints1, keypoints2))
     nearest, kept = [], []
     for start in range(0, len(descriptors1), BLOCK):
-        similarity = (descriptors1[start : start + BLOCK] @ descriptors2.T).numpy()
+        similarity = descriptors1[start : start + BLOCK] @ descriptors2.T
         rows = np.arange(len(similarity))
         best = similarity.argmax(axis=1)
         first = similarity[rows, best]
@@ -77,7 +74,7 @@ def match_keypoints(keypoints1: Keypoints, keypoints2: Keypoints) -> Int64[np.nd
     index1 = np.flatnonzero(np.concatenate(kept))
     index2 = np.concatenate(nearest)[index1]
     # Only what passed the ratio test needs to be looked up in the other direction.
-    back = (descriptors2[index2] @ descriptors1.T).numpy().argmax(axis=1)
+    back = (descriptors2[index2] @ descriptors1.T).argmax(axis=1)
     mutual = back == index1
     return np.stack([index1[mutual], index2[mutual]], axis=1)
 
