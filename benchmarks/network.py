@@ -149,7 +149,7 @@ def reference_package(path: str, network: Network, images: Sequence[Tensor]) -> 
         landscape_only=False,
         patch_embed_cls="PatchEmbedDust3R",
     )
-    model.load_state_dict(network.state_dict(), assign=True)
+    model.load_state_dict({name: value.contiguous() for name, value in network.state_dict().items()}, assign=True)
     device = images[0].device
     model.eval().to(device)
     views = [
@@ -249,6 +249,8 @@ def main(
     """
     torch.set_num_threads(threads)
     network = random_network(CONFIGS[size], 0).eval().to(device)
+    if device == "cpu":
+        network.to(memory_format=torch.channels_last)  # as the predictors do
     generator = torch.Generator().manual_seed(0)
     images = [(torch.rand(1, 3, height, width, generator=generator) * 2 - 1).to(device) for _ in range(num_images)]
     orders: dict[str, Callable[[], object]] = {

@@ -100,6 +100,8 @@ def _reconstruct(
         images = with_known(read_images(photos, options.images, predictor.grid, progress=step), options.known)
     _require_enough(images, photos, predictor)
     require_apart(photos, out)
+    if until != "pairs" and not (out / f"run{suffix}.json").exists():
+        check_predictor(predictor)  # first: a folder of unusable weights would be no place for the next try
     run = RunFolder(out, _stage_inputs(images, options, until), overwrite=options.run.overwrite, suffix=suffix)
     originals, images = images, transcode(images, out / f"images{suffix}")
     _describe_run(run, originals, predictor, options, until)
