@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from dust3r_sfm.colmap.estimate import Estimate, depths_at
 from dust3r_sfm.colmap.features import Features
@@ -26,6 +27,9 @@ _ACROSS = (0.011, 0.03)
 _DEPTH = 0.06
 """Least and largest width of the gate in units of the focal length, and its least share of the depth: keypoints lie
 beside the pixels that were aligned."""
+
+_BESIDE = 0.15
+"""Share of a picture by which a place of a rough alignment may miss it."""
 
 _PIXELS = 2.0
 """Largest distance from the epipolar line of adjusted cameras, in raw pixels."""
@@ -56,10 +60,9 @@ def match_keypoints(
     residual, usual = _residuals(scene), _usual_residual(scene)
 
     def match(pair: Edge) -> Matches:
-        i, j = pair
         expected = residual.get(pair, usual)
         if expected > ROUGH:
-            return _matches(features, pair, *verified_matches(features[i], features[j], seed=i * len(features) + j))
+            return _verified(estimate, features, pair)
         gate = Gate(across=float(np.clip(4 * expected, *_ACROSS)), depth=max(10 * expected, _DEPTH))
         return _guided(estimate, features, pair, gate)
 
@@ -100,6 +103,36 @@ def _guided(estimate: Estimate, features: Sequence[Features], pair: Edge, gate: 
     sight1, sight2 = (_sight(estimate, features[index], index) for index in pair)
     chosen, similarity = guided_matches(sight1, sight2, _relative(estimate, *pair), gate)
     return _matches(features, pair, chosen, similarity)
+
+
+def _verified(estimate: Estimate, features: Sequence[Features], pair: Edge) -> Matches:
+    """Match the keypoints that may lie in both pictures."""
+    i, j = pair
+    rows1, rows2 = (np.flatnonzero(_may_be_seen(estimate, features[a], a, b)) for a, b in ((i, j), (j, i)))
+    part1, part2 = (
+        Features(xy=whole.xy[rows], descriptors=whole.descriptors[rows])
+        for whole, rows in ((features[i], rows1), (features[j], rows2))
+    )
+    chosen, similarity = verified_matches(part1, part2, seed=i * len(features) + j)
+    chosen = np.column_stack([rows1[chosen[:, 0]], rows2[chosen[:, 1]]])
+    return _matches(features, pair, chosen, similarity)
+
+
+def _may_be_seen(estimate: Estimate, features: Features, index: int, other: int) -> Bool[np.ndarray, " k"]:
+    """Which keypoints of an image lie in another picture, or not far beside it, as far as their depth is known."""
+    depth = depths_at(estimate.scene, index, features.xy)
+    camera = estimate.model.images[other + 1].camera
+    other_from_image = _relative(estimate, index, other)
+    xy = normalised(estimate.model.images[index + 1].camera, features.xy)
+    places = (np.column_stack([xy, np.ones(len(xy))]) * depth[:, None]) @ other_from_image[:, :3].T + other_from_image[
+        :, 3
+    ]
+    in_front = places[:, 2] > 0
+    xy = places[:, :2] / np.where(in_front, places[:, 2], 1.0)[:, None]
+    size = np.array([camera.width, camera.height])
+    share = (xy * camera.calibration_matrix()[(0, 1), (0, 1)] + camera.calibration_matrix()[:2, 2]) / size
+    near: Bool[np.ndarray, " k"] = in_front & np.all(np.abs(share - 0.5) <= 0.5 + _BESIDE, axis=1)
+    return near | (depth <= 0)
 
 
 def _matches(features: Sequence[Features], pair: Edge, chosen: np.ndarray, similarity: np.ndarray) -> Matches:
