@@ -22,9 +22,10 @@ FIRST_WIDTH, ROUGH_WIDTH = 0.1, 0.03
 """Widths of the Cauchy loss, over depth, while the placement is still rough."""
 WIDTH_OVER_RESIDUAL, MIN_WIDTH, MAX_WIDTH = 2.5, 0.005, 0.15
 """Its width in the end, over the usual residual of good edges and over depth."""
-STIFFNESS_TIMES_WIDTH = 2.5e-3
-"""What holds edges to their cameras, per weight of their predictions: little where those are far off, as a network's
-are, and much where they are exact to a thousandth, as those of a geometric predictor."""
+STIFFNESS_TIMES_WIDTH = 4e-2
+"""What holds second pointmaps to the cameras of the first, per weight: little where predictions are far off, as a
+network's are, and much where they are exact to a thousandth, as those of a geometric predictor. A pair's relative pose
+is wrong as a whole, so pixels must not pull at the cameras as if each were an observation of its own."""
 ROUGH_SAMPLES = 800
 """Pixels of each image that find the first placement."""
 ROUGH_GAIN, FINAL_GAIN = 1e-3, 1e-4
@@ -89,6 +90,7 @@ def align_component(
     else:
         placement, model = _on_known(placement, part, known, model, options)
 
+    placement = replace(placement, free=model.stiffness == FREE)
     # Edges that fit count alike: how well one fits says more about its noise than about the good of its pose.
     accepted = (weights > 0).astype(np.float64)
     solution = refine(part, placement, accepted, model, loss, options.max_steps, FINAL_GAIN)

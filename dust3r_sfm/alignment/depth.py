@@ -38,7 +38,7 @@ def choose_sources(
         every: choose all pointmaps, as DUSt3R's objective asks for; it takes twice the time, and memory grows.
 
     Returns:
-        The sources of each image, at most `MAX_VOTES` unless all.
+        The sources of each image, its own pointmaps first; at most `MAX_VOTES` unless all.
     """
     chosen = []
     for image in range(num_images):
@@ -46,7 +46,7 @@ def choose_sources(
         if every or len(found) < MIN_VOTES:
             found += [(merits[e, 1], int(e), 1) for e in np.flatnonzero(edges[:, 1] == image) if merits[e, 1] > 0]
         best = sorted(found, key=lambda source: -source[0])[: None if every else MAX_VOTES]
-        chosen.append(sorted((edge, role) for _, edge, role in best))
+        chosen.append(sorted(((edge, role) for _, edge, role in best), key=lambda source: source[::-1]))
     return chosen
 
 
@@ -85,7 +85,8 @@ def full_depth(
     num, pixels = len(sources), shape[0] * shape[1]
     votes, gaps = np.empty((num, pixels), np.float32), np.empty((num, pixels), np.float32)
     sure = np.empty((num, pixels), np.float32)
-    transforms = frames_of(np.array([edge for edge, _ in sources]), placement, index)
+    num_own = sum(role == 0 for _, role in sources)
+    transforms = frames_of(np.array([edge for edge, _ in sources]), num_own, placement, index)
     for row, (edge, role) in enumerate(sources):
         (pointmap,) = read_pointmaps(images, predictions, (int(edges[edge, 0]), int(edges[edge, 1])), [role])
         points, confidence = pointmap.take()

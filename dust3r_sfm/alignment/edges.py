@@ -29,7 +29,7 @@ def edge_residuals(samples: Samples, placement: Placement, depths: Depths) -> Fl
     for index, image in enumerate(samples.images):
         if not len(image.edges):
             continue
-        votes = image_votes(image.points, image.edges, image.xy, placement, index)
+        votes = image_votes(image.points, image.edges, image.xy, placement, index, image.num_own)
         median = _median_distances(votes.depths, votes.gaps, votes.squared_rays, depths[index], image.weights)
         residuals[image.edges, image.roles] = np.nan_to_num(median, nan=1.0)
     return residuals

@@ -82,7 +82,7 @@ def normal_equations(
             depths[image.index],
             loss,
             rounds,
-            image.num_own if model.tied else 0,
+            image.num_own,
             generators,
             with_slips,
         )
@@ -97,7 +97,7 @@ def normal_equations(
             statistics.slips,
             generators,
             image.num_own,
-            model.tied,
+            not placement.free,
             image.edges,
             image.index,
             unknowns.edges,
@@ -136,7 +136,7 @@ def _assemble(
 ):
     """Bring one image's sums (see `Statistics`) from changes of its incidences to the unknowns: matrix and scores.
 
-    Local columns: its own pointmaps (turn, move, scale; tied ones scale only), those in other frames (seven each), its
+    Local columns: its own pointmaps (scale; free ones turn, move, scale), those in other frames (seven each), its
     pose, its intrinsics.
     """
     num, others, num_intrinsics = len(features), len(features) - num_own, len(generators)

@@ -36,7 +36,6 @@ def weighted_images(samples: Samples, edge_weights: Float64[np.ndarray, " e"]) -
     found = []
     for index, image in enumerate(samples.images):
         rows = np.flatnonzero(edge_weights[image.edges] > 0)
-        rows = rows[np.argsort(image.roles[rows], kind="stable")]
         if len(rows):
             edges = image.edges[rows]
             found.append(

@@ -93,12 +93,19 @@ def camera_rays(xy, focal, principal):
 
 @compiled
 @no_type_check
-def frames(edges, index, rotations, centres, edge_rotations, edge_centres, log_scales):
-    """Return for each incidence the (3, 4) affine transform of its points into the axes of the image's camera."""
+def frames(edges, num_tied, index, rotations, centres, edge_rotations, edge_centres, log_scales):
+    """Return for each incidence the (3, 4) affine transform of its points into the axes of the image's camera.
+
+    The first `num_tied` ones are in that camera's frame already, but for their scale.
+    """
     found = np.empty((len(edges), 3, 4), np.float32)
     for k in range(len(edges)):
         edge = edges[k]
         scale = np.exp(log_scales[edge])
+        if k < num_tied:
+            found[k] = 0
+            found[k, 0, 0] = found[k, 1, 1] = found[k, 2, 2] = scale
+            continue
         for a in range(3):
             shift = 0.0
             for c in range(3):
@@ -168,18 +175,24 @@ def image_votes(
     xy: Float64[np.ndarray, "s 2"],
     placement: Placement,
     index: int,
+    num_own: int,
 ) -> Votes:
-    """Express an image's predictions along its rays."""
+    """Express an image's predictions along its rays; the first `num_own` ones are its own pointmaps."""
     rays, squared = camera_rays(xy, placement.focals[index], placement.principal[index])
-    depths, gaps = cast_votes(rays, squared, frames_of(edges, placement, index), points, np.arange(len(points)))
+    depths, gaps = cast_votes(
+        rays, squared, frames_of(edges, num_own, placement, index), points, np.arange(len(points))
+    )
     return Votes(depths=depths, gaps=gaps, squared_rays=squared)
 
 
-def frames_of(edges: Int64[np.ndarray, " l"], placement: Placement, index: int) -> Float32[np.ndarray, "l 3 4"]:
-    """Return camera from edge, with the edge's scale, for edges that see an image."""
+def frames_of(
+    edges: Int64[np.ndarray, " l"], num_own: int, placement: Placement, index: int
+) -> Float32[np.ndarray, "l 3 4"]:
+    """Return camera from pointmap, with the edge's scale; the first `num_own` ones are the image's own."""
     return np.asarray(
         frames(
             edges,
+            0 if placement.free else num_own,
             index,
             placement.rotations,
             placement.centres,
@@ -243,7 +256,7 @@ def image_statistics(
     depths: Float32[np.ndarray, " s"],
     loss: Loss,
     rounds: int,
-    num_scaled: int,
+    num_own: int,
     generators: Float64[np.ndarray, "m 3 3"],
     with_slips: bool = False,
 ) -> Statistics:
@@ -261,12 +274,12 @@ def image_statistics(
         depths: depths to start from.
         loss: the loss.
         rounds: reweightings of the depths.
-        num_scaled: so many incidences, the first ones, can only scale.
+        num_own: so many incidences, the first ones, are its own pointmaps, which can only scale unless edges are free.
         generators: the matrices G.
         with_slips: sum the slips too.
     """
     rays, squared = camera_rays(xy, placement.focals[index], placement.principal[index])
-    transforms = frames_of(edges, placement, index)
+    transforms = frames_of(edges, num_own, placement, index)
     votes, gaps = cast_votes(rays, squared, transforms, points, rows)
     depths, robust = settle(votes, gaps, squared, weights, scales, depths, loss.sharpness, rounds)
     off, halves, slips, pulls, squares, features, intrinsics = _sums(
@@ -281,7 +294,7 @@ def image_statistics(
         scales,
         depths,
         loss.sharpness,
-        num_scaled,
+        0 if placement.free else num_own,
         generators,
         with_slips,
     )

@@ -1,4 +1,4 @@
-"""What softly ties the frame of an edge to its first camera."""
+"""What softly ties the frame of an edge's second pointmap to its first camera."""
 
 from dataclasses import dataclass
 
@@ -49,8 +49,8 @@ def edge_penalty(images: list[ImageData], num_edges: int, stiffness: float) -> P
     mass, depth, known = np.zeros(num_edges), np.zeros(num_edges), np.zeros(num_edges)
     for image in images:
         weights = image.weights.sum(1, dtype=np.float64)
-        np.add.at(mass, image.edges, weights)
-        own = image.edges[: image.num_own]
+        own, foreign = image.edges[: image.num_own], image.edges[image.num_own :]
+        mass[foreign] = weights[image.num_own :]
         depth[own] = (image.weights[: image.num_own] * image.points[image.rows[: image.num_own], 2]).sum(
             1, dtype=np.float64
         )

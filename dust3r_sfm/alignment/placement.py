@@ -17,6 +17,7 @@ class Placement:
         principal: offset of the principal points from where they are assumed, network pixels (n, 2).
         edge_rotations, edge_centres: world from edge frame, without its scale (e, 3, 3) and (e, 3).
         log_scales: log-scale of each edge (e,).
+        free: both pointmaps of an edge lie in its frame; otherwise the first one lies in its camera's.
     """
 
     rotations: Float64[np.ndarray, "n 3 3"]
@@ -26,6 +27,7 @@ class Placement:
     edge_rotations: Float64[np.ndarray, "e 3 3"]
     edge_centres: Float64[np.ndarray, "e 3"]
     log_scales: Float64[np.ndarray, " e"]
+    free: bool = False
 
     def select(self, images: Bool[np.ndarray, " n"], edges: Bool[np.ndarray, " e"]) -> "Placement":
         """Keep some images and edges."""
@@ -37,4 +39,5 @@ class Placement:
             edge_rotations=self.edge_rotations[edges],
             edge_centres=self.edge_centres[edges],
             log_scales=self.log_scales[edges],
+            free=self.free,
         )

@@ -20,7 +20,7 @@ class ImageSamples:
     """The sampled pixels of one image and what is predicted for them.
 
     An incidence is one pointmap of the image: role 0 in an edge that starts at it (the points are in its own camera's
-    frame), role 1 in an edge that ends at it.
+    frame), role 1 in an edge that ends at it; those of role 0 come first.
 
     Attributes:
         xy: pixel positions relative to the principal point, in network pixels (s, 2).
@@ -36,6 +36,11 @@ class ImageSamples:
     roles: Int64[np.ndarray, " l"]
     points: Float32[np.ndarray, "l 3 s"]
     weights: Float32[np.ndarray, "l s"]
+
+    @property
+    def num_own(self) -> int:
+        """So many incidences are the image's own pointmaps."""
+        return int((self.roles == 0).sum())
 
     def incidence(self, edge: int) -> int:
         """Return the incidence of an edge that touches this image."""
@@ -130,13 +135,14 @@ def draw_samples(
     centres, samples = principal_points(images), []
     for i, (rows, columns) in enumerate(lattices):
         numbers = np.array(found[i], np.int64).reshape(-1, 2)
+        own_first = np.argsort(numbers[:, 1], kind="stable")
         samples.append(
             ImageSamples(
                 xy=_offsets(images.views[i], np.stack([columns, rows], 1) + 0.5, centres[i]),
-                edges=numbers[:, 0].copy(),
-                roles=numbers[:, 1].copy(),
-                points=points[i][: len(numbers)],
-                weights=np.log(1 + sure[i][: len(numbers)]),
+                edges=numbers[own_first, 0],
+                roles=numbers[own_first, 1],
+                points=points[i][own_first],
+                weights=np.log(1 + sure[i][own_first]),
             )
         )
     return Samples(images=tuple(samples), edges=np.array(edges, np.int64).reshape(-1, 2))

@@ -34,7 +34,7 @@ def start_depths(samples: Samples, placement: Placement, edge_weights: Float64[n
     """Return robust depths of all samples for a placement."""
     found = []
     for index, image in enumerate(samples.images):
-        votes = image_votes(image.points, image.edges, image.xy, placement, index)
+        votes = image_votes(image.points, image.edges, image.xy, placement, index, image.num_own)
         weights = image.weights * edge_weights[image.edges, None].astype(np.float32)
         total = weights.sum(0)
         mean = (weights * votes.depths).sum(0) / np.where(total > 0, total, 1)

@@ -47,7 +47,12 @@ def camera_covariances(
     """
     model = replace(model, stiffness=TIED)
     sources = samples.edges[:, 0]
-    placement = replace(placement, edge_rotations=placement.rotations[sources], edge_centres=placement.centres[sources])
+    placement = replace(
+        placement,
+        edge_rotations=placement.rotations[sources],
+        edge_centres=placement.centres[sources],
+        free=False,
+    )
     images, unknowns = weighted_images(samples, edge_weights), Unknowns(model, samples.edges, edge_weights > 0)
     depths = start_depths(samples, placement, edge_weights, loss)
     equations = normal_equations(

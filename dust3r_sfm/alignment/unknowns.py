@@ -20,7 +20,8 @@ class Model:
         cameras: images with equal numbers share their intrinsics (n,).
         stiffness: what holds each edge's frame to its first camera: `TIED` (it is the camera's), `FREE` (it has a pose
             of its own, DUSt3R's objective), or the weight of a turn in radians and a move over the edge's depth, in
-            units of the edge's own weight.
+            units of the edge's own weight. In the last case the frame is that of the second pointmap; the first one
+            stays in its camera's, which its rays fix anyway.
         known_poses: images whose poses stay (n,).
         known_intrinsics: images whose intrinsics stay (n,).
         free_principal: principal points move too.
@@ -57,6 +58,7 @@ class Unknowns:
     def __init__(self, model: Model, edges: Int64[np.ndarray, "e 2"], active: Bool[np.ndarray, " e"]) -> None:
         num_images, num_edges = len(model.cameras), len(edges)
         self.edges, self.active, self.size = edges, active, 0
+        self.tied, self.free = model.tied, model.stiffness == FREE
         known = np.zeros(num_images, bool)
         self.poses = self._number(~(known if model.known_poses is None else model.known_poses), 6)
         groups = np.unique(model.cameras, return_inverse=True)[1]
@@ -82,17 +84,19 @@ class Unknowns:
         The columns are those of its own pointmaps, of those in other frames, its pose and its intrinsics.
         """
         if index not in self._local:
-            tied = not (self.edge_poses[edges] >= 0).any()
             mine, theirs = edges[:num_own], edges[num_own:]
-            cameras = self.poses[self.edges[theirs, 0]]
+            cameras, scales = self.poses[self.edges[theirs, 0]], self.log_scales[theirs, None]
             rest = np.concatenate([self.poses[index], self.intrinsics[index]])
-            nothing = np.full(len(rest), -1)
-            if tied:
-                first = [self.log_scales[mine], np.hstack([cameras, self.log_scales[theirs, None]]).ravel()]
-                second = [np.full(len(mine) + 7 * len(theirs), -1)]
+            nothing, no_scales = np.full(len(rest), -1), np.full((len(theirs), 1), -1)
+            first = [self.log_scales[mine]]
+            if self.free:
+                first = [np.hstack([self.edge_poses[mine], self.log_scales[mine, None]]).ravel()]
+            second = [np.full(len(first[0]), -1)]
+            if self.tied:
+                first, second = [*first, np.hstack([cameras, scales]).ravel()], [*second, np.full(7 * len(theirs), -1)]
             else:
-                first = [np.hstack([self.edge_poses[edges], self.log_scales[edges, None]]).ravel()]
-                second = [np.full(7 * len(mine), -1), np.hstack([cameras, np.full((len(theirs), 1), -1)]).ravel()]
+                first.append(np.hstack([self.edge_poses[theirs], scales]).ravel())
+                second.append(np.hstack([cameras, no_scales]).ravel())
             self._local[index] = np.concatenate([*first, rest]), np.concatenate([*second, nothing])
         return self._local[index]
 
@@ -155,6 +159,7 @@ def moved(placement: Placement, step: Float64[np.ndarray, " u"], unknowns: Unkno
         edge_rotations=edge_rotations,
         edge_centres=origin_of_all + shrink * (edge_centres - origin_of_all),
         log_scales=log_scales - shift,
+        free=placement.free,
     )
 
 

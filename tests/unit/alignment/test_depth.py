@@ -12,7 +12,7 @@ def test_own_pointmaps_vote_and_others_only_where_those_are_few():
     merits = np.ones((12, 2))
     sources = choose_sources(7, edges, merits)
     assert sources[0] == [(e, 0) for e in range(6)]
-    assert sources[1] == [(0, 1), (6, 0)]
+    assert sources[1] == [(6, 0), (0, 1)]
     merits[:4] = 0
     assert len(choose_sources(7, edges, merits)[0]) == 2 + 6
     assert MIN_VOTES == 3
@@ -29,7 +29,7 @@ def test_all_pointmaps_are_chosen_on_demand():
     edges = np.array([(0, k) for k in range(1, 2 * MAX_VOTES)] + [(k, 0) for k in range(1, 2 * MAX_VOTES)])
     sources = choose_sources(2 * MAX_VOTES, edges, np.ones((len(edges), 2)), every=True)
     assert sources[0] == [(e, int(e >= len(edges) // 2)) for e in range(len(edges))]
-    assert sources[1] == [(0, 1), (len(edges) // 2, 0)]
+    assert sources[1] == [(len(edges) // 2, 0), (0, 1)]
 
 
 def test_depth_is_zero_and_confidence_one_where_no_pair_knows_the_pixel(make_problem):

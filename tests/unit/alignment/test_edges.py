@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 
 from dust3r_sfm.alignment.edges import edge_residuals, fit_scales, information, judge
@@ -62,7 +64,8 @@ def test_refinement_returns_to_the_truth_and_keeps_the_mean_scale(make_problem):
     )
     for stiffness in (TIED, FREE, 0.1):
         model = Model(cameras=np.zeros(5, np.int64), stiffness=stiffness)
-        solution = refine(samples, start, np.ones(len(samples.edges)), model, Loss(width=0.1), 40, 1e-9)
+        placed = replace(start, free=stiffness == FREE)
+        solution = refine(samples, placed, np.ones(len(samples.edges)), model, Loss(width=0.1), 40, 1e-9)
         world_to_cam = solution.placement.rotations.transpose(0, 2, 1)
         poses = np.concatenate([world_to_cam, -(world_to_cam @ solution.placement.centres[:, :, None])], axis=2)
         assert max(problem.errors(poses)) < 1e-4

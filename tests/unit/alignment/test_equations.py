@@ -47,6 +47,7 @@ class Case:
             edge_rotations=rotations[sources] @ turns,
             edge_centres=centres[sources] + moves,
             log_scales=np.log(np.array(scales, np.float64)) + rng.normal(size=len(edges)) * off,
+            free=model.stiffness == FREE,
         )
         weights = rng.uniform(0.5, 1, len(edges))
         weights[2] = 0
