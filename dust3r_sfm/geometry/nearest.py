@@ -11,6 +11,8 @@ FEW_POINTS = 1000
 """Clouds this small are searched in double precision at once."""
 NEAR_TIE = 1e-5
 """Squared distances that differ by a smaller share may have changed places by rounding to single precision."""
+NUM_CANDIDATES = 4
+"""Neighbours that are compared in double precision before a tree in double precision is worth its making."""
 SINGLE_TREE = {"algorithm": 4, "leaf_max_size": 8, "dim": 3, "reorder": True}
 """FLANN's exact tree for few dimensions (FLANN_INDEX_KDTREE_SINGLE)."""
 
@@ -75,11 +77,15 @@ class _Cloud:
         if len(self.points) < FEW_POINTS or self.points.dtype != np.float32 or not len(queries):
             return np.asarray(self._double.query(queries)[1], np.int64)
         exhaustive = {"checks": -1, "eps": 0.0, "sorted": True}
-        found, squares = self._single.knnSearch(queries, 2, params=exhaustive)
+        found, squares = self._single.knnSearch(queries, NUM_CANDIDATES, params=exhaustive)
         nearest = np.asarray(found[:, 0], np.int64)
-        close = np.flatnonzero(~(squares[:, 1] > (1 + NEAR_TIE) * squares[:, 0]))
-        if len(close):
-            nearest[close] = self._double.query(queries[close])[1]
+        farther = squares > (1 + NEAR_TIE) * squares[:, :1]
+        close = np.flatnonzero(~farther[:, 1])
+        offsets = self.points[found[close]].astype(np.float64) - queries[close, None]
+        nearest[close] = found[close, (offsets**2).sum(axis=2).argmin(axis=1)]
+        undecided = np.flatnonzero(~farther[:, -1])
+        if len(undecided):
+            nearest[undecided] = self._double.query(queries[undecided])[1]
         return nearest
 
 
