@@ -313,6 +313,9 @@ def main() -> None:
     parser.add_argument("--result", type=Path, default=ROOT / "benchmarks" / "results" / "against_colmap.json")
     parser.add_argument("--again", action="store_true", help="repeat runs that the result holds")
     arguments = parser.parse_args()
+    from dust3r_sfm._pycolmap import pycolmap
+
+    pycolmap.logging.minloglevel = int(pycolmap.logging.Level.ERROR)
     rows: list[Row] = []
     if arguments.result.is_file():
         rows = json.loads(arguments.result.read_text(encoding="utf-8"))["rows"]
