@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from dust3r_sfm.colmap.estimate import Estimate
+from dust3r_sfm.colmap.features import Features
 from dust3r_sfm.colmap.guided import Gate, Sight, guided_matches
 from dust3r_sfm.colmap.keypoint_matches import is_rough, match_keypoints, rematch_keypoints
 from dust3r_sfm.colmap.overlap import overlapping_pairs
@@ -93,6 +94,36 @@ def test_rough_pairs_are_matched_anywhere_and_verified(room, make_features: Call
     matches = match_keypoints(Estimate.of(scene, False), make_features(room))
     assert sum(len(pair.xy1) for pair in matches) > 1000
     assert np.percentile(agreeing(room, matches), 99) < 0.01
+
+
+def test_what_the_other_picture_cannot_show_does_not_confuse_a_rough_pair(room, make_features: Callable) -> None:
+    scene = replace(
+        room.scene,
+        edges=np.array([[0, 5]]),
+        world_from_edge=np.eye(4)[None],
+        edge_weights=np.ones(1),
+        edge_residuals=np.array([0.05]),
+        registered=np.isin(np.arange(len(room.views)), (0, 5)),
+    )
+    features = make_features(room)
+    (plain,) = match_keypoints(Estimate.of(scene, False), features)
+    # Every keypoint of the first picture gets a double in the last, on a wall that the first does not see.
+    doubles = np.random.default_rng(0).uniform(0, 1, (20_000, 2)) * room.views[5].size
+    rays = np.column_stack([(doubles - np.array(room.views[5].size) / 2) / room.raw_focals[5], np.ones(len(doubles))])
+    pose = room.raw_cam_from_world[5]
+    direction, centre = rays @ pose[:, :3], transforms.centres(pose)
+    reach = ((np.sign(direction) * np.array([3.0, 2.0, 4.0]) - centre) / direction).min(axis=1, keepdims=True)
+    seen = transforms.apply(room.raw_cam_from_world[0], centre + direction * reach)
+    share = seen[:, :2] / seen[:, 2:] * room.raw_focals[0] / room.views[0].size
+    doubles = doubles[(np.abs(share) > 0.7).any(axis=1)][: len(features[0].xy)]
+    assert len(doubles) == len(features[0].xy)
+    last = Features(
+        xy=np.concatenate([features[5].xy, doubles]),
+        descriptors=np.concatenate([features[5].descriptors, features[0].descriptors]),
+    )
+    (doubled,) = match_keypoints(Estimate.of(scene, False), [*features[:5], last])
+    assert len(plain.xy1) > 50
+    assert np.array_equal(doubled.xy2, plain.xy2)
 
 
 def test_once_more_with_adjusted_cameras(room, room_tracks, make_features: Callable) -> None:
