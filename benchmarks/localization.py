@@ -191,12 +191,11 @@ def all_cases(num_loc: int, folder: Path) -> dict[str, Callable[[], Iterator[tup
     }
 
 
-def _write(path: Path, rows: Mapping[str, Row]) -> None:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+def _write(path: Path, rows: Mapping[str, Row], commit: str) -> None:
     record = {
         "command": " ".join(["python", "benchmarks/localization.py", *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": commit.strip(),
+        "commit": commit,
         "hardware": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "unit": "metres for the kitchen; for the others the largest distance of two cameras",
         "rows": rows,
@@ -213,6 +212,8 @@ def main() -> None:
     parser.add_argument("--maps", type=Path)
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "localization.json")
     arguments = parser.parse_args()
+    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    commit = git.stdout.strip()  # before anything is run: others may go on meanwhile
     rows: dict[str, Row] = {}
     with tempfile.TemporaryDirectory() as temporary:
         cases = all_cases(arguments.num_loc, arguments.maps or Path(temporary))
@@ -220,7 +221,7 @@ def main() -> None:
             for name, row in cases[case]():
                 print(name, _shown(row), sep="\n", flush=True)
                 rows[name] = row
-                _write(arguments.results, rows)
+                _write(arguments.results, rows, commit)
 
 
 if __name__ == "__main__":
