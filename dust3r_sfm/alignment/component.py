@@ -9,13 +9,13 @@ from dust3r_sfm.alignment.edges import REJECTED, edge_residuals, fit_scales, inf
 from dust3r_sfm.alignment.graph import doubtful_bridges, largest_component
 from dust3r_sfm.alignment.initialize import initialize
 from dust3r_sfm.alignment.known import Known, in_metres, onto_known
-from dust3r_sfm.alignment.moments import Loss
 from dust3r_sfm.alignment.pairwise import relative_poses
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.alignment.solve import refine, start_depths
 from dust3r_sfm.alignment.uncertainty import camera_covariances
 from dust3r_sfm.alignment.unknowns import FREE, TIED, Model
+from dust3r_sfm.alignment.votes import Loss
 from dust3r_sfm.options import AlignOptions
 
 FIRST_WIDTH, ROUGH_WIDTH = 0.1, 0.03

@@ -8,10 +8,10 @@ from jaxtyping import Bool, Float64
 
 from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.equations import Depths
-from dust3r_sfm.alignment.moments import image_votes
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.robust import median_of, redescend, weighted_median
 from dust3r_sfm.alignment.samples import Samples
+from dust3r_sfm.alignment.votes import image_votes
 
 MIN_TOLERANCE = 0.05
 """Relative distance that a good edge may be off in any case."""

@@ -8,11 +8,11 @@ from jaxtyping import Float64
 from dust3r_sfm.alignment.equations import Depths, normal_equations
 from dust3r_sfm.alignment.image_data import weighted_images
 from dust3r_sfm.alignment.linear import solve_step
-from dust3r_sfm.alignment.moments import Loss, image_votes, solve_depths
 from dust3r_sfm.alignment.penalty import edge_penalty
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.alignment.unknowns import Model, Unknowns, moved, scale_gauge
+from dust3r_sfm.alignment.votes import Loss, image_votes, solve_depths
 
 MAX_STEP = 0.3
 """Largest turn in radians and change of a log-scale or log focal length in one step."""

@@ -9,11 +9,11 @@ from scipy.sparse import coo_array
 from dust3r_sfm.alignment.equations import normal_equations
 from dust3r_sfm.alignment.image_data import weighted_images
 from dust3r_sfm.alignment.linear import inverse_of
-from dust3r_sfm.alignment.moments import Loss
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.alignment.solve import DEPTH_ROUNDS_FIRST, start_depths
 from dust3r_sfm.alignment.unknowns import TIED, Model, Unknowns, num_known, scale_gauge
+from dust3r_sfm.alignment.votes import Loss
 
 MAX_EXACT = 1000
 """Incidences up to which each is a right side of its own; above, random sums of them are."""

@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 
 from dust3r_sfm.alignment.edges import edge_residuals, fit_scales, information, judge
-from dust3r_sfm.alignment.moments import Loss
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import Samples, draw_samples
 from dust3r_sfm.alignment.solve import refine, start_depths
 from dust3r_sfm.alignment.unknowns import FREE, TIED, Model
+from dust3r_sfm.alignment.votes import Loss
 from dust3r_sfm.geometry.transforms import invert
 
 

@@ -6,12 +6,12 @@ import pytest
 from dust3r_sfm.alignment.equations import Equations, normal_equations
 from dust3r_sfm.alignment.image_data import weighted_images
 from dust3r_sfm.alignment.linear import matrix_product
-from dust3r_sfm.alignment.moments import Loss
 from dust3r_sfm.alignment.penalty import edge_penalty
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import draw_samples
 from dust3r_sfm.alignment.solve import start_depths
 from dust3r_sfm.alignment.unknowns import FREE, TIED, Model, Unknowns, moved, scale_gauge
+from dust3r_sfm.alignment.votes import Loss
 from dust3r_sfm.geometry.transforms import invert, rotation_exp
 
 LOSSES = [Loss(width=None), Loss(width=0.05)]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dust3r_sfm.alignment.moments import Loss, Votes, price, solve_depths, weigh
+from dust3r_sfm.alignment.votes import Loss, Votes, price, solve_depths, weigh
 
 LOSSES = [Loss(width=None), Loss(width=0.05)]
 
