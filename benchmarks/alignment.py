@@ -258,12 +258,12 @@ def main(
     if peak is not None:
         print(peak_memory(*peak))
         return
+    # What the first call of a process pays for: imports, caches, loading or compiling kernels.
+    images, predictions = problems.inputs(problems.generator().make(seed=0, N=4, H=24, W=32))
+    cold = cpu_seconds(align, images, predictions, AlignOptions(), repeats=1)
     if collection is not None:
         print(json.dumps(one_collection(collection)))
         return
-    # What the first call of a process pays for: imports, caches, compiled kernels.
-    images, predictions = problems.inputs(problems.generator().make(seed=0, N=4, H=24, W=32))
-    cold = cpu_seconds(align, images, predictions, AlignOptions(), repeats=1)
     measure: dict[Table, Callable[[], list[dict[str, Any]]]] = {
         "time": lambda: measure_time(quick),
         "memory": lambda: measure_memory(quick),
