@@ -1,6 +1,8 @@
 """Pixel loops as machine code: Numba, kept on disk after the first use."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar, cast
 
 import numba
@@ -11,8 +13,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 def compiled(function: Function) -> Function:
     """Compile a function of arrays and numbers; sums may be reordered, what is not finite stays so.
 
-    Arguments are C-contiguous and of one type each, or every other combination is compiled again. A change in another
-    file's function that a kernel calls does not reach the disk's copy: remove `__pycache__` after such an edit.
+    Arguments are C-contiguous and of one type each, or every other combination is compiled again.
     """
     flags = {"reassoc", "contract", "arcp", "nsz"}
 
@@ -23,3 +24,16 @@ def compiled(function: Function) -> Function:
         return kernel(cache=True)
     except RuntimeError:  # nowhere to write: every process compiles for itself
         return kernel(cache=False)
+
+
+def _forget_older_than_sources() -> None:
+    """Numba looks at a kernel's own file alone; kernels call functions of other files of this folder."""
+    room = Path(__file__).parent
+    newest = max(file.stat().st_mtime_ns for file in room.glob("*.py"))
+    for kept in (room / "__pycache__").glob("*.nb[ic]"):
+        with suppress(OSError):
+            if kept.stat().st_mtime_ns < newest:
+                kept.unlink()
+
+
+_forget_older_than_sources()
