@@ -46,7 +46,7 @@ class PairOptions:
     """Which pairs of photographs are predicted."""
 
     pairs: PairStrategy = "auto"
-    """auto: the pairs file or the posed model if one is given; otherwise all pairs up to 30 photographs, and retrieval
+    """auto: the pairs file or the posed model if one is given; otherwise all pairs up to 16 photographs, and retrieval
     above (with sequential neighbours when the names are numbered)."""
     window: int = 5
     """Sequential: neighbours on each side in name order (frame_2 before frame_10)."""

@@ -20,7 +20,7 @@ from dust3r_sfm.types import Edge, Matches, Scene
 ROUGH = 0.006
 """Pairs that were aligned with a larger residual, over depth, do not say where to look."""
 
-_NUM_NEIGHBOURS = 20
+_NUM_NEIGHBOURS = 12
 """Each image is matched with so many of those it overlaps most, beside its aligned pairs."""
 
 _ACROSS = (0.011, 0.03)

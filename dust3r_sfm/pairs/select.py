@@ -15,8 +15,8 @@ from dust3r_sfm.pairs.neighbours import nearest_neighbours
 from dust3r_sfm.pairs.poses import pairs_from_poses
 from dust3r_sfm.types import ImageSet, PairGraph
 
-MAX_EXHAUSTIVE = 30
-"""`auto` takes all pairs of at most this many photographs: 435 pairs, minutes on a laptop."""
+MAX_EXHAUSTIVE = 16
+"""`auto` takes all pairs of at most this many photographs: 120 pairs, a minute on a laptop."""
 
 AUTO_WINDOW = 2
 """Sequential neighbours that `auto` adds to retrieval for numbered names; similar frames are found anyway."""
@@ -27,7 +27,7 @@ Describe = Callable[[], Float32[np.ndarray, "n d"] | None]
 def select_pairs(images: ImageSet, options: PairOptions, describe: Describe) -> PairGraph:
     """Select pairs as the options say.
 
-    `auto` takes the file or the model that the options name; without one, all pairs of up to 30 photographs, and above
+    `auto` takes the file or the model that the options name; without one, all pairs of up to 16 photographs, and above
     that retrieval, joined by the sequential neighbours when the names are numbered like frames.
 
     Args:
