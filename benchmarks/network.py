@@ -33,6 +33,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
+from matrix_rate import matrix_rate, synchronise
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -80,16 +81,11 @@ def image_once(network: Network, images: Sequence[Tensor]) -> None:
 
 def measure(run: Callable[[], object], device: str) -> dict[str, float]:
     """Wall seconds, and CPU seconds, which neighbours on a shared machine disturb less."""
-    synchronise(device)
+    synchronise(torch.device(device))
     wall, cpu = time.perf_counter(), time.process_time()
     run()
-    synchronise(device)
+    synchronise(torch.device(device))
     return {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
-
-
-def synchronise(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
 
 
 def count_encodings(network: nn.Module, run: Callable[[], object]) -> int:
@@ -180,9 +176,8 @@ def measure_reference(path: str, network: Network, images: Sequence[Tensor], dev
 
 def throughput(network: Network, images: Sequence[Tensor], batch: int, device: str, precision: str) -> dict[str, float]:
     """Images and directed edges a second without the store, and their share of what the matrix rate allows."""
-    size, repeats = (8192, 20) if device.startswith("cuda") else (512, 4)
     dtype, network.full_precision_heads = PRECISIONS[precision]
-    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    rate = matrix_rate(torch.device(device), dtype)
     stack = torch.cat([images[k % len(images)] for k in range(batch)])
     # The limit is arithmetic at 512x384; other sizes have nearly the same share of it per pixel.
     scale = stack.shape[-1] * stack.shape[-2] / (512 * 384)
@@ -194,8 +189,6 @@ def throughput(network: Network, images: Sequence[Tensor], batch: int, device: s
                 network.part(single, view)
         first, second = join(singles), join(singles[1:] + singles[:1])
         network.decode(first, second)
-        _ = left @ right
-        rate = repeats * 2 * size**3 / measure(lambda: [left @ right for _ in range(repeats)], device)["seconds"]
         edges = 4 * batch / measure(lambda: [network.decode(first, second) for _ in range(4)], device)["seconds"]
         encoded = 4 * batch / measure(lambda: [network.encode(stack) for _ in range(4)], device)["seconds"]
     network.full_precision_heads = True
