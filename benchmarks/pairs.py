@@ -48,21 +48,21 @@ THRESHOLDS = (5, 15)
 Row = dict[str, Any]
 
 
-def photographs(name: str, options: PredictOptions) -> ImageSet:
-    """A set, with its true poses."""
+def photographs(name: str, options: PredictOptions) -> tuple[ImageSet, np.ndarray]:
+    """A set without poses, which could help a predictor, and the true ones of its upright photographs (n, 3, 4)."""
     folder = DATA / name
     image_root = json.loads((folder / "info.json").read_text(encoding="utf-8"))["image_root"]
     content = json.loads((folder / "poses.json").read_text(encoding="utf-8"))
     names = sorted(image for image, entry in content.items() if isinstance(entry, dict) and "tvec" in entry)
     grid = load_predictor(options, seed=0).grid
     images = read_images(folder / image_root, ImageOptions(), grid, names=names)
-    return with_known(images, KnownOptions(poses=folder / "poses.json"))
+    posed = with_known(images, KnownOptions(poses=folder / "poses.json"))
+    return images, np.array([view.known_cam_from_world for view in posed.views])
 
 
-def chosen_pairs(images: ImageSet, num_pairs: int) -> np.ndarray:
+def chosen_pairs(poses: np.ndarray, num_pairs: int) -> np.ndarray:
     """Pairs that turn by less than the limit, spread evenly over all of them (p, 2)."""
-    poses = np.array([view.known_cam_from_world for view in images.views])
-    first, second = np.triu_indices(len(images), k=1)
+    first, second = np.triu_indices(len(poses), k=1)
     turn = rotation_angle(compose(poses[second], invert(poses[first]))[:, :, :3])
     pairs = np.stack([first, second], axis=1)[turn < LARGEST_TURN]
     return pairs[np.unique(np.linspace(0, len(pairs) - 1, min(num_pairs, len(pairs))).astype(int))]
@@ -70,18 +70,15 @@ def chosen_pairs(images: ImageSet, num_pairs: int) -> np.ndarray:
 
 def measure(name: str, options: PredictOptions, num_pairs: int) -> Row:
     """Predict the pairs of a set and compare."""
-    images = photographs(name, options)
-    pairs = chosen_pairs(images, num_pairs)
-    # Known poses must not help the predictor.
-    unposed = read_images(images.root, ImageOptions(), load_predictor(options, seed=0).grid, names=images.names)
-    truth = np.array([view.known_cam_from_world for view in images.views])
+    images, truth = photographs(name, options)
+    pairs = chosen_pairs(truth, num_pairs)
     graph = PairGraph(num_images=len(images), edges=pairs, weights=np.ones(len(pairs)))
     found, placed = np.tile(np.eye(3, 4), (len(pairs), 1, 1)), np.zeros(len(pairs), bool)
     depths: list[DepthErrors] = []
     spent = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "predictions.h5"
-        predictions = predict_pairs(load_predictor(options, seed=0), unposed, graph, store, options)
+        predictions = predict_pairs(load_predictor(options, seed=0), images, graph, store, options)
         spent = time.process_time() - spent
         for row, (i, j) in enumerate(pairs.tolist()):
             there, back = predictions[i, j], predictions[j, i]
