@@ -7,8 +7,8 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.depth import pixel_rays
+from dust3r_sfm.compiled import compiled
 from dust3r_sfm.geometry.transforms import centres, compose, invert
 
 MAX_VIEWS = 8

@@ -6,10 +6,10 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.reading import is_usable, read_pointmaps
 from dust3r_sfm.alignment.votes import ONE, Loss, frames_of, settle
+from dust3r_sfm.compiled import compiled
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 
 MIN_VOTES, MAX_VOTES = 3, 24

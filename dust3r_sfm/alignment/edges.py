@@ -6,12 +6,12 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.equations import Depths
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.robust import median_of, redescend, weighted_median
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.alignment.votes import image_votes
+from dust3r_sfm.compiled import compiled
 
 MIN_TOLERANCE = 0.05
 """Relative distance that a good edge may be off in any case."""

@@ -6,13 +6,13 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.image_data import ImageData
 from dust3r_sfm.alignment.moments import image_statistics
 from dust3r_sfm.alignment.penalty import Penalty
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.unknowns import Model, Unknowns
 from dust3r_sfm.alignment.votes import Loss
+from dust3r_sfm.compiled import compiled
 
 Depths = tuple[Float32[np.ndarray, " _"], ...]
 """Depths of the samples of each image."""

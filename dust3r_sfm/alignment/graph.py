@@ -8,7 +8,7 @@ from scipy.sparse import coo_array, csc_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import SuperLU, splu
 
-from dust3r_sfm.alignment.compiled import compiled
+from dust3r_sfm.compiled import compiled
 from dust3r_sfm.pairs.graph import bridges, component_labels, pair_graph
 
 MAX_TRIANGLES = 300_000

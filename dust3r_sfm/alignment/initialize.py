@@ -10,7 +10,6 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Float64
 
-from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.cycles import edge_cycles
 from dust3r_sfm.alignment.graph import solve_laplacian, spanning_tree, support, triangles
 from dust3r_sfm.alignment.pairwise import Pairs
@@ -18,6 +17,7 @@ from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.robust import redescend
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.alignment.scales import edge_log_scales, link_depths
+from dust3r_sfm.compiled import compiled
 from dust3r_sfm.geometry.transforms import rotation_angle, rotation_exp
 
 NUM_STARTS = 16

@@ -8,10 +8,10 @@ import scipy.linalg
 from jaxtyping import Float64, Int64
 from scipy.sparse import coo_array
 
-from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.equations import Equations
 from dust3r_sfm.alignment.graph import factorize
 from dust3r_sfm.alignment.unknowns import Unknowns
+from dust3r_sfm.compiled import compiled
 
 MAX_DENSE = 600
 """Unknowns up to which a dense factorisation is the fastest."""

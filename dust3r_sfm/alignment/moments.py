@@ -21,9 +21,9 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.votes import ONE, Loss, camera_rays, cast_votes, frames_of, price, settle
+from dust3r_sfm.compiled import compiled
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.robust import median_of, weighted_median
 from dust3r_sfm.alignment.samples import Samples
+from dust3r_sfm.compiled import compiled
 from dust3r_sfm.geometry.focal import focal_of_points
 
 MIN_RESIDUAL = 0.01

@@ -8,8 +8,8 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.reading import is_usable, read_pointmaps
+from dust3r_sfm.compiled import compiled
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction, View
 
 ZERO, ONE = np.float32(0), np.float32(1)

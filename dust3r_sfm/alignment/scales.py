@@ -10,11 +10,11 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.graph import solve_laplacian
 from dust3r_sfm.alignment.pairwise import Pairs
 from dust3r_sfm.alignment.robust import median_of, redescend, weighted_median
 from dust3r_sfm.alignment.samples import Samples
+from dust3r_sfm.compiled import compiled
 
 MAX_SAMPLES = 300
 MAX_REFERENCES = 12

@@ -6,8 +6,8 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from dust3r_sfm.alignment.compiled import compiled
 from dust3r_sfm.alignment.placement import Placement
+from dust3r_sfm.compiled import compiled
 
 L1_FLOOR = 2e-3
 """Distance below which L1 becomes quadratic, in units of the mean edge."""

@@ -11,9 +11,10 @@ from jaxtyping import Bool
 
 from dust3r_sfm.colmap.estimate import Estimate, depths_at
 from dust3r_sfm.colmap.features import Features
-from dust3r_sfm.colmap.guided import Gate, Sight, guided_matches, verified_matches
+from dust3r_sfm.colmap.guided import Gate, Sight, guided_matches
 from dust3r_sfm.colmap.lens import normalised
 from dust3r_sfm.colmap.overlap import overlapping_pairs
+from dust3r_sfm.colmap.verified import verified_matches
 from dust3r_sfm.progress import Step
 from dust3r_sfm.types import Edge, Matches, Scene
 

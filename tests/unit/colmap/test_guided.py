@@ -61,6 +61,45 @@ def test_outside_the_gate_nothing_matches() -> None:
     assert len(guided_matches(sight, places, sideways, gate)[0]) == 4
 
 
+def test_same_as_trying_every_pair() -> None:
+    rng = np.random.default_rng(0)
+    looks = rng.normal(size=(400, 16))
+    looks = (looks / np.linalg.norm(looks, axis=1, keepdims=True)).astype(np.float32)
+    seen = looks + 0.1 * rng.normal(size=looks.shape)
+    seen = (seen / np.linalg.norm(seen, axis=1, keepdims=True)).astype(np.float32)
+    xy, depth, gate = rng.uniform(-0.7, 0.5, (400, 2)), rng.uniform(1, 4, 400), Gate(across=0.05, depth=0.3)
+    pose = np.column_stack([np.eye(3), [0.4, -0.3, 0.1]])
+    rays = np.column_stack([xy, np.ones(400)]) * depth[:, None]
+    near, middle, far = (
+        place[:, :2] / place[:, 2:] for place in (transforms.apply(pose, rays * s) for s in (0.7, 1, 1.3))
+    )
+    places = middle + rng.normal(scale=0.02, size=middle.shape)
+    along = (far - near) / np.linalg.norm(far - near, axis=1, keepdims=True)
+    offset = places[None] - near[:, None]
+    forward = np.einsum("ijk,ik->ij", offset, along)
+    sideways = np.abs(offset[..., 1] * along[:, None, 0] - offset[..., 0] * along[:, None, 1])
+    inside = (sideways <= gate.across) & (forward >= -gate.across)
+    inside &= forward <= np.linalg.norm(far - near, axis=1)[:, None] + gate.across
+    similarity = np.where(inside, looks @ seen.T, -1.0)
+    angle = np.arccos(np.clip(similarity, -1, 1))
+    best = angle.argmin(axis=1)
+    rows, columns = np.sort(angle, axis=1), np.sort(angle, axis=0)
+    expected = [
+        (i, j)
+        for i, j in enumerate(best.tolist())
+        if similarity[i, j] >= 0.765
+        and angle[:, j].argmin() == i
+        and rows[i, 0] <= 0.8 * rows[i, 1]
+        and columns[0, j] <= 0.8 * columns[1, j]
+    ]
+    found, values = guided_matches(
+        Sight(xy=xy, depth=depth, descriptors=looks), Sight(xy=places, depth=depth, descriptors=seen), pose, gate
+    )
+    assert 0.01 < inside.mean() < 0.2 and len(expected) > 100
+    assert found.tolist() == [list(pair) for pair in expected]
+    assert np.allclose(values, similarity[tuple(found.T)], atol=1e-6)
+
+
 def test_nothing_to_match() -> None:
     empty = Sight(xy=np.zeros((0, 2)), depth=np.zeros(0), descriptors=np.zeros((0, 4), np.float32))
     one = Sight(xy=np.zeros((1, 2)), depth=np.zeros(1), descriptors=np.ones((1, 4), np.float32) / 2)

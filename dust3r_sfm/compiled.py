@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -15,25 +16,23 @@ def compiled(function: Function) -> Function:
 
     Arguments are C-contiguous and of one type each, or every other combination is compiled again.
     """
+    _forget_older_than_sources(Path(function.__code__.co_filename).parent)
     flags = {"reassoc", "contract", "arcp", "nsz"}
 
-    def kernel(cache: bool) -> Function:
-        return cast(Function, numba.njit(cache=cache, nogil=True, error_model="numpy", fastmath=flags)(function))
+    def kernel(on_disk: bool) -> Function:
+        return cast(Function, numba.njit(cache=on_disk, nogil=True, error_model="numpy", fastmath=flags)(function))
 
     try:
-        return kernel(cache=True)
+        return kernel(on_disk=True)
     except RuntimeError:  # nowhere to write: every process compiles for itself
-        return kernel(cache=False)
+        return kernel(on_disk=False)
 
 
-def _forget_older_than_sources() -> None:
-    """Numba looks at a kernel's own file alone; kernels call functions of other files of this folder."""
-    room = Path(__file__).parent
-    newest = max(file.stat().st_mtime_ns for file in room.glob("*.py"))
+@cache
+def _forget_older_than_sources(room: Path) -> None:
+    """Numba looks at a kernel's own file alone; kernels call functions of other files of their folder."""
+    newest = max(file.stat().st_mtime_ns for file in (Path(__file__), *room.glob("*.py")))
     for kept in (room / "__pycache__").glob("*.nb[ic]"):
         with suppress(OSError):
             if kept.stat().st_mtime_ns < newest:
                 kept.unlink()
-
-
-_forget_older_than_sources()
