@@ -14,7 +14,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from jaxtyping import Float, Float32, Float64, UInt8
+from jaxtyping import Float, Float32, Float64, Int64, UInt8
 
 from dust3r_sfm.colmap.quiet import quiet
 from dust3r_sfm.errors import InputError
@@ -33,10 +33,16 @@ class Features:
     Attributes:
         xy: positions in raw original pixels, COLMAP origin (k, 2).
         descriptors: as the file holds them; SIFT's are bytes (k, d).
+        scores: larger for what other photographs will show too; of SIFT the scale in raw pixels (k,).
     """
 
     xy: Float64[np.ndarray, "k 2"]
     descriptors: UInt8[np.ndarray, "k d"] | Float[np.ndarray, "k d"]
+    scores: Float32[np.ndarray, " k"]
+
+    def of(self, rows: Int64[np.ndarray, " r"]) -> "Features":
+        """Some of the keypoints."""
+        return Features(xy=self.xy[rows], descriptors=self.descriptors[rows], scores=self.scores[rows])
 
     def unit_descriptors(self) -> Float32[np.ndarray, "k d"]:
         """Descriptors of length 1: their inner products are cosines."""
@@ -57,7 +63,7 @@ def find_features(views: Sequence[View], path: Path, step: Step = lambda done, t
     wanted = [view for view in views if view.name not in known]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for done, (view, found) in enumerate(zip(wanted, pool.map(_extract, wanted), strict=True), start=1):
-            _append(path, view, *found)
+            _append(path, view, found)
             step(len(views) - len(wanted) + done, len(views))
     return read_features(path, views)
 
@@ -74,7 +80,7 @@ def read_features(path: Path, views: Sequence[View], with_descriptors: bool = Tr
         InputError: the file cannot be read, or lacks keypoints or descriptors of an image that it lists.
     """
     wanted = ("keypoints", "descriptors") if with_descriptors else ("keypoints",)
-    xy, descriptors = [], []
+    xy, descriptors, scores = [], [], []
     with _reading(path) as file:
         for view in views:
             group = file.get(view.name, {"keypoints": _NOTHING, "descriptors": _NOTHING.T})
@@ -84,18 +90,19 @@ def read_features(path: Path, views: Sequence[View], with_descriptors: bool = Tr
             xy.append(group["keypoints"][()][:, :2].astype(np.float64) + _HLOC_ORIGIN)
             values = group["descriptors"][()].T if with_descriptors else np.zeros((len(xy[-1]), 0))
             descriptors.append(np.ascontiguousarray(values))
+            scores.append(np.asarray(group["scores"] if "scores" in group else np.ones(len(xy[-1])), np.float32))
     width = max((values.shape[1] for values in descriptors), default=0)
     return [
-        Features(xy=places, descriptors=values if len(values) else np.zeros((0, width)))
-        for places, values in zip(xy, descriptors, strict=True)
+        Features(xy=places, descriptors=values if len(values) else np.zeros((0, width)), scores=telling)
+        for places, values, telling in zip(xy, descriptors, scores, strict=True)
     ]
 
 
 _NOTHING = np.zeros((0, 2))
 
 
-def _extract(view: View) -> tuple[np.ndarray, np.ndarray]:
-    """Keypoints with COLMAP's origin and RootSIFT descriptors; one position may have two orientations."""
+def _extract(view: View) -> Features:
+    """Keypoints with RootSIFT descriptors; one position may have two orientations."""
     from dust3r_sfm._pycolmap import pycolmap
 
     options = pycolmap.FeatureExtractionOptions(num_threads=1, use_gpu=False)
@@ -106,15 +113,18 @@ def _extract(view: View) -> tuple[np.ndarray, np.ndarray]:
         if tuple(shrunk) != view.size:  # COLMAP's limit too: memory grows with the pixels, keypoints do not
             grey.rescale(*shrunk.tolist())
         keypoints, descriptors = extractor.extract(grey)
-    xy = np.asarray(pycolmap.keypoints_to_matrix(keypoints), dtype=np.float32).reshape(-1, 4)[:, :2]
-    xy *= np.float32(view.size / shrunk)
-    values = np.asarray(descriptors.data).reshape(len(xy), -1)
+    matrix = np.asarray(pycolmap.keypoints_to_matrix(keypoints), dtype=np.float32).reshape(-1, 4)
+    enlarged = view.size / shrunk
+    found = Features(
+        xy=matrix[:, :2] * enlarged,
+        descriptors=np.asarray(descriptors.data).reshape(len(matrix), -1),
+        scores=matrix[:, 2] * np.float32(enlarged.max()),
+    )
     mask = load_mask(view)
     if mask is None:
-        return xy, values
-    column, row = (xy @ view.network_from_image[:2, :2].T + view.network_from_image[:2, 2]).astype(np.int64).T
-    usable = mask[np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)]
-    return xy[usable], values[usable]
+        return found
+    column, row = (found.xy @ view.network_from_image[:2, :2].T + view.network_from_image[:2, 2]).astype(np.int64).T
+    return found.of(np.flatnonzero(mask[np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)]))
 
 
 def _within(size: Size, longest: int) -> Size:
@@ -123,15 +133,15 @@ def _within(size: Size, longest: int) -> Size:
     return round(size[0] * scale), round(size[1] * scale)
 
 
-def _append(path: Path, view: View, xy: np.ndarray, descriptors: np.ndarray) -> None:
+def _append(path: Path, view: View, features: Features) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "a") as file:
         if view.name in file:
             del file[view.name]
         group = file.create_group(view.name)
-        group["keypoints"] = xy - np.float32(_HLOC_ORIGIN)
-        group["descriptors"] = descriptors.T
-        group["scores"] = np.ones(len(xy), np.float32)
+        group["keypoints"] = (features.xy - _HLOC_ORIGIN).astype(np.float32)
+        group["descriptors"] = features.descriptors.T
+        group["scores"] = features.scores
         group["image_size"] = np.array(view.size)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 
 from dust3r_sfm.colmap.estimate import Estimate, depths_at
 from dust3r_sfm.colmap.features import Features
@@ -31,6 +31,9 @@ beside the pixels that were aligned."""
 
 _BESIDE = 0.15
 """Share of a picture by which a place of a rough alignment may miss it."""
+
+_MAX_ANYWHERE = 6_000
+"""Keypoints of an image that are compared with all of another; where to look for the rest is known afterwards."""
 
 _PIXELS = 2.0
 """Largest distance from the epipolar line of adjusted cameras, in raw pixels."""
@@ -109,14 +112,17 @@ def _guided(estimate: Estimate, features: Sequence[Features], pair: Edge, gate: 
 def _verified(estimate: Estimate, features: Sequence[Features], pair: Edge) -> Matches:
     """Match the keypoints that may lie in both pictures."""
     i, j = pair
-    rows1, rows2 = (np.flatnonzero(_may_be_seen(estimate, features[a], a, b)) for a, b in ((i, j), (j, i)))
-    part1, part2 = (
-        Features(xy=whole.xy[rows], descriptors=whole.descriptors[rows])
-        for whole, rows in ((features[i], rows1), (features[j], rows2))
-    )
+    rows1, rows2 = (_most_telling(features[a], _may_be_seen(estimate, features[a], a, b)) for a, b in ((i, j), (j, i)))
+    part1, part2 = features[i].of(rows1), features[j].of(rows2)
     chosen, similarity = verified_matches(part1, part2, seed=i * len(features) + j)
     chosen = np.column_stack([rows1[chosen[:, 0]], rows2[chosen[:, 1]]])
     return _matches(features, pair, chosen, similarity)
+
+
+def _most_telling(features: Features, usable: Bool[np.ndarray, " k"]) -> Int64[np.ndarray, " r"]:
+    """The keypoints with the highest scores, in their order; of equal ones the last, where COLMAP has coarse ones."""
+    rows = np.flatnonzero(usable)
+    return np.sort(rows[np.argsort(features.scores[rows], kind="stable")[-_MAX_ANYWHERE:]])
 
 
 def _may_be_seen(estimate: Estimate, features: Features, index: int, other: int) -> Bool[np.ndarray, " k"]:

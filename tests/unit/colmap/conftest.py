@@ -196,7 +196,7 @@ def make_features() -> Callable[..., list[Features]]:
             xy = pinhole.project(inside, pinhole.intrinsics(room.raw_focals[index], view.size))
             seen = np.all((xy > 0) & (xy < view.size), axis=1)
             moved = xy[seen] + random.normal(size=(seen.sum(), 2)) * noise
-            found.append(Features(xy=moved, descriptors=descriptors[seen]))
+            found.append(Features(xy=moved, descriptors=descriptors[seen], scores=np.ones(len(moved), np.float32)))
         return found
 
     return make

@@ -53,6 +53,7 @@ def test_blobs_are_found_where_they_are(views: list[View], tmp_path: Path) -> No
     for index, features in enumerate(found):
         assert len(features.xy) >= 2 and nearest(BLOBS + index, features.xy).max() < 0.15
         assert np.allclose(np.linalg.norm(features.unit_descriptors(), axis=1), 1.0, atol=1e-5)
+        assert np.abs(features.scores / 4.0 - 1).max() < 0.2  # the size of the blobs
 
 
 def test_pictures_above_colmaps_limit_are_shrunk_and_their_keypoints_are_not(views: list[View], tmp_path: Path) -> None:
@@ -65,6 +66,7 @@ def test_pictures_above_colmaps_limit_are_shrunk_and_their_keypoints_are_not(vie
     wide = replace(views[0], name="wide.png", path=path, size=size)
     (features,) = find_features([wide], tmp_path / "features.h5")
     assert nearest(features.xy, places).max() < 0.1
+    assert np.abs(features.scores / 6.0 - 1).max() < 0.2
 
 
 def test_only_what_is_missing_is_looked_at_again(views: list[View], tmp_path: Path) -> None:
@@ -101,6 +103,7 @@ def test_files_of_other_extractors(views: list[View], tmp_path: Path) -> None:
     found = read_features(path, views)
     assert np.array_equal(found[0].xy, [[10.5, 20.5], [0.5, 0.5]])
     assert np.allclose(found[0].unit_descriptors(), [[0.6, 0.8], [0.0, 1.0]])
+    assert np.array_equal(found[0].scores, [1.0, 1.0])
     assert len(found[1].xy) == 0
     assert found[1].descriptors.shape == (0, 2)
     with h5py.File(path, "a") as file:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from dust3r_sfm.colmap import keypoint_matches
 from dust3r_sfm.colmap.estimate import Estimate
 from dust3r_sfm.colmap.features import Features
 from dust3r_sfm.colmap.guided import Gate, Sight, guided_matches
@@ -135,6 +137,26 @@ def test_rough_pairs_are_matched_anywhere_and_verified(room, make_features: Call
     assert np.percentile(agreeing(room, matches), 99) < 0.01
 
 
+def test_rough_pairs_are_matched_by_their_most_telling_keypoints(
+    room, make_features: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keypoint_matches, "_MAX_ANYWHERE", 100)
+    scene = replace(
+        room.scene,
+        edges=np.array([[0, 1]]),
+        world_from_edge=np.eye(4)[None],
+        edge_weights=np.ones(1),
+        edge_residuals=np.array([0.05]),
+        registered=np.arange(len(room.views)) < 2,
+    )
+    features = [replace(whole, scores=whole.descriptors[:, 0].copy()) for whole in make_features(room)]
+    (pair,) = match_keypoints(Estimate.of(scene, False), features)
+    assert len(pair.xy1) >= 15
+    for places, whole in ((pair.xy1, features[0]), (pair.xy2, features[1])):
+        matched = [whole.scores[(whole.xy == place).all(axis=1)][0] for place in places]
+        assert min(matched) > np.percentile(whole.scores, 25)
+
+
 def test_what_the_other_picture_cannot_show_does_not_confuse_a_rough_pair(room, make_features: Callable) -> None:
     scene = replace(
         room.scene,
@@ -159,6 +181,7 @@ def test_what_the_other_picture_cannot_show_does_not_confuse_a_rough_pair(room, 
     last = Features(
         xy=np.concatenate([features[5].xy, doubles]),
         descriptors=np.concatenate([features[5].descriptors, features[0].descriptors]),
+        scores=np.ones(len(features[5].xy) + len(doubles), np.float32),
     )
     (doubled,) = match_keypoints(Estimate.of(scene, False), [*features[:5], last])
     assert len(plain.xy1) > 50

@@ -11,7 +11,14 @@ from dust3r_sfm.colmap.hloc_matches import read_hloc_matches
 from dust3r_sfm.errors import InputError
 
 NAMES = ("a/0.jpg", "a/1.jpg", "b.jpg")
-FEATURES = [Features(xy=np.arange(8.0).reshape(4, 2) + i, descriptors=np.zeros((4, 0), np.float32)) for i in range(3)]
+FEATURES = [
+    Features(
+        xy=np.arange(8.0).reshape(4, 2) + i,
+        descriptors=np.zeros((4, 0), np.float32),
+        scores=np.ones(4, np.float32),
+    )
+    for i in range(3)
+]
 
 
 def write(path: Path, groups: dict[str, list[int]], scores: bool = True) -> Path:
