@@ -32,7 +32,7 @@ beside the pixels that were aligned."""
 _BESIDE = 0.15
 """Share of a picture by which a place of a rough alignment may miss it."""
 
-_MAX_ANYWHERE = 6_000
+_MAX_ANYWHERE = 4_096
 """Keypoints of an image that are compared with all of another; where to look for the rest is known afterwards."""
 
 _PIXELS = 2.0

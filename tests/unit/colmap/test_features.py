@@ -77,6 +77,12 @@ def test_only_what_is_missing_is_looked_at_again(views: list[View], tmp_path: Pa
     assert np.array_equal(first[0].xy, both[0].xy) and len(both[1].xy) > 0
 
 
+def test_a_photograph_without_any(views: list[View], tmp_path: Path) -> None:
+    Image.new("RGB", (160, 120), "grey").save(views[0].path)
+    found = find_features(views, tmp_path / "features.h5")
+    assert found[0].descriptors.shape == (0, 128) and len(found[1].xy) > 0
+
+
 def test_a_damaged_file_is_made_again(views: list[View], tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     wanted = find_features(views, path)
