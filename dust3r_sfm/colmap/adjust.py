@@ -18,7 +18,7 @@ _LOSS_SCALES = (0.2, 4.0)
 """Least and largest scale of the Cauchy loss in raw pixels; between them it is the median error at the start, so that
 wrong matches lose their pull as cameras get better."""
 
-_TOLERANCE, _LAST_TOLERANCE = 1e-4, 1e-6
+_TOLERANCE, _LAST_TOLERANCE = 1e-4, 1e-5
 """Share by which the cost must fall in a step: while better cameras still change the matches, and in the end."""
 
 

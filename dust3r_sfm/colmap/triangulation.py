@@ -1,10 +1,12 @@
 """Points with their observations as flat tables, and their robust triangulation."""
 
 from dataclasses import dataclass, replace
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from dust3r_sfm.compiled import compiled
 from dust3r_sfm.geometry.pinhole import triangulate
 from dust3r_sfm.types import Scene
 
@@ -119,11 +121,20 @@ class Points:
 
 
 def first_of_each(group_of: Int64[np.ndarray, " o"], value: Float64[np.ndarray, " o"]) -> Int64[np.ndarray, " g"]:
-    """Index of the smallest value of each group that occurs, in order of the groups."""
-    order = np.lexsort((value, group_of))
-    is_first = np.ones(len(order), dtype=bool)
-    is_first[1:] = group_of[order][1:] != group_of[order][:-1]
-    return order[is_first].astype(np.int64)
+    """Index of the smallest value of each group that occurs, in order of the groups; NaN counts as the largest."""
+    first = _first_of_each(group_of, value, int(group_of.max(initial=-1)) + 1)
+    return np.asarray(first[first >= 0])
+
+
+@compiled
+@no_type_check
+def _first_of_each(group_of, value, count):
+    first = np.full(count, -1)
+    for o in range(len(group_of)):
+        best = first[group_of[o]]
+        if best < 0 or value[o] < value[best] or (np.isnan(value[best]) and not np.isnan(value[o])):
+            first[group_of[o]] = o
+    return first
 
 
 def triangulate_robustly(points: Points, max_errors: Float64[np.ndarray, " n"]) -> Points:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float32, Float64
 
 from dust3r_sfm.geometry.pinhole import pixel_grid
 from dust3r_sfm.images.known_cameras import colmap_camera
@@ -104,7 +104,10 @@ class Lens:
             centred = undistorted / (1 + self.radial * (centred**2).sum(-1, keepdims=True))
         return np.asarray(centred * self.focals + self.centre)
 
-    def rays(self) -> Float64[np.ndarray, "h w 3"]:
+    def rays(self) -> Float32[np.ndarray, "h w 3"]:
         """Give the viewing rays of all network pixels, scaled to z = 1."""
-        xy = self.normalise(pixel_grid(self.size[1], self.size[0]))
-        return np.concatenate([xy, np.ones((*xy.shape[:2], 1))], axis=-1)
+        x, y = ((np.arange(self.size[axis]) + 0.5 - self.centre[axis]) / self.focals[axis] for axis in (0, 1))
+        factor = (1 + self.radial * (x**2 + y[:, None] ** 2)).astype(np.float32)
+        return np.stack(
+            [x.astype(np.float32) * factor, y[:, None].astype(np.float32) * factor, np.ones_like(factor)], -1
+        )

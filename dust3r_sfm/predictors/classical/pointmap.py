@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, UInt8
 
-from dust3r_sfm.geometry.pinhole import pixel_grid
 from dust3r_sfm.geometry.transforms import apply, invert
 from dust3r_sfm.predictors.classical.flow import EpipolarMap, FlowDepth, Picture, flow_depth, return_error
 from dust3r_sfm.predictors.classical.lens import Lens
@@ -67,7 +66,7 @@ def predict_pair(
 
 def failed_pair(lens1: Lens, lens2: Lens) -> PairPrediction:
     """A fronto-parallel plane at depth 1 with confidence 1 everywhere: nothing is known."""
-    points1, points2 = lens1.rays().astype(np.float32), lens2.rays().astype(np.float32)
+    points1, points2 = lens1.rays(), lens2.rays()
     ones1, ones2 = np.ones(points1.shape[:2], np.float32), np.ones(points2.shape[:2], np.float32)
     return PairPrediction(points1=points1, confidence1=ones1, points2=points2, confidence2=ones2)
 
@@ -85,17 +84,14 @@ def _finish(
     score = np.where(both & (error < MAX_RETURN_ERROR), np.exp(-0.5 * (error**2 + depth.epipolar**2)), np.float32(0))
     score[cv2.boxFilter((score > 0).astype(np.float32), -1, (7, 7)) < MIN_NEIGHBOURS] = 0
     inverse = _fill(depth.inverse, score, picture.grey)
-    height, width = inverse.shape
+    rays, usable = lens.rays(), picture.usable
     if lens.radial:
-        at = lens.undistort(pixel_grid(height, width)).astype(np.float32) - np.float32(0.5)
-        inverse = cv2.remap(inverse, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        score = cv2.remap(score, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderValue=0)
-        usable = (
-            cv2.remap(picture.usable.astype(np.uint8), at[..., 0], at[..., 1], cv2.INTER_NEAREST, borderValue=0) > 0
-        )
-    else:
-        usable = picture.usable
-    points = lens.rays().astype(np.float32) / inverse[..., None]
+        # Where a pinhole of the same focal length sees what each pixel sees.
+        at = rays[..., :2] * lens.focals.astype(np.float32) + (lens.centre - 0.5).astype(np.float32)
+        inverse = cv2.remap(inverse, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        score = cv2.remap(score, at, None, cv2.INTER_LINEAR, borderValue=0)
+        usable = cv2.remap(usable.astype(np.uint8), at, None, cv2.INTER_NEAREST, borderValue=0) > 0
+    points = rays / inverse[..., None]
     trust = belief * score * np.clip(_parallax(points, other_from_cam) / FULL_PARALLAX, MIN_PARALLAX_TRUST, 1)
     confidence = np.where(score > 0, 1 + (MAX_CONFIDENCE - 1) * trust, FILLED_CONFIDENCE)
     return points, np.where(usable, confidence, 1).astype(np.float32)

@@ -86,3 +86,4 @@ def test_depths_are_those_of_the_pixel(points: Points) -> None:
 
 def test_first_of_each() -> None:
     assert first_of_each(np.array([2, 0, 2, 0]), np.array([1.0, 5.0, 0.5, 4.0])).tolist() == [3, 2]
+    assert first_of_each(np.array([0, 0, 1, 1]), np.array([np.nan, 7.0, 3.0, 3.0])).tolist() == [1, 2]
