@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from dust3r_sfm import __version__
 from dust3r_sfm import export as export_module
 from dust3r_sfm.options import (
     AlignOptions,
@@ -279,6 +280,9 @@ VERBS: dict[str, Callable[..., None]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `dust3r-sfm`; see `terminal.run_command` for the exit codes."""
+    if list(sys.argv[1:] if arguments is None else arguments) == ["--version"]:
+        print(f"dust3r-sfm {__version__}")
+        return 0
     return run_command(VERBS, arguments, prog="dust3r-sfm", description="Photographs in, COLMAP model out.")
 
 

@@ -2,6 +2,8 @@ import errno
 
 import pytest
 
+from dust3r_sfm import __version__
+from dust3r_sfm.cli import main
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.terminal import Terminal, run_command
 
@@ -47,3 +49,8 @@ def test_stages_are_lines_when_nobody_watches(capsys):
         step(1, 2)
         step(2, 2)
     assert capsys.readouterr().err.startswith("predict  2 steps, ")
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"dust3r-sfm {__version__}\n"
