@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64
 
 from dust3r_sfm.colmap.adjust import Freedom
 from dust3r_sfm.colmap.estimate import Estimate
-from dust3r_sfm.colmap.judge import epipolar_errors, is_better
+from dust3r_sfm.colmap.judge import epipolar_errors, is_better, without
 from dust3r_sfm.colmap.lens import with_lens
 from dust3r_sfm.colmap.model import Reconstruction
 from dust3r_sfm.options import RefineOptions
@@ -28,6 +28,9 @@ _ALONE = (("SIMPLE_PINHOLE", False), ("SIMPLE_RADIAL", False))
 
 _MIN_SHARED = 3
 """Images that must share a camera before its principal point is looked for."""
+
+_SURE = 5.0
+"""Standard errors by which the mean error must improve for one parameter more; matches of one track err together."""
 
 _FARTHEST_PRINCIPAL_POINT = 0.02
 """Distance of a principal point from the centre, over the longer side, beyond which it is not believed: no lens sits so
@@ -47,7 +50,7 @@ def with_best_lens(
 
     Args:
         estimate: cameras to start from.
-        shown: matches to adjust with.
+        shown: matches to adjust with; those that the trials leave out judge as well.
         held_out: matches to judge by.
         freedom: what may move at all.
         options: the camera model and principal point where the user chose.
@@ -71,17 +74,19 @@ def with_best_lens(
         )
         start = replace(estimate, model=with_lens(estimate.model, name, freedom.known_cameras))
         trial = start.adjusted_to(tracks, free)
-        return trial, free, epipolar_errors(trial.model, held_out)
+        return trial, free, epipolar_errors(trial.model, judging)
 
     wanted = _wanted(lenses, options)
     tracks = estimate.triangulated(shown, limit)  # every trial starts from these cameras, and without distortion
+    judging = [*held_out, *without(shown, tracks)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         trials = list(pool.map(adjust, wanted))
     counts = [_num_parameters(trial.model, free) for trial, free, _ in trials]
     best = 0
     for index in range(1, len(trials)):
         askew = options.principal_point == "auto" and _is_askew(trials[index][0].model, trials[index][1])
-        if not askew and is_better(trials[best][2], trials[index][2], max(counts[index] - counts[best], 1)):
+        sure = _SURE * np.sqrt(max(counts[index] - counts[best], 1))
+        if not askew and is_better(trials[best][2], trials[index][2], sure):
             best = index
     name, principal_points = wanted[best]
     words = f"{name}, principal point {'refined' if principal_points else 'kept'}"

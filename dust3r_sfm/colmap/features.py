@@ -19,12 +19,13 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64, UInt8
 
 from dust3r_sfm.colmap.quiet import quiet
+from dust3r_sfm.colmap.space import noticing_a_full_disk
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.load import load_mask, load_original
 from dust3r_sfm.progress import Step
 from dust3r_sfm.types import Size, View
 
-_BATCH = 8
+_BATCH = 4
 """Photographs per thread that are looked at in one go, and lost when the run is killed."""
 
 _BYTES_PER_PIXEL = 280
@@ -126,7 +127,12 @@ def _extract(views: Sequence[View], num_threads: int) -> list[Features]:
     from dust3r_sfm._pycolmap import pycolmap
 
     found = []
-    with TemporaryDirectory() as folder, quiet(), ThreadPoolExecutor(num_threads) as pool:
+    with (
+        TemporaryDirectory() as folder,
+        noticing_a_full_disk(Path(folder)),
+        quiet(),
+        ThreadPoolExecutor(num_threads) as pool,
+    ):
         files = [Path(folder) / f"{index}.bmp" for index in range(len(views))]
         list(pool.map(_write_grey, views, files))
         pycolmap.extract_features(

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from dust3r_sfm.colmap.keypoints import match_ends, unique_keypoints
+from dust3r_sfm.colmap.keypoints import keypoint_rows, match_ends, unique_keypoints
 from dust3r_sfm.colmap.lens import straighten_with
 from dust3r_sfm.colmap.merge import MatchGraph, merge_matches
 from dust3r_sfm.colmap.model import Reconstruction
 from dust3r_sfm.matching.epipolar import fundamental_matrix, sampson_error
-from dust3r_sfm.types import Matches
+from dust3r_sfm.types import Matches, Tracks
 
 _HELD_OUT = 10
 """One track of so many is kept for judging."""
@@ -20,7 +20,7 @@ _MAX_ERROR = 4.0
 """Larger epipolar errors, in raw pixels, are wrong matches; how large says nothing."""
 
 _SURE = 3.0
-"""Standard errors by which the mean must improve for one parameter more."""
+"""Standard errors by which the mean must improve."""
 
 
 def split(matches: Sequence[Matches]) -> tuple[list[Matches], list[Matches]]:
@@ -41,6 +41,16 @@ def rows(pair: Matches, chosen: Bool[np.ndarray, " m"]) -> Matches:
     return replace(pair, xy1=pair.xy1[chosen], xy2=pair.xy2[chosen], confidence=pair.confidence[chosen])
 
 
+def without(matches: Sequence[Matches], tracks: Tracks) -> list[Matches]:
+    """Matches of keypoints that none of the tracks holds."""
+    places = {image: tracks.xy[tracks.image_of == image] for image in np.unique(tracks.image_of).tolist()}
+
+    def is_free(image: int, xy: Float64[np.ndarray, "m 2"]) -> Bool[np.ndarray, " m"]:
+        return keypoint_rows(places.get(image, np.zeros((0, 2))), xy) < 0
+
+    return [rows(pair, is_free(pair.image1, pair.xy1) & is_free(pair.image2, pair.xy2)) for pair in matches]
+
+
 def epipolar_errors(model: Reconstruction, matches: Sequence[Matches]) -> Float64[np.ndarray, " m"]:
     """Distance of every match from a model's epipolar geometry, in raw pixels; NaN where an image is missing."""
     straighten, images = straighten_with(model), dict(model.images.items())
@@ -58,15 +68,15 @@ def epipolar_errors(model: Reconstruction, matches: Sequence[Matches]) -> Float6
     return np.concatenate(errors)
 
 
-def is_better(before: Float64[np.ndarray, " m"], after: Float64[np.ndarray, " m"], num_parameters: int = 1) -> bool:
-    """Whether matches agree clearly better, beyond what chance and more freedom explain.
+def is_better(before: Float64[np.ndarray, " m"], after: Float64[np.ndarray, " m"], sure: float = _SURE) -> bool:
+    """Whether matches agree clearly better, beyond what chance explains.
 
     Args:
         before, after: error of each match; large ones count as wrong matches.
-        num_parameters: how many parameters more made the second; each has to earn its gain.
+        sure: standard errors by which the mean must improve.
     """
     gain = np.fmin(before, _MAX_ERROR) - np.fmin(after, _MAX_ERROR)
     gain = gain[np.isfinite(gain)]
     if len(gain) < 2:
         return False
-    return bool(gain.mean() > _SURE * np.sqrt(num_parameters) * gain.std() / np.sqrt(len(gain)))
+    return bool(gain.mean() > sure * gain.std() / np.sqrt(len(gain)))

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from dust3r_sfm.colmap.judge import epipolar_errors, is_better, split
+from dust3r_sfm.colmap.adjust import of_images
+from dust3r_sfm.colmap.judge import epipolar_errors, is_better, split, without
 from dust3r_sfm.colmap.lens import straighten_with, with_lens
 from dust3r_sfm.colmap.model import NO_TRACKS, reconstruction_from_scene
 from dust3r_sfm.types import Matches
@@ -32,12 +33,23 @@ def test_only_sure_gains_count() -> None:
     before = np.abs(random.normal(size=2000))
     assert is_better(before, 0.9 * before)
     assert not is_better(0.9 * before, before)
-    assert not is_better(before, 0.9 * before, num_parameters=10**4)
+    assert not is_better(before, 0.9 * before, sure=300.0)
     assert not is_better(before, before)
     assert not is_better(before, np.abs(random.normal(size=2000)))
     assert not is_better(np.zeros(0), np.zeros(0))
     # How wrong a wrong match is says nothing.
     assert not is_better(np.append(before, 1e6), np.append(1.0001 * before, 5.0))
+
+
+def test_what_tracks_left_out_is_whole(room_matches, room_tracks) -> None:
+    half = of_images(room_tracks, np.arange(room_tracks.image_of.max() + 1) < 3)
+    left = without(room_matches, half)
+    assert 0 < sum(len(pair.xy1) for pair in left) < sum(len(pair.xy1) for pair in room_matches)
+    for before, pair in zip(room_matches, left, strict=True):
+        for image, xy in ((pair.image1, pair.xy1), (pair.image2, pair.xy2)):
+            held = {tuple(place) for place in half.xy[half.image_of == image].tolist()}
+            assert held.isdisjoint(map(tuple, xy.tolist()))
+        assert before.image1 >= 3 or len(pair.xy1) < len(before.xy1)
 
 
 def test_errors_are_those_of_the_cameras(room) -> None:
