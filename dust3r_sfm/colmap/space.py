@@ -13,7 +13,7 @@ def noticing_a_full_disk(folder: Path) -> Iterator[None]:
     """Check, after the block and after an error in it, that something can still be written to the folder.
 
     Raises:
-        OSError: when nothing can; `files.atomic_path` makes it a sentence.
+        OSError: when nothing can, naming the folder; `files.atomic_path` and the command line make it a sentence.
     """
     try:
         yield
@@ -21,5 +21,7 @@ def noticing_a_full_disk(folder: Path) -> Iterator[None]:
         probe = folder / ".space.tmp"
         try:
             probe.write_bytes(bytes(_PROBE_BYTES))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder)) from error
         finally:
             probe.unlink(missing_ok=True)
