@@ -20,10 +20,10 @@ _SETTLED_DEGREES = 0.01
 _SETTLED_FOCAL = 1e-3
 """Rotations and focal lengths that change less from round to round have settled."""
 
-_FEW_POINTS, _ALL_POINTS = 4_000, 40_000
+_FEW_POINTS, _ALL_POINTS = 3_000, 40_000
 """Points, long tracks first, that find the lens and the basin; and those of the last adjustment…"""
 
-_FEW_PER_IMAGE, _ALL_PER_IMAGE = 150, 500
+_FEW_PER_IMAGE, _ALL_PER_IMAGE = 100, 500
 """…or so many per image, if that is more."""
 
 

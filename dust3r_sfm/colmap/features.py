@@ -25,8 +25,8 @@ from dust3r_sfm.images.load import load_mask, load_original
 from dust3r_sfm.progress import Step
 from dust3r_sfm.types import Size, View
 
-_BATCH = 4
-"""Photographs per thread that are looked at in one go, and lost when the run is killed."""
+_PER_THREAD, _AT_LEAST = 4, 16
+"""Photographs that are looked at in one go, and lost when the run is killed."""
 
 _BYTES_PER_PIXEL = 280
 """What COLMAP's SIFT needs at its peak."""
@@ -71,8 +71,9 @@ def find_features(views: Sequence[View], path: Path, step: Step = lambda done, t
     known = _names(path)
     wanted = [view for view in views if view.name not in known]
     num_threads = _num_threads(wanted)
-    for start in range(0, len(wanted), _BATCH * num_threads):
-        batch = wanted[start : start + _BATCH * num_threads]
+    size = max(_PER_THREAD * num_threads, _AT_LEAST)
+    for start in range(0, len(wanted), size):
+        batch = wanted[start : start + size]
         for view, found in zip(batch, _extract(batch, num_threads), strict=True):
             _append(path, view, found)
         step(len(views) - len(wanted) + start + len(batch), len(views))
