@@ -16,6 +16,7 @@ rendered photographs. Results go to benchmarks/results/against_colmap.json after
 import argparse
 import datetime
 import functools
+import itertools
 import json
 import os
 import platform
@@ -320,7 +321,8 @@ def main() -> None:
     if arguments.result.is_file():
         rows = json.loads(arguments.result.read_text(encoding="utf-8"))["rows"]
     if arguments.again:
-        rows = [row for row in rows if row["set"] not in arguments.sets]
+        repeated = set(itertools.product(arguments.sets, arguments.sides, arguments.seeds))
+        rows = [row for row in rows if (row["set"], row["side"], row["seed"]) not in repeated]
     done = {(row["set"], row["side"], row["seed"]): row for row in rows}
 
     def save() -> None:
