@@ -16,11 +16,12 @@ from jaxtyping import Float64
 from dust3r_sfm.colmap.adjust import Freedom
 from dust3r_sfm.colmap.choose_lens import with_best_lens
 from dust3r_sfm.colmap.estimate import Estimate
-from dust3r_sfm.colmap.features import Features, find_features, read_features
+from dust3r_sfm.colmap.features import Features, read_features
 from dust3r_sfm.colmap.hloc_matches import read_hloc_matches
 from dust3r_sfm.colmap.judge import epipolar_errors, is_better, split
 from dust3r_sfm.colmap.keypoint_matches import is_rough, match_keypoints, of_weak_images, rematch_keypoints
 from dust3r_sfm.colmap.model import Reconstruction
+from dust3r_sfm.colmap.sift import find_features
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.masks import find_masks
 from dust3r_sfm.options import RefineOptions

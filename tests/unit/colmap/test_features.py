@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dust3r_sfm.colmap.features import find_features, read_features
+from dust3r_sfm.colmap.features import read_features
+from dust3r_sfm.colmap.sift import find_features
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.types import View
 
