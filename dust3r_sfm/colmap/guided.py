@@ -63,9 +63,11 @@ def guided_matches(
         Keypoints of both photographs per match, ordered by the first; and the similarity of their descriptors.
     """
     rows, start, end = _segments(sight1, cam2_from_cam1, gate.depth)
-    if len(rows) == 0 or len(sight2.xy) == 0:
+    columns = np.flatnonzero(np.isfinite(sight2.xy).all(axis=1))  # a lens may have no ray for a pixel
+    if len(rows) == 0 or len(columns) == 0:
         return np.zeros((0, 2), np.int64), np.zeros(0)
-    grid = _Grid.of(sight2.xy)
+    grid = _Grid.of(sight2.xy[columns])
+    columns = columns[grid.order]
     best1, best2 = (
         _Best(*found)
         for found in _two_best(
@@ -73,8 +75,8 @@ def guided_matches(
             end,
             gate.across,
             sight1.descriptors[rows],
-            sight2.xy[grid.order],
-            sight2.descriptors[grid.order],
+            sight2.xy[columns],
+            sight2.descriptors[columns],
             grid.first,
             grid.corner,
             grid.side,
@@ -83,7 +85,7 @@ def guided_matches(
     chosen = np.flatnonzero(best1.is_clear() & (best2.partner[best1.partner] == np.arange(len(rows))))
     partner = best1.partner[chosen]
     clear = best2.is_clear()[partner]
-    pairs = np.column_stack([rows[chosen[clear]], grid.order[partner[clear]]])
+    pairs = np.column_stack([rows[chosen[clear]], columns[partner[clear]]])
     return pairs, best1.first[chosen[clear]].astype(np.float64)
 
 

@@ -102,6 +102,16 @@ def test_same_as_trying_every_pair() -> None:
     assert np.allclose(values, similarity[tuple(found.T)], atol=1e-6)
 
 
+def test_pixels_without_a_ray_do_not_match() -> None:
+    look = np.eye(4, dtype=np.float32)
+    xy = np.array([[0.0, 0.0], [0.2, 0.0], [0.0, 0.2], [np.nan, np.nan]])
+    sight = Sight(xy=xy, depth=np.full(4, 2.0), descriptors=look)
+    nowhere = Sight(xy=xy[[3, 3, 3, 3]], depth=np.full(4, 2.0), descriptors=look)
+    gate = Gate(across=0.01, depth=0.1)
+    assert guided_matches(sight, sight, np.eye(3, 4), gate)[0].tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert len(guided_matches(sight, nowhere, np.eye(3, 4), gate)[0]) == 0
+
+
 def test_nothing_to_match() -> None:
     empty = Sight(xy=np.zeros((0, 2)), depth=np.zeros(0), descriptors=np.zeros((0, 4), np.float32))
     one = Sight(xy=np.zeros((1, 2)), depth=np.zeros(1), descriptors=np.ones((1, 4), np.float32) / 2)
