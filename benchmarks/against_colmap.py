@@ -100,7 +100,7 @@ def policy_of(model: Path) -> Row:
 
 def colmap_database(images: Path, database: Path, policy: Row, seed: int) -> Row:
     """Extract and match; seconds that it took."""
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     database.parent.mkdir(parents=True, exist_ok=True)
     database.unlink(missing_ok=True)
@@ -128,7 +128,7 @@ def colmap_database(images: Path, database: Path, policy: Row, seed: int) -> Row
 
 def colmap_model(images: Path, database: Path, out: Path, seed: int, mapper: str, free: bool) -> Row:
     """Map a database; the model with the most images is written to `out`."""
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -314,7 +314,7 @@ def main() -> None:
     parser.add_argument("--result", type=Path, default=ROOT / "benchmarks" / "results" / "against_colmap.json")
     parser.add_argument("--again", action="store_true", help="repeat runs that the result holds")
     arguments = parser.parse_args()
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     pycolmap.logging.minloglevel = int(pycolmap.logging.Level.ERROR)
     rows: list[Row] = []

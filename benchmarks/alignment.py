@@ -33,10 +33,10 @@ from alignment_collections import STEP, Collection
 from threadpoolctl import threadpool_limits
 
 from dust3r_sfm.alignment import align
-from dust3r_sfm.files import write_json
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import apply, centres
 from dust3r_sfm.options import AlignOptions
+from dust3r_sfm.system.files import write_json
 
 Table = Literal[
     "time", "memory", "ordinary", "overconfident", "paper", "focal", "matching", "collections", "photographs"

@@ -15,7 +15,7 @@ import alignment_problems as problems
 import numpy as np
 import torch
 
-from dust3r_sfm.files import write_json
+from dust3r_sfm.system.files import write_json
 
 KEPT = Path(__file__).parent / "results" / "alignment_reference.json"
 """Its figures on the scenes, by kind, seed and version: it takes 10 to 40 seconds for each."""

@@ -24,13 +24,13 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from dust3r_sfm._pycolmap import pycolmap
-from dust3r_sfm.colmap.depth_maps import read_depth
-from dust3r_sfm.colmap.ply import read_ply
-from dust3r_sfm.colmap.pointmaps import on_camera
-from dust3r_sfm.colmap.rescale import corrected_depths
+from dust3r_sfm.dense.depth_maps import read_depth
+from dust3r_sfm.dense.pointmaps import on_camera
+from dust3r_sfm.dense.rescale import corrected_depths
+from dust3r_sfm.formats.ply import read_ply
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.scene_file import read_scene
+from dust3r_sfm.system._pycolmap import pycolmap
 
 NEAR_TRACK, NEAR_VIEW = 0.01, 0.02
 

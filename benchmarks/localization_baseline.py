@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.images.load import load_original
 from dust3r_sfm.localization.open_map import LocalizationMap
 from dust3r_sfm.localization.pose import default_max_error, query_camera
 from dust3r_sfm.localization.queries import Query
+from dust3r_sfm.system._pycolmap import pycolmap
 from dust3r_sfm.types import View
 
 RATIO = 0.8

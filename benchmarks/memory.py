@@ -24,12 +24,12 @@ import torch
 import tyro
 from PIL import Image
 
-from dust3r_sfm.files import write_json
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.network import NetworkConfig, random_network
 from dust3r_sfm.options import ImageOptions, PredictOptions
 from dust3r_sfm.predictors.predictor import load_predictor
 from dust3r_sfm.predictors.run import predict_pairs
+from dust3r_sfm.system.files import write_json
 from dust3r_sfm.types import PairGraph
 
 LIMIT_MIB, NUM_IMAGES, NUM_PAIRS = 300, 100, 300

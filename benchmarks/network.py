@@ -37,8 +37,8 @@ from matrix_rate import matrix_rate, synchronise
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dust3r_sfm.files import write_json
 from dust3r_sfm.network import Network, NetworkConfig, join, random_network
+from dust3r_sfm.system.files import write_json
 
 CONFIGS = {
     "large": NetworkConfig(),

@@ -26,7 +26,6 @@ import tyro
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.evaluation.depth import DepthErrors, depth_in_image, evaluate_depth, mean_errors
 from dust3r_sfm.evaluation.poses import relative_errors
-from dust3r_sfm.files import write_json
 from dust3r_sfm.geometry.transforms import compose, invert, rotation_angle
 from dust3r_sfm.images.known import with_known
 from dust3r_sfm.images.read import read_images
@@ -34,6 +33,7 @@ from dust3r_sfm.matching.relative import pose_from_both_directions
 from dust3r_sfm.options import ImageOptions, KnownOptions, PredictOptions
 from dust3r_sfm.predictors.predictor import load_predictor
 from dust3r_sfm.predictors.run import predict_pairs
+from dust3r_sfm.system.files import write_json
 from dust3r_sfm.training.datasets.depth_files import read_depth
 from dust3r_sfm.types import ImageSet, PairGraph, View
 

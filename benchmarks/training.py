@@ -23,7 +23,6 @@ import torch
 from matrix_rate import matrix_rate, synchronise
 from torch.utils.flop_counter import FlopCounterMode
 
-from dust3r_sfm.files import write_json
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import rotation_angle
 from dust3r_sfm.images.load import load_pixels
@@ -32,6 +31,7 @@ from dust3r_sfm.network.mini import MiniConfig, random_mini
 from dust3r_sfm.network.weights import random_network
 from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.synthetic.sample import sample
+from dust3r_sfm.system.files import write_json
 from dust3r_sfm.training.batch import Batch, collate
 from dust3r_sfm.training.datasets.world import World
 from dust3r_sfm.training.kinds import AnyNetwork, new_network

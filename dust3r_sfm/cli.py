@@ -20,7 +20,7 @@ from dust3r_sfm.options import (
     RunOptions,
     TrainOptions,
 )
-from dust3r_sfm.terminal import Terminal, run_command
+from dust3r_sfm.system.terminal import Terminal, run_command
 
 Photos = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PHOTOS")]
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
@@ -155,7 +155,7 @@ def densify(out: Out, patch_match: Annotated[bool, tyro.conf.FlagCreatePairsOff]
         out: Output folder of a run.
         patch_match: Compute depth maps by COLMAP's patch-match stereo instead of fusing ours; needs CUDA.
     """
-    from dust3r_sfm.densify import densify
+    from dust3r_sfm.dense.densify import densify
 
     print(densify(out, patch_match=patch_match, progress=Terminal()))
 

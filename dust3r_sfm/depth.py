@@ -16,15 +16,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dust3r_sfm.errors import InputError, OutputError, ReconstructionError
-from dust3r_sfm.files import atomic_path, write_json
 from dust3r_sfm.images.colour_maps import depth_colours
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.options import ImageOptions, PredictOptions, RunOptions
 from dust3r_sfm.predictors.dust3r import monocular
 from dust3r_sfm.predictors.predictor import check_predictor, load_predictor
-from dust3r_sfm.progress import Progress, Silent
-from dust3r_sfm.run_folder import require_apart
+from dust3r_sfm.runs.folder import require_apart
 from dust3r_sfm.single import OwnGeometry, own_geometry, require_network
+from dust3r_sfm.system.files import atomic_path, write_json
+from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.types import View
 
 FORMAT = "dust3r_sfm depth 1"

@@ -6,7 +6,7 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 
 from dust3r_sfm import __version__
-from dust3r_sfm._pycolmap import pycolmap
+from dust3r_sfm.system._pycolmap import pycolmap
 
 PACKAGES = (
     "torch",

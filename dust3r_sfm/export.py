@@ -13,11 +13,11 @@ import tyro
 
 from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.options import ReconstructOptions
-from dust3r_sfm.progress import Progress, Silent
-from dust3r_sfm.terminal import Terminal, run_command
+from dust3r_sfm.system.progress import Progress, Silent
+from dust3r_sfm.system.terminal import Terminal, run_command
 
 if TYPE_CHECKING:
-    from dust3r_sfm.summary import Summary
+    from dust3r_sfm.runs.summary import Summary
 
 Format = Literal["colmap", "nerfstudio", "ply", "glb", "hloc"]
 
@@ -109,11 +109,11 @@ def _write_others(run: Path, out: Path, formats: Collection[Format]) -> None:
     """Write what follows from the model of a run."""
     if not set(formats) - {"colmap"}:
         return
-    from dust3r_sfm.colmap.glb import write_glb
-    from dust3r_sfm.colmap.hloc_files import write_hloc
     from dust3r_sfm.colmap.model import read_model
-    from dust3r_sfm.colmap.nerfstudio import write_nerfstudio
-    from dust3r_sfm.colmap.ply import cloud_of, write_ply
+    from dust3r_sfm.formats.glb import write_glb
+    from dust3r_sfm.formats.hloc import write_hloc
+    from dust3r_sfm.formats.nerfstudio import write_nerfstudio
+    from dust3r_sfm.formats.ply import cloud_of, write_ply
 
     if not (run / "sparse" / "0").is_dir():
         raise InputError(f"{run} holds no model yet; add --colmap, or finish it with dust3r-sfm reconstruct.")

@@ -20,12 +20,10 @@ from dust3r_sfm import __version__
 from dust3r_sfm.alignment import align
 from dust3r_sfm.colmap.extension import add_images
 from dust3r_sfm.colmap.model import Reconstruction, with_points, write_model
-from dust3r_sfm.colmap.refine import refine_scene
-from dust3r_sfm.colmap.refined_tracks import refined_tracks
-from dust3r_sfm.colmap.workspace import write_workspace
+from dust3r_sfm.dense.workspace import write_workspace
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.additions import find_additions, one_root
-from dust3r_sfm.images.foreign import find_model, read_model
+from dust3r_sfm.images.colmap_models import find_model, read_model
 from dust3r_sfm.images.known import add_known, known_digest, with_known
 from dust3r_sfm.images.known_cameras import check_cameras, known_camera
 from dust3r_sfm.images.load import load_original
@@ -39,9 +37,11 @@ from dust3r_sfm.pairs.graph import pair_graph, read_pairs, write_pairs
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
 from dust3r_sfm.predictors.run import predict_pairs
 from dust3r_sfm.predictors.store import PredictionStore
-from dust3r_sfm.progress import Progress, Silent, Step
-from dust3r_sfm.run_folder import RunFolder, read_record, require_apart
+from dust3r_sfm.refinement.points import refined_tracks
+from dust3r_sfm.refinement.refine import refine_scene
+from dust3r_sfm.runs.folder import RunFolder, read_record, require_apart
 from dust3r_sfm.scene_file import read_scene, write_scene
+from dust3r_sfm.system.progress import Progress, Silent, Step
 from dust3r_sfm.types import ImageSet, PairGraph, Scene, View
 
 

@@ -21,16 +21,14 @@ from threadpoolctl import threadpool_limits
 
 from dust3r_sfm import __version__
 from dust3r_sfm.alignment import align
-from dust3r_sfm.alignment.anchor import anchored
 from dust3r_sfm.alignment.diagnosis import diagnose
-from dust3r_sfm.alignment.metric import metric_scene
-from dust3r_sfm.colmap.check import check_workspace
+from dust3r_sfm.alignment.frame.anchor import anchored
+from dust3r_sfm.alignment.frame.metric import metric_scene
 from dust3r_sfm.colmap.database import write_database
 from dust3r_sfm.colmap.model import reconstruction_from_scene, with_points, write_model
-from dust3r_sfm.colmap.pointmaps import write_pointmaps
-from dust3r_sfm.colmap.refine import refine_scene
-from dust3r_sfm.colmap.refined_tracks import refined_tracks
-from dust3r_sfm.colmap.workspace import write_workspace
+from dust3r_sfm.dense.check import check_workspace
+from dust3r_sfm.dense.pointmaps import write_pointmaps
+from dust3r_sfm.dense.workspace import write_workspace
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.known import known_digest, with_known
 from dust3r_sfm.images.load import load_original
@@ -47,12 +45,14 @@ from dust3r_sfm.predictors.predictor import PairPredictor, check_predictor, load
 from dust3r_sfm.predictors.run import directed_edges, predict_pairs
 from dust3r_sfm.predictors.shard import parse_shard
 from dust3r_sfm.predictors.store import PredictionStore, estimated_size
-from dust3r_sfm.progress import Progress, Silent, Step
+from dust3r_sfm.refinement.points import refined_tracks
+from dust3r_sfm.refinement.refine import refine_scene
 from dust3r_sfm.report import write_report
-from dust3r_sfm.run_folder import RunFolder, require_apart
+from dust3r_sfm.runs.folder import RunFolder, require_apart
+from dust3r_sfm.runs.summary import Summary, summarize
 from dust3r_sfm.scene_file import read_scene, write_scene
 from dust3r_sfm.single import predict_alone, scene_of_one, tracks_from_depth
-from dust3r_sfm.summary import Summary, summarize
+from dust3r_sfm.system.progress import Progress, Silent, Step
 from dust3r_sfm.types import ImageSet, PairGraph, Scene
 
 logger = logging.getLogger("dust3r_sfm")

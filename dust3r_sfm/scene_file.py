@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.files import atomic_path
+from dust3r_sfm.system.files import atomic_path
 from dust3r_sfm.types import KnownCamera, Scene
 
 FORMAT = "dust3r_sfm scene"

@@ -8,7 +8,7 @@ Pixel (0.5, 0.5) is the centre of the first pixel (COLMAP's convention). `size` 
 (height, width). Poses are float64, pointmaps float32. See docs/conventions.md.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,15 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 Edge = tuple[int, int]
 Size = tuple[int, int]
+
+NOTHING_KNOWN = 1.0
+"""The confidence of a pixel of which nothing is known; every other confidence is greater (Wang et al. 2024, eq. 4)."""
+
+
+def is_known(confidence: Float32[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
+    """Whether anything is known of each pixel, by its confidence."""
+    known: Bool[np.ndarray, "*shape"] = confidence > NOTHING_KNOWN
+    return known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +166,10 @@ class Matches:
     xy2: Float64[np.ndarray, "m 2"]
     confidence: Float64[np.ndarray, " m"]
 
+    def take(self, rows: Bool[np.ndarray, " m"] | Int64[np.ndarray, " k"]) -> "Matches":
+        """Some of the matches, by mask or by index."""
+        return replace(self, xy1=self.xy1[rows], xy2=self.xy2[rows], confidence=self.confidence[rows])
+
 
 @dataclass(frozen=True, kw_only=True)
 class RelativePose:
@@ -269,6 +282,18 @@ class Tracks:
     track_of: Int64[np.ndarray, " o"]
     image_of: Int64[np.ndarray, " o"]
     xy: Float64[np.ndarray, "o 2"]
+
+    def take(self, observations: Bool[np.ndarray, " o"]) -> "Tracks":
+        """Some of the observations, and the points that still have two of them, numbered anew in their order."""
+        kept = observations & (np.bincount(self.track_of[observations], minlength=len(self.xyz)) >= 2)[self.track_of]
+        points = np.unique(self.track_of[kept])
+        return Tracks(
+            xyz=self.xyz[points],
+            rgb=self.rgb[points],
+            track_of=np.searchsorted(points, self.track_of[kept]).astype(np.int64),
+            image_of=self.image_of[kept],
+            xy=self.xy[kept],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from dust3r_sfm.terminal import run_command
+from dust3r_sfm.system.terminal import run_command
 from pipelines.cambridge.run import cambridge
 from pipelines.query_list.run import query_list
 from pipelines.seven_scenes.run import seven_scenes

@@ -9,17 +9,18 @@ import numpy as np
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.evaluation.localization import LocalizationErrors, compare_poses
-from dust3r_sfm.files import write_text
 from dust3r_sfm.localization.depths import DepthReader
 from dust3r_sfm.localization.lift import DepthLift, FirstOf, Lift, PointLift
 from dust3r_sfm.localization.localize import localize_queries
 from dust3r_sfm.localization.open_map import OWN_RADIUS, RADIUS, LocalizationMap, make_map
 from dust3r_sfm.localization.queries import Query, open_queries
-from dust3r_sfm.localization.reference import Reconstruction, Reference, read_reference
+from dust3r_sfm.localization.reference import Reference, read_reference
 from dust3r_sfm.localization.results import Results
 from dust3r_sfm.options import LocalizeOptions, PredictOptions, RunOptions
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
-from dust3r_sfm.progress import Progress
+from dust3r_sfm.system._pycolmap import Reconstruction
+from dust3r_sfm.system.files import write_text
+from dust3r_sfm.system.progress import Progress
 from dust3r_sfm.types import KnownCamera
 
 

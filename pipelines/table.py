@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dust3r_sfm.evaluation.localization import DUST3R_THRESHOLDS, HLOC_THRESHOLDS, OURS, LocalizationErrors
-from dust3r_sfm.files import write_json, write_text
+from dust3r_sfm.system.files import write_json, write_text
 
 THRESHOLDS = sorted({*HLOC_THRESHOLDS, *DUST3R_THRESHOLDS, *OURS})
 

@@ -5,15 +5,15 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from dust3r_sfm.alignment.anchor import anchored
 from dust3r_sfm.alignment.component import Aligned, align_component
-from dust3r_sfm.alignment.depth import choose_sources, full_depth
-from dust3r_sfm.alignment.edges import information
-from dust3r_sfm.alignment.graph import largest_component
-from dust3r_sfm.alignment.known import known_cameras, known_focals
-from dust3r_sfm.alignment.pairwise import focals_of_cameras
+from dust3r_sfm.alignment.depth.full import choose_sources, full_depth
+from dust3r_sfm.alignment.frame.anchor import anchored
+from dust3r_sfm.alignment.frame.known import known_cameras, known_focals
 from dust3r_sfm.alignment.result import scene_of
 from dust3r_sfm.alignment.samples import Samples, draw_samples, principal_points
+from dust3r_sfm.alignment.solve.edges import information
+from dust3r_sfm.alignment.start.graph import largest_component
+from dust3r_sfm.alignment.start.pairwise import focals_of_cameras
 from dust3r_sfm.errors import ReconstructionError
 from dust3r_sfm.options import AlignOptions
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction, Scene

@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from dust3r_sfm.alignment.edges import REJECTED, edge_residuals, fit_scales, information, judge, usual_residual
-from dust3r_sfm.alignment.graph import doubtful_bridges, largest_component
-from dust3r_sfm.alignment.initialize import initialize
-from dust3r_sfm.alignment.known import Known, in_metres, onto_known
-from dust3r_sfm.alignment.pairwise import relative_poses
+from dust3r_sfm.alignment.frame.known import Known, in_metres, onto_known
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import Samples
-from dust3r_sfm.alignment.solve import refine, start_depths
-from dust3r_sfm.alignment.uncertainty import camera_covariances
-from dust3r_sfm.alignment.unknowns import FREE, TIED, Model
-from dust3r_sfm.alignment.votes import Loss
+from dust3r_sfm.alignment.solve.edges import REJECTED, edge_residuals, fit_scales, information, judge, usual_residual
+from dust3r_sfm.alignment.solve.gauss_newton import refine, start_depths
+from dust3r_sfm.alignment.solve.uncertainty import camera_covariances
+from dust3r_sfm.alignment.solve.unknowns import FREE, TIED, Model
+from dust3r_sfm.alignment.solve.votes import Loss
+from dust3r_sfm.alignment.start.graph import doubtful_bridges, largest_component
+from dust3r_sfm.alignment.start.initialize import initialize
+from dust3r_sfm.alignment.start.pairwise import relative_poses
 from dust3r_sfm.options import AlignOptions
 
 FIRST_WIDTH, ROUGH_WIDTH = 0.1, 0.03

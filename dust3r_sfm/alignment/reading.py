@@ -7,9 +7,9 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Float, Float32, Integer
 
-from dust3r_sfm.compiled import compiled
 from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.predictors.store import PredictionStore
+from dust3r_sfm.system.compiled import compiled
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 
 LARGEST = np.finfo(np.float32).max

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from dust3r_sfm.alignment.component import Aligned
-from dust3r_sfm.alignment.consistency import without_contradicted
+from dust3r_sfm.alignment.depth.consistency import without_contradicted
 from dust3r_sfm.alignment.diagnosis import diagnose
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.geometry.transforms import compose, invert

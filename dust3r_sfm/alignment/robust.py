@@ -5,7 +5,7 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Float
 
-from dust3r_sfm.compiled import compiled
+from dust3r_sfm.system.compiled import compiled
 
 
 @compiled

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from dust3r_sfm.alignment.reading import is_usable, read_pointmaps
-from dust3r_sfm.compiled import compiled
+from dust3r_sfm.system.compiled import compiled
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction, View
 
 ZERO, ONE = np.float32(0), np.float32(1)

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from dust3r_sfm.colmap.keypoints import keypoint_rows, positions
-from dust3r_sfm.colmap.lens import straightened
+from dust3r_sfm.colmap.camera_models import straightened
 from dust3r_sfm.colmap.model import Reconstruction
-from dust3r_sfm.colmap.space import noticing_a_full_disk
-from dust3r_sfm.files import atomic_path
-from dust3r_sfm.matching.epipolar import fundamental_matrix, sampson_error
+from dust3r_sfm.geometry.epipolar import fundamental_matrix, sampson_error
+from dust3r_sfm.system.files import atomic_path, noticing_a_full_disk
+from dust3r_sfm.tracks.keypoints import keypoint_rows, positions
 from dust3r_sfm.types import Matches
 
 _MAX_EPIPOLAR_ERROR = 0.004
@@ -39,7 +38,7 @@ def write_database(path: Path, reconstruction: Reconstruction, matches: Sequence
     Raises:
         OutputError: when the disk is full or the folder cannot be written.
     """
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     with atomic_path(path) as temporary:
         try:
@@ -102,13 +101,13 @@ def _write_pair(
     rows: Int64[np.ndarray, "m 2"],
     keypoints: dict[int, Float64[np.ndarray, "_ 2"]],
 ) -> None:
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     if len(rows) == 0:
         return
     image1, image2 = (reconstruction.images[image_id] for image_id in ids)
     cam2_from_cam1 = image2.cam_from_world() * image1.cam_from_world().inverse()
-    camera1, camera2 = image1.camera, image2.camera
+    camera1, camera2 = (reconstruction.cameras[image.camera_id] for image in (image1, image2))
     fundamental = fundamental_matrix(
         cam2_from_cam1.matrix(), camera1.calibration_matrix(), camera2.calibration_matrix()
     )

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from dust3r_sfm.colmap.keypoints import positions
 from dust3r_sfm.colmap.model import Reconstruction
 from dust3r_sfm.images.known_cameras import known_camera
+from dust3r_sfm.tracks.keypoints import positions
 
 
 def add_images(model: Reconstruction, extra: Reconstruction, names: Collection[str]) -> int:
@@ -47,7 +47,7 @@ def _camera_id(model: Reconstruction, camera: Any) -> int:
 
 
 def _add_image(model: Reconstruction, image: Any, camera_id: int) -> int:
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     image_id: int = 1 + max([0, *model.images, *model.frames])
     added = pycolmap.Image(image.name, positions(image.points2D), camera_id, image_id)
@@ -56,7 +56,7 @@ def _add_image(model: Reconstruction, image: Any, camera_id: int) -> int:
 
 
 def _add_points(model: Reconstruction, extra: Reconstruction, names: Collection[str], id_of: dict[str, int]) -> int:
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     new_ids = {image.image_id for image in extra.images.values() if image.name in names}
     kept = [

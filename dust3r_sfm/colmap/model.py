@@ -6,22 +6,19 @@ the raw pixel grid, with EXIF orientation not applied, because COLMAP, hloc and 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from dust3r_sfm.colmap.keypoints import keypoint_rows, match_ends, unique_keypoints
-from dust3r_sfm.colmap.space import noticing_a_full_disk
 from dust3r_sfm.errors import InputError, ReconstructionError
-from dust3r_sfm.files import atomic_path
-from dust3r_sfm.images.foreign import read_model as read_model
+from dust3r_sfm.images.colmap_models import read_model as read_model
 from dust3r_sfm.images.known_cameras import colmap_camera
 from dust3r_sfm.images.resize import raw_from_upright
+from dust3r_sfm.system._pycolmap import Reconstruction as Reconstruction
+from dust3r_sfm.system.files import atomic_path, noticing_a_full_disk
+from dust3r_sfm.tracks.keypoints import keypoint_rows, match_ends, unique_keypoints
 from dust3r_sfm.types import Matches, Scene, Tracks
-
-Reconstruction: TypeAlias = Any
-"""`pycolmap.Reconstruction`, which is imported only where it is used."""
 
 _SAME_CAMERA = 1e-4
 """Intrinsics of one camera group that differ by less than this share of the image size are one camera."""
@@ -41,7 +38,7 @@ def reconstruction_from_scene(scene: Scene, tracks: Tracks, matches: Sequence[Ma
     Raises:
         ReconstructionError: when no image is registered.
     """
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     registered = np.flatnonzero(scene.registered)
     if len(registered) == 0:
@@ -73,14 +70,14 @@ def with_points(cameras: Reconstruction, tracks: Tracks, matches: Sequence[Match
         tracks: points and their observations; every observing image is in the model.
         matches: correspondences whose keypoints the model lists as well, for `write_database`.
     """
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     keypoints = _keypoints(tracks, matches, max(cameras.images, default=0))
     reconstruction = pycolmap.Reconstruction()
     for camera_id, camera in sorted(cameras.cameras.items()):
-        copy = pycolmap.Camera(model=camera.model, width=camera.width, height=camera.height, params=camera.params)
-        copy.camera_id, copy.has_prior_focal_length = camera_id, camera.has_prior_focal_length
-        reconstruction.add_camera_with_trivial_rig(copy)
+        lens = pycolmap.Camera(model=camera.model, width=camera.width, height=camera.height, params=camera.params)
+        lens.camera_id, lens.has_prior_focal_length = camera_id, camera.has_prior_focal_length
+        reconstruction.add_camera_with_trivial_rig(lens)
     for image_id, image in sorted(cameras.images.items()):
         copy = pycolmap.Image(image.name, keypoints[image_id - 1], image.camera_id, image_id)
         reconstruction.add_image_with_trivial_frame(copy, image.cam_from_world())
@@ -184,7 +181,7 @@ def _square(intrinsics: Float64[np.ndarray, "3 3"], rounding: float) -> Float64[
 
 def _pinhole_camera(intrinsics: Float64[np.ndarray, "3 3"], size: tuple[int, int], rounding: float) -> Any:
     """SIMPLE_PINHOLE where fx and fy differ by rounding only, PINHOLE otherwise."""
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     square = _square(intrinsics, rounding)
     focals = [square[0, 0]] if square[0, 0] == square[1, 1] else [square[0, 0], square[1, 1]]
@@ -200,7 +197,7 @@ def _pinhole_camera(intrinsics: Float64[np.ndarray, "3 3"], size: tuple[int, int
 
 def _add_points(reconstruction: Reconstruction, tracks: Tracks, keypoints: list[Float64[np.ndarray, "_ 2"]]) -> None:
     """Add the points with their observations and reprojection errors."""
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     row_of = np.empty(len(tracks.xy), dtype=np.int64)
     for image, positions in enumerate(keypoints):

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.images.foreign import find_model, read_model
+from dust3r_sfm.images.colmap_models import find_model, read_model
 from dust3r_sfm.images.known_names import resolve
 from dust3r_sfm.types import KnownCamera, Size, View
 
@@ -73,7 +73,7 @@ def check_cameras(cameras: Mapping[str, KnownCamera], views: Sequence[View], sou
 
 def colmap_camera(camera: KnownCamera) -> Any:
     """The `pycolmap.Camera`, with exactly these parameters."""
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     width, height = camera.size
     made = pycolmap.Camera(model=camera.model, width=width, height=height, params=list(camera.params))
@@ -143,7 +143,7 @@ def _of_one_size(path: Path, views: Sequence[View]) -> KnownCamera:
 
 
 def _of_cameras_file(path: Path) -> KnownCamera:
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -162,7 +162,7 @@ def _of_cameras_file(path: Path) -> KnownCamera:
 
 def _of_text(text: str) -> KnownCamera:
     """Read a camera string: model, width, height and parameters, parted by commas or blanks."""
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     name, *numbers = text.replace(",", " ").split() or [""]
     if name not in pycolmap.CameraModelId.__members__:

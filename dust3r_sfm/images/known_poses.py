@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.transforms import invert
-from dust3r_sfm.images.foreign import find_model, read_model
+from dust3r_sfm.images.colmap_models import find_model, read_model
 from dust3r_sfm.images.known_cameras import read_json
 from dust3r_sfm.images.known_names import resolve
 

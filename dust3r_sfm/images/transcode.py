@@ -10,9 +10,9 @@ from typing import Any
 
 from PIL import Image
 
-from dust3r_sfm.files import atomic_path
 from dust3r_sfm.images.decode import as_rgb, decode, naming, open_image
 from dust3r_sfm.images.exif import exif_bytes
+from dust3r_sfm.system.files import atomic_path
 from dust3r_sfm.types import ImageSet, View
 
 SUFFIX_OF_FORMAT = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "TIFF": ".tif", "BMP": ".bmp"}

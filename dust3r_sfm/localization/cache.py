@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from dust3r_sfm.files import atomic_path
+from dust3r_sfm.system.files import atomic_path
 from dust3r_sfm.types import View
 
 

@@ -14,9 +14,9 @@ from dust3r_sfm.matching.mutual import raw_from_network
 from dust3r_sfm.matching.pair import match_pair
 from dust3r_sfm.options import MatchOptions
 from dust3r_sfm.pairs.graph import pair_graph
-from dust3r_sfm.predictors.classical.parallel import map_ordered, num_cores
 from dust3r_sfm.predictors.classical.sift import Keypoints, find_keypoints, match_keypoints
 from dust3r_sfm.predictors.predictor import PairPredictor, StoresFeatures
+from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import Edge, ImageSet, Matches, PairPrediction, View
 
 IMAGES_IN_MEMORY = 2000

@@ -10,7 +10,8 @@ from jaxtyping import Float32, Float64
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.decode import decode
 from dust3r_sfm.localization.lift import DepthRaster, sample_depth
-from dust3r_sfm.localization.reference import Reconstruction, Reference
+from dust3r_sfm.localization.reference import Reference
+from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.types import Scene
 
 DepthReader = Callable[[int], DepthRaster | None]
@@ -22,7 +23,9 @@ MIN_POINTS = 10
 _SUFFIXES = (".png", ".tiff", ".tif", ".npy", ".bin")
 
 
-def depth_files(reference: Reference, folder: Path, unit: float, undistorted: Reconstruction = None) -> DepthReader:
+def depth_files(
+    reference: Reference, folder: Path, unit: float, undistorted: Reconstruction | None = None
+) -> DepthReader:
     """Read depth maps from a folder.
 
     The file of `seq-01/frame-000000.color.jpg` is looked for as `seq-01/frame-000000.color.jpg.png` (or .tiff, .npy,
@@ -97,7 +100,7 @@ def read_depth(path: Path, unit: float) -> Float32[np.ndarray, "h w"]:
         if path.suffix == ".npy":
             depth = np.load(path, allow_pickle=False).astype(np.float32)
         elif path.suffix == ".bin":
-            from dust3r_sfm._pycolmap import pycolmap
+            from dust3r_sfm.system._pycolmap import pycolmap
 
             stored = pycolmap.DepthMap()
             stored.read(path)

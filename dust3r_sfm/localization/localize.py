@@ -10,11 +10,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.images.foreign import read_model
+from dust3r_sfm.images.colmap_models import read_model
 from dust3r_sfm.images.known_cameras import known_camera
 from dust3r_sfm.images.read import read_images
-from dust3r_sfm.localization.confidence import pose_confidence
-from dust3r_sfm.localization.covisibility import covisible_groups
 from dust3r_sfm.localization.fuse import Correspondences, fuse
 from dust3r_sfm.localization.open_map import LocalizationMap, find_image_root, open_map
 from dust3r_sfm.localization.pose import (
@@ -22,15 +20,17 @@ from dust3r_sfm.localization.pose import (
     default_max_error,
     estimate_pose,
     misfit,
+    pose_confidence,
     query_camera,
     refine_pose,
 )
 from dust3r_sfm.localization.queries import Query, open_queries
+from dust3r_sfm.localization.reference import covisible_groups
 from dust3r_sfm.localization.relative import scaled_relative_pose
 from dust3r_sfm.localization.results import Results
 from dust3r_sfm.options import ImageOptions, LocalizeOptions, PredictOptions, RunOptions
 from dust3r_sfm.predictors.predictor import load_predictor
-from dust3r_sfm.progress import Progress, Silent
+from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.types import KnownCamera, Localization, Matches, View
 
 logger = logging.getLogger("dust3r_sfm")

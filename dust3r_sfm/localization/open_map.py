@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.images.foreign import find_model, read_model
+from dust3r_sfm.images.colmap_models import find_model, read_model
 from dust3r_sfm.localization.correspond import KeypointMatcher, KeypointStore, Matcher, PointmapMatcher
 from dust3r_sfm.localization.depths import depth_files, scene_depths
 from dust3r_sfm.localization.hloc_files import FileMatcher, global_retrieval, read_retrieval
 from dust3r_sfm.localization.lift import DepthLift, FirstOf, Lift, PointLift
 from dust3r_sfm.localization.posed import triangulated_depths
-from dust3r_sfm.localization.reference import Reconstruction, Reference, read_reference
+from dust3r_sfm.localization.reference import Reference, read_reference
 from dust3r_sfm.localization.retrieve import ListedRetrieval, Retrieval, predictor_retrieval
 from dust3r_sfm.options import LocalizeOptions, PredictOptions
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
-from dust3r_sfm.progress import Progress, Silent
 from dust3r_sfm.scene_file import read_scene
+from dust3r_sfm.system._pycolmap import Reconstruction
+from dust3r_sfm.system.progress import Progress, Silent
 
 OWN_RADIUS = 0.002
 """Share of the longer side within which a model's point stands for a pixel, where there is depth for the others."""

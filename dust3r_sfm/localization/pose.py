@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from dust3r_sfm.images.known_cameras import colmap_camera
-from dust3r_sfm.types import KnownCamera, View
+from dust3r_sfm.types import KnownCamera, Size, View
 
 FocalState = Literal["known", "prior", "unknown"]
 
@@ -21,6 +21,12 @@ RIGHT, FAR_OFF = 2.0, 12.0
 """Pixels at which a correspondence is as likely wrong as right, and beyond which all are equally wrong."""
 CLEARLY_MORE = 1.2
 """A focal length that is found anew replaces the one EXIF tells when this many times as many inliers say so."""
+CELLS = 24
+"""Cells along the longer side."""
+HALF_CELLS = 12.0
+"""Cells with inliers at which a pose is believed by half."""
+HALF_SHARE = 0.1
+"""Share of inliers at which a pose is believed by half."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +113,7 @@ def refine_pose(
     Returns:
         The refined estimate; the one given where these correspondences do not determine a pose.
     """
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     if len(xy) < MIN_INLIERS:
         return estimate
@@ -145,7 +151,7 @@ def _estimate(
     find: bool,
     refine: bool,
 ) -> PoseEstimate | None:
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     if len(xy) < MIN_INLIERS:
         return None
@@ -177,3 +183,23 @@ def _checked(
         covariance=covariance if covariance.shape == (6, 6) and np.isfinite(covariance).all() else None,
         found_focal=refined_focal,
     )
+
+
+def pose_confidence(xy: Float64[np.ndarray, "m 2"], inlier: Bool[np.ndarray, " m"], size: Size) -> float:
+    """Believe a pose by the number of cells of the picture that hold an inlier, and by the share of inliers.
+
+    Wrong poses gather their inliers in few places (many correspondences of one detail count as one here), or few of
+    many, where the scene repeats itself.
+
+    Args:
+        xy: positions of the correspondences in raw pixels.
+        inlier: which of them agree with the pose.
+        size: (width, height) of the picture.
+
+    Returns:
+        0 to 1.
+    """
+    cells = np.floor(xy[inlier] / max(size) * CELLS).astype(np.int64)
+    spread = (len(np.unique(cells, axis=0)) / HALF_CELLS) ** 4
+    share = (float(inlier.mean()) / HALF_SHARE) ** 3 if len(inlier) else 0.0
+    return spread / (1 + spread) * share / (1 + share)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.images.colmap_models import refuse_unsafe_name
 from dust3r_sfm.images.decode import open_image
-from dust3r_sfm.images.foreign import refuse_unsafe_name
 from dust3r_sfm.images.known_cameras import colmap_camera, read_intrinsics
 from dust3r_sfm.images.read import SUFFIXES, find_images, read_images
 from dust3r_sfm.images.resize import Grid
@@ -111,7 +111,7 @@ def read_query_list(path: Path) -> dict[str, KnownCamera | None]:
 
 
 def _camera(words: Sequence[str], place: str) -> KnownCamera:
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     model = words[0]
     if model not in pycolmap.CameraModelId.__members__ or model == "INVALID":

@@ -11,16 +11,15 @@ import numpy as np
 from jaxtyping import Float64
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.images.foreign import refuse_unsafe_name
+from dust3r_sfm.images.colmap_models import refuse_unsafe_name
 from dust3r_sfm.images.known import add_known
 from dust3r_sfm.images.known_cameras import colmap_camera, known_camera
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.resize import DEFAULT_GRID, Grid, network_grid
 from dust3r_sfm.options import ImageOptions
+from dust3r_sfm.pairs.graph import component_labels
+from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.types import ImageSet, KnownCamera, Size, View
-
-Reconstruction = Any
-"""`pycolmap.Reconstruction`, which is imported only where it is used."""
 
 NUM_CAMERAS = 3
 """So many cameras are tried on a query; photographs of one camera each would be as many as the images."""
@@ -127,7 +126,7 @@ def model_of_poses(
         cameras: by name of the photograph, in raw pixels.
         cam_from_world: poses of the raw cameras, by the same names.
     """
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     model = pycolmap.Reconstruction()
     camera_ids: dict[KnownCamera, int] = {}
@@ -173,3 +172,25 @@ def _without_pixels(root: Path, cameras: Mapping[str, KnownCamera], grid: Grid) 
             )
         )
     return ImageSet(root=root, views=tuple(views))
+
+
+def covisible_groups(reference: Reference, images: Sequence[int]) -> list[list[int]]:
+    """Part images into groups that are joined by shared points of the model, as hloc does; the largest first.
+
+    Images of a model without points stay together.
+    """
+    seen = [
+        np.array([point.point3D_id for point in reference.image(index).get_observation_points2D()], dtype=np.uint64)
+        for index in images
+    ]
+    if not any(len(points) for points in seen):
+        return [list(images)]
+    edges = [
+        (first, second)
+        for first in range(len(images))
+        for second in range(first + 1, len(images))
+        if len(np.intersect1d(seen[first], seen[second]))
+    ]
+    labels = component_labels(len(images), np.array(edges, dtype=np.int64).reshape(-1, 2))
+    groups = [[images[node] for node in np.flatnonzero(labels == label).tolist()] for label in np.unique(labels)]
+    return sorted(groups, key=lambda group: -len(group))

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
 from dust3r_sfm.errors import InputError, OutputError
-from dust3r_sfm.files import as_output_error, write_json, write_text
+from dust3r_sfm.system.files import as_output_error, write_json, write_text
 from dust3r_sfm.types import KnownCamera, Localization
 
 Names = Literal["full", "parent", "base"]

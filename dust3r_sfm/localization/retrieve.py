@@ -9,8 +9,8 @@ from jaxtyping import Float32
 from dust3r_sfm.localization.correspond import KeypointStore
 from dust3r_sfm.localization.reference import Reference
 from dust3r_sfm.predictors.classical.describe import Vocabulary
-from dust3r_sfm.predictors.classical.parallel import map_ordered
 from dust3r_sfm.predictors.predictor import PairPredictor
+from dust3r_sfm.system.parallel import map_ordered
 from dust3r_sfm.types import View
 
 

@@ -102,7 +102,7 @@ def pose_from_pnp(
     Returns:
         The pose in the units of `prediction`.
     """
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     height, width = prediction.confidence2.shape
     points = prediction.points2[::_STRIDE, ::_STRIDE].reshape(-1, 3).astype(np.float64)
@@ -145,7 +145,7 @@ def pose_from_matches(
     Returns:
         The pose with a translation of length 1, because matches do not tell the scale.
     """
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     if len(matches.xy1) < _MIN_INLIERS:
         return None
@@ -207,11 +207,11 @@ def _consensus(
     source: Float64[np.ndarray, "m 3"], target: Float64[np.ndarray, "m 3"], max_error: float, seed: int
 ) -> Float64[np.ndarray, "4 4"]:
     """A similarity that many correspondences agree on (pycolmap's LO-RANSAC), or the plain fit where none is found."""
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     some = np.linspace(0, len(source) - 1, min(len(source), _MAX_SAMPLED)).astype(int)
     options = pycolmap.RANSACOptions(max_error=max_error, random_seed=seed, max_num_trials=1000, min_num_trials=100)
-    found = pycolmap.estimate_sim3d_robust(source[some], target[some], options)
+    found: Any = pycolmap.estimate_sim3d_robust(source[some], target[some], options)
     if found is None:
         return similarity(source, target)
     return np.vstack([found["tgt_from_src"].matrix(), [0.0, 0.0, 0.0, 1.0]])
@@ -237,7 +237,7 @@ def _focal(points: Float32[np.ndarray, "h w 3"], confidence: Float32[np.ndarray,
 
 
 def _camera(matrix: Float64[np.ndarray, "3 3"]) -> Any:
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     width, height = np.ceil(2.0 * matrix[:2, 2]).astype(int).tolist()
     params = [matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]]

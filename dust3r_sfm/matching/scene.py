@@ -9,7 +9,7 @@ from dust3r_sfm.matching.windows import FineMatcher, require_descriptors
 from dust3r_sfm.options import MatchOptions
 from dust3r_sfm.predictors.predictor import PairPredictor
 from dust3r_sfm.predictors.store import PredictionStore
-from dust3r_sfm.progress import Step
+from dust3r_sfm.system.progress import Step
 from dust3r_sfm.types import Edge, Matches, Scene, View
 
 

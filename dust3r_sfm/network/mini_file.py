@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dust3r_sfm.errors import WeightsError
-from dust3r_sfm.files import atomic_path
 from dust3r_sfm.network.mini import MiniConfig, MiniNetwork
+from dust3r_sfm.system.files import atomic_path
 
 FILE_NAME = "mini.safetensors"
 FORMAT = "dust3r_sfm mini 1"

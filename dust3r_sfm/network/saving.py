@@ -5,10 +5,10 @@ from typing import Any
 
 from safetensors.torch import save_model
 
-from dust3r_sfm.files import atomic_path, write_json
 from dust3r_sfm.network.checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from dust3r_sfm.network.config import NetworkConfig
 from dust3r_sfm.network.network import Network
+from dust3r_sfm.system.files import atomic_path, write_json
 
 
 def write_network(network: Network, folder: Path) -> None:

@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.files import write_text
+from dust3r_sfm.system.files import write_text
 from dust3r_sfm.types import Edge, PairGraph
 
 

@@ -56,7 +56,7 @@ def pairs_from_poses(model: Path, names: Sequence[str], num_neighbours: int) -> 
 
 def _posed_images(model: Path) -> dict[str, Any]:
     """The images of a model that have a pose, by name."""
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     if not any((model / f"images.{suffix}").is_file() for suffix in ("bin", "txt")):
         raise InputError(f"{model} is not a COLMAP model: give the folder that holds cameras.bin and images.bin.")

@@ -16,8 +16,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dust3r_sfm.files import atomic_path
 from dust3r_sfm.predictors.predictor import PairPredictor, StoresFeatures
+from dust3r_sfm.system.files import atomic_path
 from dust3r_sfm.types import Edge, ImageSet, View
 
 PHOTOGRAPHS_PER_CALL = 32

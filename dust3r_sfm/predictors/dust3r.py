@@ -1,4 +1,4 @@
-"""DUSt3R's networks (Wang et al. 2024) as predictors, with the published weights or others of their kind."""
+"""The networks of DUSt3R (Wang et al. 2024) and MASt3R (Leroy et al. 2024) as predictors."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -172,6 +172,16 @@ class Dust3r512Dpt(NetworkPredictor):
 
     known = KNOWN_WEIGHTS["dust3r-512-dpt"]
     licence, weights = known.licence, weights_hint(known)
+
+
+class Mast3r512(NetworkPredictor):
+    """MASt3R, long side 512 pixels: metric pointmaps, and a matching descriptor for every pixel."""
+
+    known = KNOWN_WEIGHTS["mast3r-512"]
+    licence, weights = known.licence, weights_hint(known)
+    has_descriptors = True
+    descriptor_size = 24
+    is_metric = True
 
 
 def monocular(predictor: NetworkPredictor, view: View) -> PairPrediction:

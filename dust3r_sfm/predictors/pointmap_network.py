@@ -14,9 +14,9 @@ from torch import Tensor
 from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.images.load import load_mask, load_pixels
 from dust3r_sfm.network import Features, Network, join
-from dust3r_sfm.predictors.classical.parallel import map_ordered, num_cores
 from dust3r_sfm.predictors.device import Precision, is_out_of_memory, mixed_precision, release_memory
 from dust3r_sfm.predictors.predictor import PixelPair
+from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import Edge, PairPrediction, View
 
 MAX_BATCH_PIXELS = {"cuda": 16 * 512 * 384, "mps": 4 * 512 * 384}

@@ -23,8 +23,8 @@ import numpy as np
 from jaxtyping import Float16
 
 from dust3r_sfm.errors import InputError, OutputError
-from dust3r_sfm.files import atomic_path
 from dust3r_sfm.predictors.record import MAX_BYTES_PER_PIXEL, read_halves, read_record, write_record
+from dust3r_sfm.system.files import atomic_path
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 
 FORMAT = "dust3r_sfm predictions 1"

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from dust3r_sfm.alignment.diagnosis import Diagnosis, diagnose
-from dust3r_sfm.files import write_text
 from dust3r_sfm.geometry.transforms import centres
 from dust3r_sfm.images.colour_maps import confidence_colours, depth_colours
 from dust3r_sfm.report.drawing import graph_svg, side_svg
@@ -17,8 +16,9 @@ from dust3r_sfm.report.maps import data_uri, photograph, shrunk
 from dust3r_sfm.report.model import Model, read_drawn
 from dust3r_sfm.report.sides import draw_sides
 from dust3r_sfm.report.style import STYLE
-from dust3r_sfm.run_folder import read_record
+from dust3r_sfm.runs.folder import read_record
 from dust3r_sfm.scene_file import read_scene
+from dust3r_sfm.system.files import write_text
 from dust3r_sfm.types import Scene
 
 _THUMBNAIL = 220

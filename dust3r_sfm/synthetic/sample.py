@@ -10,13 +10,13 @@ from PIL import ExifTags, Image
 from scipy.spatial.transform import Rotation
 
 from dust3r_sfm.errors import InputError, OutputError
-from dust3r_sfm.files import atomic_path, write_json
 from dust3r_sfm.images.resize import DEFAULT_GRID, Grid, network_grid
 from dust3r_sfm.scene_file import write_scene
 from dust3r_sfm.synthetic.courtyard import make_world
 from dust3r_sfm.synthetic.render import render, render_depth
 from dust3r_sfm.synthetic.shots import FOCAL_35MM, UPRIGHT_FROM_RAW, Shot, plan_shots
 from dust3r_sfm.synthetic.world import World
+from dust3r_sfm.system.files import atomic_path, write_json
 from dust3r_sfm.types import Scene, Size
 
 SENSOR_NOISE = 1.2

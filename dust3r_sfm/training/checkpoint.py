@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.files import atomic_path
+from dust3r_sfm.system.files import atomic_path
 
 FORMAT = "dust3r_sfm training 1"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dust3r_sfm.files import write_text
+from dust3r_sfm.system.files import write_text
 
 _SIZE = (900, 420)
 _MARGIN = 50

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dust3r_sfm.errors import Dust3rSfmError
-from dust3r_sfm.progress import Progress, Silent, Step
+from dust3r_sfm.system.progress import Progress, Silent, Step
 from dust3r_sfm.training.augment import jitter
 from dust3r_sfm.training.batch import Batch
 from dust3r_sfm.training.checkpoint import Position, read_state, write_state

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dust3r_sfm.files import atomic_path
 from dust3r_sfm.images.colour_maps import confidence_colours, depth_colours
 from dust3r_sfm.network.network import NetworkPrediction
+from dust3r_sfm.system.files import atomic_path
 from dust3r_sfm.training.batch import Batch
 
 _ROWS = 4

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from dust3r_sfm.errors import InputError, OutputError
-from dust3r_sfm.files import write_json
 from dust3r_sfm.options import TrainOptions
-from dust3r_sfm.progress import Progress, Silent
+from dust3r_sfm.system.files import write_json
+from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.training.data_file import read_data
 from dust3r_sfm.training.datasets.mixture import Mixture
 from dust3r_sfm.training.datasets.world import World

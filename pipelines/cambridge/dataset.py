@@ -9,9 +9,10 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.images.foreign import read_model
+from dust3r_sfm.images.colmap_models import read_model
 from dust3r_sfm.images.known_cameras import known_camera
-from dust3r_sfm.localization.reference import Reconstruction, model_of_poses
+from dust3r_sfm.localization.reference import model_of_poses
+from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.types import KnownCamera
 from pipelines.benchmark import BenchmarkScene, read_lines, require_files
 from pipelines.cambridge.nvm import Nvm, nvm_camera, read_nvm
@@ -130,7 +131,7 @@ def _poses(path: Path) -> dict[str, np.ndarray]:
 
 def _add_points(model: Reconstruction, nvm: Nvm) -> None:
     """Add the points that mapping images see; what only queries see is not of the map."""
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     image_at = _images_by_index(model, nvm)
     points2d: dict[int, list[Any]] = {image.image_id: [] for image in image_at.values()}

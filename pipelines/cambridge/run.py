@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dust3r_sfm.options import PredictOptions, RunOptions
-from dust3r_sfm.terminal import Terminal
+from dust3r_sfm.system.terminal import Terminal
 from pipelines.benchmark import Protocol, localize_scene
 from pipelines.cambridge.dataset import Layout, read_scene
 from pipelines.cambridge.published import PUBLISHED, SCENES

@@ -5,7 +5,7 @@ from pathlib import Path
 from dust3r_sfm.localization.localize import localize
 from dust3r_sfm.localization.queries import read_query_list
 from dust3r_sfm.options import LocalizeOptions, PredictOptions, RunOptions
-from dust3r_sfm.terminal import Terminal
+from dust3r_sfm.system.terminal import Terminal
 
 
 def query_list(

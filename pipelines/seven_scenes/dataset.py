@@ -7,7 +7,7 @@ import numpy as np
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.transforms import compose
-from dust3r_sfm.images.foreign import read_model
+from dust3r_sfm.images.colmap_models import read_model
 from dust3r_sfm.images.known_cameras import known_camera
 from dust3r_sfm.images.known_poses import read_poses
 from dust3r_sfm.localization.depths import DepthReader, read_depth

@@ -6,7 +6,7 @@ import pytest
 
 from dust3r_sfm.options import PredictOptions, ReconstructOptions, RefineOptions
 from dust3r_sfm.reconstruct import reconstruct
-from dust3r_sfm.summary import Summary
+from dust3r_sfm.runs.summary import Summary
 
 
 @pytest.fixture(scope="session")

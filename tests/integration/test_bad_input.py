@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.cli import main
 from dust3r_sfm.synthetic.sample import sample
+from dust3r_sfm.system._pycolmap import pycolmap
 
 QUICK = ("--refine", "none")
 """Refinement has tests of its own."""

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.colmap.model import NO_TRACKS, reconstruction_from_scene, write_model
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.evaluation.poses import evaluate_poses
 from dust3r_sfm.extend import extend
 from dust3r_sfm.options import PredictOptions, ReconstructOptions, RefineOptions
 from dust3r_sfm.scene_file import read_scene
+from dust3r_sfm.system._pycolmap import pycolmap
 
 NUM_OLD = 4
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dust3r_sfm._pycolmap import pycolmap
+from dust3r_sfm.system._pycolmap import pycolmap
 
 MOMENTS = {
     "pairs": lambda out: (out / "run.json").exists(),

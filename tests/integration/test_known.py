@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.evaluation.poses import evaluate_poses
 from dust3r_sfm.geometry.transforms import centres
 from dust3r_sfm.options import KnownOptions, PredictOptions, ReconstructOptions, RefineOptions
 from dust3r_sfm.reconstruct import reconstruct
+from dust3r_sfm.system._pycolmap import pycolmap
 
 
 def options(sample_folder, **known) -> ReconstructOptions:

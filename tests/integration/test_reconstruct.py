@@ -7,10 +7,10 @@ import h5py
 import numpy as np
 import pytest
 
-from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.evaluation.poses import evaluate_poses
 from dust3r_sfm.export import main as export_main
 from dust3r_sfm.reconstruct import reconstruct
+from dust3r_sfm.system._pycolmap import pycolmap
 
 
 def test_exact_predictions_give_exact_cameras(sample_folder, oracle_run):

@@ -124,7 +124,7 @@ def test_predictors_that_need_two_photographs_name_those_that_do_not() -> None:
 
 
 def test_one_photograph_makes_a_model_and_classical_cannot(tmp_path: Path, small_weights: Path) -> None:
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     photos, out = tmp_path / "photos", tmp_path / "out"
     photographs(photos)

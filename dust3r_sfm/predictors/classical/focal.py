@@ -16,7 +16,6 @@ from jaxtyping import Float64
 
 from dust3r_sfm.predictors.classical.consensus import MIN_BELIEF, choose
 from dust3r_sfm.predictors.classical.lens import Lens
-from dust3r_sfm.predictors.classical.parallel import map_ordered
 from dust3r_sfm.predictors.classical.pose import MAX_ERROR, PosedPair, estimate_poses
 from dust3r_sfm.predictors.classical.sampson import (
     NOISE,
@@ -30,6 +29,7 @@ from dust3r_sfm.predictors.classical.sampson import (
     sampson_distances,
 )
 from dust3r_sfm.predictors.classical.vote import MIN_VOTERS, UNKNOWN_SPREAD, Groups, Prior, vote
+from dust3r_sfm.system.parallel import map_ordered
 from dust3r_sfm.types import Edge
 
 DEFAULT_FOCAL = 1.0

@@ -146,7 +146,7 @@ def _distinct(hypotheses: list[PosedPair]) -> list[PosedPair]:
 
 def ransac_options(max_error: float, seed: int) -> "pycolmap.RANSACOptions":
     """Options of pycolmap's robust estimators: `max_error` in network pixels, reproducible by `seed`."""
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     options = pycolmap.RANSACOptions()
     options.max_error = max_error
@@ -157,7 +157,7 @@ def ransac_options(max_error: float, seed: int) -> "pycolmap.RANSACOptions":
 
 
 def _essential_poses(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> list[np.ndarray]:
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     camera1, camera2 = _camera(lens1), _camera(lens2)
     xy1, xy2 = lens1.undistort(points.xy1), lens2.undistort(points.xy2)
@@ -167,7 +167,7 @@ def _essential_poses(points: Correspondences, lens1: Lens, lens2: Lens, seed: in
 
 def _homography(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> tuple[Float64[np.ndarray, "3 3"], int]:
     """Find the homography between the rays of most matches, and how many those are (LO-RANSAC of pycolmap)."""
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     xy1, xy2 = lens1.undistort(points.xy1), lens2.undistort(points.xy2)
     found = pycolmap.estimate_homography_matrix(xy1, xy2, ransac_options(2 * MAX_ERROR, seed))
@@ -200,7 +200,7 @@ def _is_rotation(homography: Float64[np.ndarray, "3 3"], lens1: Lens, lens2: Len
 
 
 def _camera(lens: Lens) -> "pycolmap.Camera":
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     width, height = lens.size
     return pycolmap.Camera(model="PINHOLE", width=width, height=height, params=[*lens.focals, *lens.centre])

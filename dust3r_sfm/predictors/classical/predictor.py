@@ -15,12 +15,12 @@ from dust3r_sfm.predictors.classical.describe import describe_keypoints
 from dust3r_sfm.predictors.classical.flow import Picture
 from dust3r_sfm.predictors.classical.focal import DEFAULT_FOCAL, find_lenses
 from dust3r_sfm.predictors.classical.lens import Lens
-from dust3r_sfm.predictors.classical.parallel import map_ordered, num_cores
 from dust3r_sfm.predictors.classical.picture import load_picture
 from dust3r_sfm.predictors.classical.pointmap import StereoPair, failed_pair, predict_pair
 from dust3r_sfm.predictors.classical.pose import PosedPair, estimate_poses, known_pose
 from dust3r_sfm.predictors.classical.sampson import Correspondences
 from dust3r_sfm.predictors.classical.sift import Keypoints, find_keypoints, match_keypoints
+from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
 
 Item = TypeVar("Item")

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from dust3r_sfm.predictors.classical.lens import Lens
-from dust3r_sfm.predictors.classical.parallel import map_ordered
 from dust3r_sfm.predictors.classical.pose import MAX_ERROR, ransac_options
 from dust3r_sfm.predictors.classical.sampson import Correspondences
+from dust3r_sfm.system.parallel import map_ordered
 from dust3r_sfm.types import Edge
 
 FOCAL_GRID = np.geomspace(0.4, 4.0, 47)
@@ -108,7 +108,7 @@ def vote(
 
 def _table(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> np.ndarray | None:
     """A pair's vote on the grid (focal of image 1, of image 2): 0 for an essential matrix, 1 for far from one."""
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     options = ransac_options(MAX_ERROR, seed)
     found = pycolmap.estimate_fundamental_matrix(points.xy1, points.xy2, options)

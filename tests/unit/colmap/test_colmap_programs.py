@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.colmap.database import write_database
 from dust3r_sfm.colmap.model import reconstruction_from_scene, write_model
-from dust3r_sfm.colmap.ply import read_ply
-from dust3r_sfm.colmap.pointmaps import write_pointmaps
-from dust3r_sfm.colmap.workspace import write_workspace
+from dust3r_sfm.dense.pointmaps import write_pointmaps
+from dust3r_sfm.dense.workspace import write_workspace
+from dust3r_sfm.formats.ply import read_ply
+from dust3r_sfm.system._pycolmap import pycolmap
 from dust3r_sfm.types import Matches, Tracks
 
 HALF_SIZE = np.array([3.0, 2.0, 4.0])

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.colmap.database import write_database
 from dust3r_sfm.colmap.model import reconstruction_from_scene
+from dust3r_sfm.system._pycolmap import pycolmap
 from dust3r_sfm.types import Matches, Tracks
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.colmap.extension import add_images
 from dust3r_sfm.colmap.model import reconstruction_from_scene, write_model
+from dust3r_sfm.system._pycolmap import pycolmap
 
 
 @pytest.fixture

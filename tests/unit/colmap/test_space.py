@@ -8,7 +8,7 @@ import pytest
 
 from dust3r_sfm.colmap.database import write_database
 from dust3r_sfm.colmap.model import reconstruction_from_scene, write_model
-from dust3r_sfm.colmap.workspace import write_workspace
+from dust3r_sfm.dense.workspace import write_workspace
 from dust3r_sfm.errors import OutputError
 
 

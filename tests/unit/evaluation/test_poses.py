@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.evaluation.poses import evaluate_poses
 from dust3r_sfm.geometry import transforms
+from dust3r_sfm.system._pycolmap import pycolmap
 
 DATA = Path(os.environ.get("DUST3R_SFM_DATA", "../shared/data"))
 

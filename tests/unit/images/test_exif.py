@@ -3,8 +3,8 @@ import math
 import pytest
 from PIL import ExifTags, Image
 
-from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.images.exif import Exif, exif_bytes, read_exif, read_gps
+from dust3r_sfm.system._pycolmap import pycolmap
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.transforms import compose, invert
 from dust3r_sfm.images.known import known_digest, with_known
 from dust3r_sfm.images.resize import Grid, network_grid
 from dust3r_sfm.options import ImageOptions, KnownOptions
+from dust3r_sfm.system._pycolmap import pycolmap
 from dust3r_sfm.types import ImageSet, KnownCamera, View
 
 SIZE = (1200, 800)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.images.load import load_original, load_pixels
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.transcode import transcode
 from dust3r_sfm.options import ImageOptions
+from dust3r_sfm.system._pycolmap import pycolmap
 
 
 def read(folder):

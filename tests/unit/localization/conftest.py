@@ -85,7 +85,7 @@ def map_folder(courtyard: Courtyard, tmp_path: Path) -> Path:
 
 def add_lattice_points(model: object, courtyard: Courtyard) -> None:
     """Give each image of a model observations on a lattice of pixels, and a point for each."""
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     for index, view in enumerate(courtyard.reference.views):
         x, y = np.meshgrid(np.arange(4.5, view.size[0], 6), np.arange(4.5, view.size[1], 6))

@@ -65,7 +65,7 @@ def test_the_first_that_knows_answers():
 
 @pytest.mark.parametrize("kind", ["name.png", "stem.tiff", "sensor.png", "flat.npy", "name.geometric.bin"])
 def test_depth_files_of_all_kinds(courtyard, tmp_path, kind):
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     name = courtyard.reference.names[0]
     view = courtyard.reference.views[0]
@@ -89,7 +89,7 @@ def test_depth_files_of_all_kinds(courtyard, tmp_path, kind):
 
 
 def test_depth_of_undistorted_images_belongs_to_their_cameras(courtyard, tmp_path):
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     reference = courtyard.reference
     name = reference.names[0]

@@ -10,15 +10,14 @@ import pytest
 from dust3r_sfm.cli import main
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.transforms import centres, rotation_angle
-from dust3r_sfm.images.foreign import read_model
+from dust3r_sfm.images.colmap_models import read_model
 from dust3r_sfm.images.read import read_images
-from dust3r_sfm.localization.covisibility import covisible_groups
 from dust3r_sfm.localization.lift import DepthLift
 from dust3r_sfm.localization.localize import localize_image, localize_queries
 from dust3r_sfm.localization.open_map import make_map, open_map
 from dust3r_sfm.localization.posed import triangulated_depths
 from dust3r_sfm.localization.queries import Query
-from dust3r_sfm.localization.reference import model_of_poses, read_reference
+from dust3r_sfm.localization.reference import covisible_groups, model_of_poses, read_reference
 from dust3r_sfm.options import ImageOptions, LocalizeOptions, PredictOptions
 from dust3r_sfm.predictors.predictor import load_predictor
 

@@ -5,8 +5,7 @@ import pytest
 
 from dust3r_sfm.geometry.transforms import centres, rotation_angle, rotation_exp
 from dust3r_sfm.images.known_cameras import colmap_camera
-from dust3r_sfm.localization.confidence import pose_confidence
-from dust3r_sfm.localization.pose import estimate_pose
+from dust3r_sfm.localization.pose import estimate_pose, pose_confidence
 from dust3r_sfm.types import KnownCamera
 
 SIZE = (640, 480)

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.pairs.graph import components
 from dust3r_sfm.pairs.poses import pairs_from_poses
+from dust3r_sfm.system._pycolmap import pycolmap
 
 NUM_IMAGES = 12
 

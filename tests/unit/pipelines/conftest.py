@@ -63,7 +63,7 @@ def rendered() -> Rendered:
 
 def add_points(model: object, rendered: Rendered, names: Mapping[int, str]) -> None:
     """Give each image of a model observations on a lattice, and each point a second one in a mapping image."""
-    from dust3r_sfm._pycolmap import pycolmap
+    from dust3r_sfm.system._pycolmap import pycolmap
 
     image_of = {index: next(i for i in model.images.values() if i.name == name) for index, name in names.items()}  # type: ignore[attr-defined]
     tracks, points2d = observe(rendered, names)

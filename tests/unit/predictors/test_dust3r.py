@@ -466,5 +466,5 @@ def test_every_known_name_is_registered():
 
 
 def test_listing_does_not_wait_for_pytorch():
-    code = "import sys, dust3r_sfm.predictors.mast3r; sys.exit('torch' in sys.modules)"
+    code = "import sys, dust3r_sfm.predictors.dust3r; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

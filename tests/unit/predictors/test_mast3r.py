@@ -15,8 +15,7 @@ from dust3r_sfm.network import KNOWN_WEIGHTS, NetworkConfig, load_network, rando
 from dust3r_sfm.network.heads import dpt
 from dust3r_sfm.options import ImageOptions, PredictOptions
 from dust3r_sfm.predictors import pointmap_network
-from dust3r_sfm.predictors.dust3r import Dust3r512Dpt
-from dust3r_sfm.predictors.mast3r import Mast3r512
+from dust3r_sfm.predictors.dust3r import Dust3r512Dpt, Mast3r512
 from dust3r_sfm.predictors.run import predict_pairs
 from dust3r_sfm.predictors.store import estimated_size
 from dust3r_sfm.types import PairGraph

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dust3r_sfm._pycolmap import pycolmap
 from dust3r_sfm.geometry.pinhole import pixel_grid, unproject
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import compose, invert, rotation_angle
@@ -19,6 +18,7 @@ from dust3r_sfm.predictors.classical.pose import known_pose
 from dust3r_sfm.predictors.classical.sampson import Correspondences, RayPairs, sampson_distances
 from dust3r_sfm.predictors.classical.sift import find_keypoints, match_keypoints
 from dust3r_sfm.scene_file import read_scene
+from dust3r_sfm.system._pycolmap import pycolmap
 from dust3r_sfm.types import ImageSet, KnownCamera, PairGraph
 
 NUM_PHOTOGRAPHS = 3

@@ -1,0 +1,1 @@
+"""Depth maps of every pixel, from the aligned pairs."""

@@ -1,0 +1,1 @@
+"""Whose world the scene is in: known poses, the first camera, metres."""

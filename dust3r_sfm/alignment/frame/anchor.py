@@ -1,0 +1,55 @@
+"""A scene brought to what is known of its cameras: their frame, their scale, and the cameras themselves to the bit."""
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float64
+
+from dust3r_sfm.alignment.frame.metric import transform_scene
+from dust3r_sfm.geometry.transforms import apply, centres
+from dust3r_sfm.types import ImageSet, Scene
+
+
+def anchored(scene: Scene, images: ImageSet) -> Scene:
+    """Move a scene as a whole onto the known poses, and then set these and the known intrinsics exactly.
+
+    The rotation is the mean over the known cameras; scale and position are the least-squares ones of their centres. One
+    known pose alone leaves the scale as it is.
+
+    Args:
+        scene: aligned, in any frame; one that keeps all known cameras already comes back as it is.
+        images: the photographs, in the scene's order.
+    """
+    views = images.views
+    posed = np.array([view.known_cam_from_world is not None for view in views]) & scene.registered
+    intrinsics = np.stack(
+        [
+            scene.intrinsics[index] if view.known_intrinsics is None else view.known_intrinsics
+            for index, view in enumerate(views)
+        ]
+    )
+    scene = replace(scene, intrinsics=intrinsics, known_poses=posed)
+    if not posed.any():
+        return scene
+    known = (view.known_cam_from_world for view, is_posed in zip(views, posed, strict=True) if is_posed)
+    given = np.stack([pose for pose in known if pose is not None])
+    if np.array_equal(scene.cam_from_world[posed], given):
+        return scene
+    scene = transform_scene(scene, _similarity(scene.cam_from_world[posed], given))
+    cam_from_world = scene.cam_from_world.copy()
+    cam_from_world[posed] = given
+    return replace(scene, cam_from_world=cam_from_world)
+
+
+def _similarity(found: Float64[np.ndarray, "k 3 4"], given: Float64[np.ndarray, "k 3 4"]) -> Float64[np.ndarray, "4 4"]:
+    """The similarity given_from_found of worlds in which the same cameras stand at these poses."""
+    left, _, right = np.linalg.svd((np.swapaxes(given[:, :, :3], 1, 2) @ found[:, :, :3]).sum(0))
+    rotation = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
+    source, target = centres(found), centres(given)
+    from_mean, to_mean = (source - source.mean(0)) @ rotation.T, target - target.mean(0)
+    spread = float((from_mean**2).sum())
+    scale = float((from_mean * to_mean).sum()) / spread if spread > 0 else 1.0
+    similarity = np.eye(4)
+    similarity[:3, :3] = max(scale, 1e-12) * rotation
+    similarity[:3, 3] = target.mean(0) - apply(similarity, source.mean(0)[None])[0]
+    return similarity

@@ -1,0 +1,1 @@
+"""The global alignment: robust Gauss-Newton over all cameras, depths and pairs."""

@@ -1,0 +1,241 @@
+"""The kernel of the alignment: what one image's pixels say about its cameras and edges, with their depths eliminated.
+
+For a pixel with viewing ray q (depth 1, camera axes) and incidence l (a pointmap of the image in one edge), whose
+prediction in the camera's axes is Y_l,
+
+    a = q D,   r_l = a − Y_l,   cost Σ w ρ(|r_l|)
+
+(DUSt3R, Wang et al. 2024, equation 5, with the pixel's point written as depth along its ray). An incidence moves by
+δY_l = ρ_l × Y_l + κ_l + λ_l Y_l, the intrinsics by δa = φ_k G_k a. Given the robust weights ω, the best depth D is a
+weighted mean. With the unit ray h, Ω = Σ_l ω_l and z_l = h·κ_l + |a| λ_l, eliminating it (variable projection) leaves
+
+    Σ_l ω_l |(1 − hhᵀ)(δY_l − δa)|² + Σ_l ω_l z_l² − (Σ_l ω_l z_l)² / Ω
+
+with Y ≈ a in the derivatives. So few sums over the pixels are all that a step needs, most of them matrix products: Σωa,
+Σωaaᵀ and the like per incidence, and Σ ω_l ω_m / Ω (h, |a|)(h, |a|)ᵀ per pair of incidences.
+"""
+
+from dataclasses import dataclass
+from typing import no_type_check
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from dust3r_sfm.alignment.placement import Placement
+from dust3r_sfm.alignment.solve.votes import ONE, Loss, camera_rays, cast_votes, frames_of, price, settle
+from dust3r_sfm.system.compiled import compiled
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """The sums over one image's pixels (l incidences, m intrinsics).
+
+    Attributes:
+        cost: Σ w ρ.
+        depths: best depth of each sample (s,).
+        pulls: Σ ω r (a, 1)ᵀ of each incidence (l, 3, 4).
+        squares: Σ ω |r|² of each incidence (l,).
+        features: Σ ω of each incidence over (1, a, the upper half of aaᵀ, and G a less its part along the ray and
+            a × G a of each intrinsic) (l, 10 + 6 m).
+        intrinsics: Σ Ω of the products of the G a, without their parts along the ray (m, m).
+        slips: Σ ω_l ω_m / Ω (h·r_l) over the rows of `gram`; no incidences if not asked for.
+        gram: Σ ω_l ω_m / Ω over (h, |a|) of each incidence; incidences that only scale have |a| alone (rows, rows).
+    """
+
+    cost: float
+    depths: Float32[np.ndarray, " s"]
+    pulls: Float64[np.ndarray, "l 3 4"]
+    squares: Float64[np.ndarray, " l"]
+    features: Float64[np.ndarray, "l f"]
+    intrinsics: Float64[np.ndarray, "m m"]
+    gram: Float64[np.ndarray, "g g"]
+    slips: Float64[np.ndarray, "k g"]
+
+
+def image_statistics(
+    points: Float32[np.ndarray, "k 3 s"],
+    rows: Int64[np.ndarray, " l"],
+    edges: Int64[np.ndarray, " l"],
+    xy: Float64[np.ndarray, "s 2"],
+    placement: Placement,
+    index: int,
+    weights: Float32[np.ndarray, "l s"],
+    scales: Float32[np.ndarray, " s"],
+    depths: Float32[np.ndarray, " s"],
+    loss: Loss,
+    rounds: int,
+    num_own: int,
+    generators: Float64[np.ndarray, "m 3 3"],
+    with_slips: bool = False,
+) -> Statistics:
+    """Sum over the samples of one image, at their best depths.
+
+    Args:
+        points: predictions in their edges' frames.
+        rows: incidences in them that take part.
+        edges: edge of each incidence.
+        xy: pixels relative to the assumed principal point.
+        placement: cameras and edges.
+        index: the image.
+        weights: w of each incidence and sample.
+        scales: depths by which the loss divides.
+        depths: depths to start from.
+        loss: the loss.
+        rounds: reweightings of the depths.
+        num_own: so many incidences, the first ones, are its own pointmaps, which can only scale unless edges are free.
+        generators: the matrices G.
+        with_slips: sum the slips too.
+    """
+    rays, squared = camera_rays(xy, placement.focals[index], placement.principal[index])
+    transforms = frames_of(edges, num_own, placement, index)
+    votes, gaps = cast_votes(rays, squared, transforms, points, rows)
+    depths, robust = settle(votes, gaps, squared, weights, scales, depths, loss.sharpness, rounds)
+    off, halves, slips, pulls, squares, features, intrinsics = _sums(
+        rays,
+        squared,
+        transforms,
+        points,
+        rows,
+        votes,
+        gaps,
+        robust,
+        scales,
+        depths,
+        loss.sharpness,
+        0 if placement.free else num_own,
+        generators,
+        with_slips,
+    )
+    if loss.width is not None:
+        np.log(off, out=off)
+    return Statistics(
+        cost=_dot(weights, off) * (1 if loss.width is None else loss.width**2 / 2),
+        depths=depths,
+        pulls=pulls,
+        squares=squares,
+        features=features,
+        intrinsics=intrinsics,
+        gram=(halves @ halves.T).astype(np.float64),
+        slips=(slips @ halves.T).astype(np.float64),
+    )
+
+
+@compiled
+@no_type_check
+def _dot(first, second):
+    total = 0.0
+    for k in range(len(first)):
+        for p in range(first.shape[1]):
+            total += np.float64(first[k, p]) * np.float64(second[k, p])
+    return total
+
+
+@compiled
+@no_type_check
+def _by_sample(rays, squared_rays, depths, generators):
+    """Return, per sample, what the sums of one incidence run over (f, s) and the parts of the G a across (m, 3, s)."""
+    num = len(generators)
+    features, flat = np.empty((10 + 6 * num, len(depths)), np.float32), np.empty((num, 3, len(depths)), np.float32)
+    turned = np.empty(3, np.float32)
+    for p in range(len(depths)):
+        depth = depths[p]
+        a, b, c = rays[0, p] * depth, rays[1, p] * depth, depth
+        features[0, p], features[1, p], features[2, p], features[3, p] = ONE, a, b, c
+        features[4, p], features[5, p], features[6, p] = a * a, a * b, a * c
+        features[7, p], features[8, p], features[9, p] = b * b, b * c, c * c
+        for m in range(num):
+            for axis in range(3):
+                g = generators[m, axis]
+                turned[axis] = g[0] * a + g[1] * b + g[2] * c
+            along = (turned[0] * rays[0, p] + turned[1] * rays[1, p] + turned[2]) / squared_rays[p]
+            first = 10 + 6 * m
+            for axis in range(3):
+                flat[m, axis, p] = features[first + axis, p] = turned[axis] - along * rays[axis, p]
+            features[first + 3, p] = b * turned[2] - c * turned[1]
+            features[first + 4, p] = c * turned[0] - a * turned[2]
+            features[first + 5, p] = a * turned[1] - b * turned[0]
+    return features, flat
+
+
+@compiled
+@no_type_check
+def _sums(
+    rays,
+    squared_rays,
+    transforms,
+    points,
+    rows,
+    votes,
+    gaps,
+    robust,
+    scales,
+    depths,
+    sharpness,
+    num_scaled,
+    generators,
+    with_slips,
+):
+    """Sum over the samples (see `Statistics`); return also ρ of each vote and the rows whose products `gram` is."""
+    num, size, sharpness = len(votes), len(depths), np.float32(sharpness)
+    features, flat = _by_sample(rays, squared_rays, depths, generators)
+    total = np.zeros(size, np.float32)
+    for k in range(num):
+        for p in range(size):
+            total[p] += robust[k, p]
+    basis = np.empty((4, size), np.float32)
+    for p in range(size):
+        root = ONE / np.sqrt(total[p]) if total[p] > 0 else ONE
+        length = np.sqrt(squared_rays[p])
+        basis[0, p], basis[1, p], basis[2, p] = rays[0, p] / length * root, rays[1, p] / length * root, root / length
+        basis[3, p] = length * depths[p] * root
+
+    intrinsics = np.zeros((len(generators), len(generators)))
+    for m in range(len(generators)):
+        for n in range(m + 1):
+            value = np.float32(0)
+            for p in range(size):
+                across = flat[m, 0, p] * flat[n, 0, p] + flat[m, 1, p] * flat[n, 1, p] + flat[m, 2, p] * flat[n, 2, p]
+                value += total[p] * across
+            intrinsics[m, n] = intrinsics[n, m] = value
+
+    off = np.empty_like(votes)
+    halves = np.empty((num_scaled + 4 * (num - num_scaled), size), np.float32)
+    slips = np.empty((num if with_slips else 0, size), np.float32)
+    pulls, squares, sums = np.empty((num, 3, 4)), np.empty(num), np.empty((num, len(features)))
+    weighted = np.empty((3, size), np.float32)
+    for k in range(num):
+        t, point, square_sum = transforms[k], points[rows[k]], np.float32(0)
+        for p in range(size):
+            along = depths[p] - votes[k, p]
+            square = along * along * squared_rays[p] + gaps[k, p]
+            off[k, p] = price(square, scales[p], sharpness)
+            square_sum += robust[k, p] * square
+        squares[k] = square_sum
+        for axis in range(3):
+            for p in range(size):
+                x, y, z = point[0, p], point[1, p], point[2, p]
+                placed = t[axis, 0] * x + t[axis, 1] * y + t[axis, 2] * z + t[axis, 3]
+                weighted[axis, p] = robust[k, p] * (rays[axis, p] * depths[p] - placed)
+            for f in range(4):
+                value = np.float32(0)
+                for p in range(size):
+                    value += weighted[axis, p] * features[f, p]
+                pulls[k, axis, (f + 3) % 4] = value
+        for f in range(len(features)):
+            value = np.float32(0)
+            for p in range(size):
+                value += robust[k, p] * features[f, p]
+            sums[k, f] = value
+        if k < num_scaled:
+            for p in range(size):
+                halves[k, p] = robust[k, p] * basis[3, p]
+        else:
+            first = num_scaled + 4 * (k - num_scaled)
+            for f in range(4):
+                for p in range(size):
+                    halves[first + f, p] = robust[k, p] * basis[f, p]
+        if with_slips:
+            for p in range(size):
+                along = robust[k, p] * (depths[p] - votes[k, p]) * squared_rays[p]
+                slips[k, p] = along * basis[2, p]
+    return off, halves, slips, pulls, squares, sums, intrinsics

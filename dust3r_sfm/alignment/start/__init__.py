@@ -1,0 +1,1 @@
+"""A first placement of all images that bad pairs cannot spoil."""

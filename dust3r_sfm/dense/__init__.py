@@ -1,0 +1,1 @@
+"""The workspace of multi-view stereo, depth maps in it, and what is fused from them."""

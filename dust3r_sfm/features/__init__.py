@@ -1,0 +1,1 @@
+"""Local features of photographs, and their matches."""

@@ -1,0 +1,124 @@
+"""SIFT keypoints of photographs at full resolution, by pycolmap on all cores."""
+
+import contextlib
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from dust3r_sfm.features.features import Features, append_features, names_in, read_features
+from dust3r_sfm.images.load import load_mask, load_original
+from dust3r_sfm.system._pycolmap import quiet
+from dust3r_sfm.system.files import noticing_a_full_disk
+from dust3r_sfm.system.progress import Step
+from dust3r_sfm.types import Size, View
+
+_PER_THREAD, _AT_LEAST = 4, 16
+"""Photographs that are looked at in one go, and lost when the run is killed."""
+
+_BYTES_PER_PIXEL = 280
+"""What COLMAP's SIFT needs at its peak."""
+
+
+def find_features(views: Sequence[View], path: Path, step: Step = lambda done, total: None) -> list[Features]:
+    """Find SIFT keypoints of photographs outside their masks (pycolmap's extractor at its default options and size).
+
+    Args:
+        views: the photographs.
+        path: HDF5 file; photographs that are in it already are not looked at again, so a killed run goes on.
+        step: called after each few photographs.
+    """
+    known = names_in(path)
+    wanted = [view for view in views if view.name not in known]
+    num_threads = _num_threads(wanted)
+    size = max(_PER_THREAD * num_threads, _AT_LEAST)
+    for start in range(0, len(wanted), size):
+        batch = wanted[start : start + size]
+        for view, found in zip(batch, _extract(batch, num_threads), strict=True):
+            append_features(path, view, found)
+        step(len(views) - len(wanted) + start + len(batch), len(views))
+    return read_features(path, views)
+
+
+def _num_threads(views: Sequence[View]) -> int:
+    """One per core, but no more than half of the memory can bear."""
+    pixels = max((math.prod(_within(view.size, _longest_side())) for view in views), default=1)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 8e9
+    return max(1, min(os.cpu_count() or 1, int(memory / 2 / (_BYTES_PER_PIXEL * pixels))))
+
+
+def _extract(views: Sequence[View], num_threads: int) -> list[Features]:
+    """Keypoints of photographs outside their masks, with RootSIFT descriptors; one place may have two orientations.
+
+    By way of files: pycolmap holds Python's lock while it looks at a photograph in memory.
+    """
+    from dust3r_sfm.system._pycolmap import pycolmap
+
+    found = []
+    with (
+        TemporaryDirectory() as folder,
+        noticing_a_full_disk(Path(folder)),
+        quiet(),
+        ThreadPoolExecutor(num_threads) as pool,
+    ):
+        files = [Path(folder) / f"{index}.bmp" for index in range(len(views))]
+        list(pool.map(_write_grey, views, files))
+        pycolmap.extract_features(
+            Path(folder) / "features.db",
+            folder,
+            [file.name for file in files],
+            pycolmap.CameraMode.PER_IMAGE,
+            extraction_options=pycolmap.FeatureExtractionOptions(num_threads=num_threads, use_gpu=False),
+            device=pycolmap.Device.cpu,
+        )
+        with contextlib.closing(pycolmap.Database.open(Path(folder) / "features.db")) as database:
+            for view, file in zip(views, files, strict=True):
+                image: Any = database.read_image_with_name(file.name)
+                keypoints = np.asarray(database.read_keypoints(image.image_id), np.float32).reshape(-1, 6)
+                descriptors = np.asarray(database.read_descriptors(image.image_id).data, np.uint8).reshape(-1, 128)
+                found.append(_of_view(view, keypoints, descriptors))
+    return found
+
+
+def _write_grey(view: View, path: Path) -> None:
+    """Write a photograph's grey values, not above COLMAP's limit: memory grows with the pixels, keypoints do not."""
+    from dust3r_sfm.system._pycolmap import pycolmap
+
+    grey = pycolmap.Bitmap.from_array(load_original(view)).clone_as_grey()
+    shrunk = _within(view.size, _longest_side())
+    if shrunk != view.size:
+        grey.rescale(*shrunk)
+    grey.write(path)
+
+
+def _of_view(view: View, keypoints: Float32[np.ndarray, "k 6"], descriptors: UInt8[np.ndarray, "k d"]) -> Features:
+    """Keypoints (x, y, affine shape) of the shrunk photograph as features of the photograph."""
+    enlarged = np.array(view.size) / _within(view.size, _longest_side())
+    scale = np.sqrt(np.abs(keypoints[:, 2] * keypoints[:, 5] - keypoints[:, 3] * keypoints[:, 4]))
+    features = Features(
+        xy=keypoints[:, :2] * enlarged, descriptors=descriptors, scores=scale * np.float32(enlarged.max())
+    )
+    mask = load_mask(view)
+    if mask is None:
+        return features
+    column, row = np.floor(features.xy @ view.network_from_image[:2, :2].T + view.network_from_image[:2, 2]).T
+    row, column = np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)
+    return features.of(np.flatnonzero(mask[row.astype(np.int64), column.astype(np.int64)]))
+
+
+def _longest_side() -> int:
+    from dust3r_sfm.system._pycolmap import pycolmap
+
+    return int(pycolmap.FeatureExtractionOptions().eff_max_image_size())
+
+
+def _within(size: Size, longest: int) -> Size:
+    """The size of a picture made smaller until its longer side is not above a limit."""
+    scale = min(1.0, longest / max(size))
+    return round(size[0] * scale), round(size[1] * scale)

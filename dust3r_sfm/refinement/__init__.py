@@ -1,0 +1,1 @@
+"""Cameras at the precision of keypoints."""

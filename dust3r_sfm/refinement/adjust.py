@@ -1,0 +1,145 @@
+"""Bundle adjustment of a model's cameras on tracks, by pycolmap, in the frame of the scene."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from dust3r_sfm.colmap.model import Reconstruction, with_points
+from dust3r_sfm.geometry.procrustes import similarity
+from dust3r_sfm.system._pycolmap import quiet
+from dust3r_sfm.types import Scene, Tracks
+
+MIN_OBSERVATIONS = 20
+"""Images that see fewer points stay where they are."""
+
+_LOSS_SCALES = (0.2, 4.0)
+"""Least and largest scale of the Cauchy loss in raw pixels; between them it is the median error at the start, so that
+wrong matches lose their pull as cameras get better."""
+
+_TOLERANCE, _LAST_TOLERANCE = 1e-4, 1e-5
+"""Share by which the cost must fall in a step: while better cameras still change the matches, and in the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Freedom:
+    """What an adjustment may move, besides points and the poses and focal lengths that are not known.
+
+    Attributes:
+        known_cameras: images whose camera stays exactly (n,).
+        known_poses: images whose pose stays exactly (n,).
+        principal_points: whether principal points move.
+        distortion: whether distortion parameters move.
+    """
+
+    known_cameras: Bool[np.ndarray, " n"]
+    known_poses: Bool[np.ndarray, " n"]
+    principal_points: bool = False
+    distortion: bool = False
+
+    @staticmethod
+    def of(scene: Scene) -> "Freedom":
+        """Everything that the user did not give may move, except principal points and distortion."""
+        count = len(scene.names)
+        posed = np.zeros(count, bool) if scene.known_poses is None else scene.known_poses
+        cameras = np.array([camera is not None for camera in scene.known_cameras or (None,) * count])
+        return Freedom(known_cameras=cameras, known_poses=posed)
+
+
+def adjusted(
+    cameras: Reconstruction, tracks: Tracks, freedom: Freedom, *, last: bool = False
+) -> tuple[Reconstruction, Tracks]:
+    """Move cameras and points to where the observations agree best (Cauchy loss, one thread: sums keep their order).
+
+    Images that see less than `MIN_OBSERVATIONS` points stay, and their observations do not count.
+
+    Args:
+        cameras: cameras and poses to start from, image ids our indices plus one; its points do not count.
+        tracks: points and observations of those images.
+        freedom: what may move.
+        last: go on until nothing changes that shows.
+
+    Returns:
+        The model with its points, and the tracks that took part, moved. Frame and scale are those of the points as they
+        were, or of the known poses.
+    """
+    from dust3r_sfm.system._pycolmap import pycolmap
+
+    tracks = of_images(tracks, np.bincount(tracks.image_of, minlength=len(freedom.known_poses)) >= MIN_OBSERVATIONS)
+    model = with_points(cameras, tracks)
+    if len(tracks.xyz) == 0:
+        return model, tracks
+    config = pycolmap.BundleAdjustmentConfig()
+    for index in np.unique(tracks.image_of).tolist():
+        image = model.images[index + 1]
+        config.add_image(image.image_id)
+        if freedom.known_poses[index]:
+            config.set_constant_rig_from_world_pose(image.frame_id)
+        if freedom.known_cameras[index]:
+            config.set_constant_cam_intrinsics(image.camera_id)
+    if freedom.known_poses[np.unique(tracks.image_of)].sum() < 2:
+        config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    with quiet():
+        scale = float(np.clip(np.median([point.error for point in model.points3D.values()]), *_LOSS_SCALES))
+        pycolmap.create_default_bundle_adjuster(
+            _options(freedom, scale, _LAST_TOLERANCE if last else _TOLERANCE), config, model
+        ).solve()
+    xyz = np.array([point.xyz for _, point in sorted(model.points3D.items())])
+    if not freedom.known_poses.any():
+        old_from_new = _similarity(cameras, tracks, xyz)
+        scale = float(np.cbrt(np.linalg.det(old_from_new[:3, :3])))
+        rotation = pycolmap.Rotation3d(old_from_new[:3, :3] / scale)
+        _transform(model, pycolmap.Sim3d(scale, rotation, old_from_new[:3, 3]), np.unique(tracks.image_of))
+        xyz = xyz @ old_from_new[:3, :3].T + old_from_new[:3, 3]
+    model.update_point_3d_errors()
+    return model, replace(tracks, xyz=xyz)
+
+
+def of_images(tracks: Tracks, images: Bool[np.ndarray, " n"]) -> Tracks:
+    """Observations of some images, and the points that still have two."""
+    kept = images[tracks.image_of]
+    kept &= (np.bincount(tracks.track_of[kept], minlength=len(tracks.xyz)) >= 2)[tracks.track_of]
+    points = np.unique(tracks.track_of[kept])
+    return Tracks(
+        xyz=tracks.xyz[points],
+        rgb=tracks.rgb[points],
+        track_of=np.searchsorted(points, tracks.track_of[kept]).astype(np.int64),
+        image_of=tracks.image_of[kept],
+        xy=tracks.xy[kept],
+    )
+
+
+def _options(freedom: Freedom, loss_scale: float, tolerance: float) -> Any:
+    from dust3r_sfm.system._pycolmap import pycolmap
+
+    options = pycolmap.BundleAdjustmentOptions(
+        print_summary=False,
+        refine_principal_point=freedom.principal_points,
+        refine_extra_params=freedom.distortion,
+    )
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
+    options.ceres.loss_function_scale = loss_scale
+    options.ceres.solver_options.function_tolerance = tolerance
+    options.ceres.solver_options.num_threads = 1
+    return options
+
+
+def _similarity(cameras: Reconstruction, tracks: Tracks, xyz: Float64[np.ndarray, "t 3"]) -> Float64[np.ndarray, "4 4"]:
+    """The similarity that takes moved points back to where they were; near points count more, as they are surer."""
+    first = np.searchsorted(tracks.track_of, np.arange(len(xyz)))
+    centres = np.zeros((int(tracks.image_of.max()) + 1, 3))
+    for index in np.unique(tracks.image_of).tolist():
+        centres[index] = cameras.images[index + 1].projection_center()
+    distance = np.linalg.norm(tracks.xyz - centres[tracks.image_of[first]], axis=1)
+    back: Float64[np.ndarray, "4 4"] = similarity(xyz, tracks.xyz, 1.0 / np.maximum(distance, 1e-9) ** 2)
+    return back
+
+
+def _transform(model: Any, old_from_new: Any, moved: np.ndarray) -> None:
+    """Apply a similarity to the points and to the images that were adjusted; the others are where they belong."""
+    untouched = {i: image.cam_from_world() for i, image in model.images.items() if i - 1 not in set(moved.tolist())}
+    model.transform(old_from_new)
+    for image_id, cam_from_world in untouched.items():
+        frame = model.frames[model.images[image_id].frame_id]
+        frame.set_cam_from_world(model.images[image_id].camera_id, cam_from_world)

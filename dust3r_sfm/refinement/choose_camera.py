@@ -1,0 +1,128 @@
+"""Which camera model the photographs carry: matches that an adjustment was not shown decide."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from dust3r_sfm.colmap.camera_models import with_lens
+from dust3r_sfm.colmap.model import Reconstruction
+from dust3r_sfm.options import RefineOptions
+from dust3r_sfm.refinement.adjust import Freedom
+from dust3r_sfm.refinement.estimate import Estimate
+from dust3r_sfm.refinement.held_out import epipolar_errors, is_better, without
+from dust3r_sfm.types import Matches
+
+_SHARED = (
+    ("SIMPLE_PINHOLE", False),
+    ("SIMPLE_PINHOLE", True),
+    ("SIMPLE_RADIAL", False),
+    ("SIMPLE_RADIAL", True),
+    ("OPENCV", True),
+)
+_ALONE = (("SIMPLE_PINHOLE", False), ("SIMPLE_RADIAL", False))
+"""Camera models and whether principal points move, from simple to general; for images that share cameras or do not."""
+
+_MIN_SHARED = 3
+"""Images that must share a camera before its principal point is looked for."""
+
+_SURE = 5.0
+"""Standard errors by which the mean error must improve for one parameter more; matches of one track err together."""
+
+_FARTHEST_PRINCIPAL_POINT = 0.02
+"""Distance of a principal point from the centre, over the longer side, beyond which it is not believed: no lens sits so
+askew, but scenes of few depths can make a bend of the picture look like it. Cut-out photographs need
+`principal_point="refine"`."""
+
+
+def with_best_lens(
+    estimate: Estimate,
+    shown: Sequence[Matches],
+    held_out: Sequence[Matches],
+    freedom: Freedom,
+    options: RefineOptions,
+    limit: float,
+) -> tuple[Estimate, Freedom, str]:
+    """Try camera models from simple to general, and keep the last whose gain on matches not shown is sure.
+
+    Args:
+        estimate: cameras to start from.
+        shown: matches to adjust with; those that the trials leave out judge as well.
+        held_out: matches to judge by.
+        freedom: what may move at all.
+        options: the camera model and principal point where the user chose.
+        limit: reprojection error of an observation, network pixels.
+
+    Returns:
+        The adjusted cameras, what may move from now on, and both in words.
+    """
+    if freedom.known_cameras[estimate.scene.registered].all():
+        return estimate.adjusted(shown, limit, freedom), freedom, "cameras as given"
+    shared = _is_shared(estimate.model, len(freedom.known_cameras))
+    lenses = _SHARED if shared[~freedom.known_cameras].any() else _ALONE
+
+    def adjust(lens: tuple[str, bool]) -> tuple[Estimate, Freedom, Float64[np.ndarray, " m"]]:
+        name, principal_points = lens
+        free = replace(
+            freedom,
+            known_cameras=freedom.known_cameras | (~shared if principal_points else False),
+            principal_points=principal_points,
+            distortion=True,
+        )
+        start = replace(estimate, model=with_lens(estimate.model, name, freedom.known_cameras))
+        trial = start.adjusted_to(tracks, free)
+        return trial, free, epipolar_errors(trial.model, judging)
+
+    wanted = _wanted(lenses, options)
+    tracks = estimate.triangulated(shown, limit)  # every trial starts from these cameras, and without distortion
+    judging = [*held_out, *without(shown, tracks)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        trials = list(pool.map(adjust, wanted))
+    counts = [_num_parameters(trial.model, free) for trial, free, _ in trials]
+    best = 0
+    for index in range(1, len(trials)):
+        askew = options.principal_point == "auto" and _is_askew(trials[index][0].model, trials[index][1])
+        sure = _SURE * np.sqrt(max(counts[index] - counts[best], 1))
+        if not askew and is_better(trials[best][2], trials[index][2], sure):
+            best = index
+    name, principal_points = wanted[best]
+    words = f"{name}, principal point {'refined' if principal_points else 'kept'}"
+    return trials[best][0], trials[best][1], words
+
+
+def _wanted(lenses: Sequence[tuple[str, bool]], options: RefineOptions) -> list[tuple[str, bool]]:
+    """The camera models to try, with and without the principal point."""
+    if options.camera_model != "auto":
+        lenses = [(options.camera_model, moves) for _, moves in lenses]
+    if options.principal_point != "auto":
+        lenses = [(name, options.principal_point == "refine") for name, _ in lenses]
+    return list(dict.fromkeys(lenses))
+
+
+def _is_askew(model: Reconstruction, freedom: Freedom) -> bool:
+    """Whether a principal point that moved went farther than a lens can be askew."""
+    cameras = {image.camera_id: image.camera for i, image in model.images.items() if not freedom.known_cameras[i - 1]}
+    return any(
+        np.hypot(camera.principal_point_x - camera.width / 2, camera.principal_point_y - camera.height / 2)
+        > _FARTHEST_PRINCIPAL_POINT * max(camera.width, camera.height)
+        for camera in cameras.values()
+    )
+
+
+def _num_parameters(model: Reconstruction, freedom: Freedom) -> int:
+    """Parameters of a model's cameras that moved."""
+    cameras = {image.camera_id: image.camera for i, image in model.images.items() if not freedom.known_cameras[i - 1]}
+    fixed = 0 if freedom.principal_points else 2
+    return sum(len(camera.params) - fixed for camera in cameras.values())
+
+
+def _is_shared(model: Reconstruction, num_images: int) -> Bool[np.ndarray, " n"]:
+    """Whether an image shares its camera with enough others."""
+    camera_of = np.zeros(num_images, dtype=np.int64)
+    for image_id, image in model.images.items():
+        camera_of[image_id - 1] = image.camera_id
+    shared: Bool[np.ndarray, " n"] = np.bincount(camera_of)[camera_of] >= _MIN_SHARED
+    return shared & (camera_of > 0)

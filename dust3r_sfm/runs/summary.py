@@ -1,0 +1,95 @@
+"""What a run came to: the closing lines of the command, and the same in run.json."""
+
+import shlex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dust3r_sfm.colmap.model import read_model
+from dust3r_sfm.runs.folder import RunFolder
+from dust3r_sfm.types import ImageSet, Scene
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        out: the output folder.
+        registered: names of the images in the model.
+        dropped: {name: reason} of the photographs that are not.
+        focals: focal length in original pixels of each camera.
+        num_points: points in the model.
+        mean_track_length: images that see a point, on average.
+        mean_reprojection_error: in original pixels.
+        seconds: wall time of each stage, those of an earlier run included.
+        warnings: sentences about weak images, pairs and views.
+        predictor: name and licence of the predictor.
+        refinement: what refining the cameras came to.
+    """
+
+    out: Path
+    registered: tuple[str, ...]
+    dropped: dict[str, str]
+    focals: tuple[float, ...]
+    num_points: int
+    mean_track_length: float
+    mean_reprojection_error: float
+    seconds: dict[str, float]
+    warnings: tuple[str, ...]
+    predictor: str
+    refinement: str
+
+    def __str__(self) -> str:
+        """The closing lines of the command, with the next command to type."""
+        total = len(self.registered) + len(self.dropped)
+        focal = f"{np.median(self.focals):.1f} px" if self.focals else "none"
+        if len(self.focals) > 1 and max(self.focals) > 1.001 * min(self.focals):
+            focal = f"{min(self.focals):.1f} to {max(self.focals):.1f} px ({len(self.focals)} cameras)"
+        lines = [
+            f"registered          {len(self.registered)} of {total} photographs",
+            f"focal length        {focal}",
+            f"points              {self.num_points}, seen by {self.mean_track_length:.2f} images on average",
+            f"reprojection error  {self.mean_reprojection_error:.2f} px",
+            f"refinement          {self.refinement}",
+            f"predictor           {self.predictor}",
+            "seconds             " + ", ".join(f"{name} {value:.1f}" for name, value in self.seconds.items()),
+        ]
+        lines += [f"left out            {name}: {reason}" for name, reason in self.dropped.items()]
+        lines += [f"warning             {sentence}" for sentence in self.warnings]
+        lines += [
+            f"model               {self.out / 'sparse' / '0'}",
+            f"report              {self.out / 'report.html'}",
+        ]
+        if len(self.registered) > 1:
+            dense = shlex.quote(str(self.out / "dense"))
+            lines += [
+                f"next                colmap patch_match_stereo --workspace_path {dense}",
+                f"or without CUDA     dust3r-sfm densify {shlex.quote(str(self.out))}",
+            ]
+        return "\n".join(lines)
+
+
+def summarize(run: RunFolder, images: ImageSet, scene: Scene) -> Summary:
+    """Read the model of a finished run, and record the summary in run.json."""
+    reconstruction = read_model(run.path / "sparse" / "0")
+    registered = tuple(name for name, placed in zip(scene.names, scene.registered, strict=True) if placed)
+    dropped = {dropped.name: dropped.reason for dropped in images.dropped}
+    dropped |= {name: "no reliable pair connects it to the model" for name in scene.names if name not in registered}
+    summary = Summary(
+        out=run.path,
+        registered=registered,
+        dropped=dropped,
+        focals=tuple(camera.mean_focal_length() for _, camera in sorted(reconstruction.cameras.items())),
+        num_points=reconstruction.num_points3D(),
+        mean_track_length=reconstruction.compute_mean_track_length(),
+        mean_reprojection_error=reconstruction.compute_mean_reprojection_error(),
+        seconds={stage: facts["seconds"] for stage, facts in run.record["stages"].items() if "seconds" in facts},
+        warnings=(*run.record["warnings"], *scene.warnings, *run.record.get("findings", ())),
+        predictor=f"{run.record['predictor']['name']} ({run.record['predictor']['licence']})",
+        refinement=run.record.get("refinement", "none"),
+    )
+    run.record["summary"] = asdict(summary)
+    run.save()
+    return summary

@@ -1,0 +1,52 @@
+"""The one import of pycolmap, and its log kept off the terminal.
+
+pycolmap 4.2.1 aborts the process on the first PNG save when it is loaded before zlib, so zlib comes first here, and
+every other module takes `pycolmap` from this one. It is loaded when it is first asked for: it costs half a second, so
+ask inside the function that needs it.
+"""
+
+import threading
+import zlib  # noqa: F401  (must precede pycolmap)
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pycolmap as pycolmap
+    from pycolmap import Camera, Reconstruction
+else:
+    Camera = Reconstruction = Any  # annotations are looked at while tests run, and pycolmap is not loaded for them
+
+__all__ = ["Camera", "Reconstruction", "pycolmap", "quiet"]
+
+_quiet_lock = threading.Lock()
+_quiet_blocks = 0
+_level_before = 0
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name == "pycolmap":
+        return import_module(name)
+    raise AttributeError(f"module {__name__} has no attribute {name}")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep COLMAP's progress and warnings off the terminal, in all threads, until the last such block ends."""
+    import pycolmap
+
+    global _quiet_blocks, _level_before
+    with _quiet_lock:
+        if _quiet_blocks == 0:
+            _level_before = pycolmap.logging.minloglevel
+            pycolmap.logging.minloglevel = int(pycolmap.logging.Level.ERROR)
+        _quiet_blocks += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_blocks -= 1
+            if _quiet_blocks == 0:
+                pycolmap.logging.minloglevel = _level_before

@@ -1,0 +1,75 @@
+"""What the commands share: arguments from signatures, bars on standard error, errors as one sentence, exit codes."""
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import tyro
+
+from dust3r_sfm.errors import Dust3rSfmError
+from dust3r_sfm.system.files import as_output_error
+from dust3r_sfm.system.progress import Step
+
+CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs)
+
+
+class Terminal:
+    """A `Progress` with a bar per stage on a terminal, and one line per finished stage elsewhere."""
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Step]:
+        """See `Progress`."""
+        from tqdm import tqdm
+
+        started = time.perf_counter()
+        steps = 0
+        with tqdm(desc=f"{name:<8}", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+
+            def step(done: int, total: int) -> None:
+                nonlocal steps
+                steps, bar.total = total, total
+                bar.update(done - bar.n)
+
+            yield step
+        if bar.disable:
+            count = f"{steps} steps, " if steps else ""
+            print(f"{name:<8} {count}{time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
+
+
+def run_command(
+    command: Callable[..., Any] | Mapping[str, Callable[..., Any]],
+    arguments: Sequence[str] | None,
+    *,
+    prog: str,
+    description: str,
+) -> int:
+    """Parse the arguments for a function, or for one of several named functions, and call it.
+
+    Returns:
+        0 when done, 1 after an error of ours (one sentence on standard error), 130 when interrupted. Wrong usage
+        leaves through `SystemExit(2)`.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    verbose = "--verbose" in arguments
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("dust3r_sfm").setLevel(logging.DEBUG if verbose else logging.INFO)
+    try:
+        if isinstance(command, Mapping):
+            tyro.extras.subcommand_cli_from_dict(
+                dict(command), prog=prog, description=description, args=arguments, config=CONFIG
+            )
+        else:
+            tyro.cli(command, prog=prog, description=description, args=arguments, config=CONFIG)
+    except (Dust3rSfmError, OSError) as error:
+        sentence = as_output_error(error, None) if isinstance(error, OSError) else error
+        if verbose or not isinstance(sentence, Dust3rSfmError):
+            raise
+        print(f"{prog}: {sentence}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted; the same command goes on where it stopped.", file=sys.stderr)
+        return 130
+    return 0

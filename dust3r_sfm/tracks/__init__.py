@@ -1,0 +1,1 @@
+"""From matches to points: one keypoint of each image, triangulated."""

@@ -1,0 +1,124 @@
+"""Refinement: cameras come back to the truth, keep what is known, and are left alone where nothing gets better."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dust3r_sfm.colmap.model import upright_turns
+from dust3r_sfm.geometry import transforms
+from dust3r_sfm.options import RefineOptions, TrackOptions
+from dust3r_sfm.refinement.estimate import rescaled_depths
+from dust3r_sfm.refinement.points import refined_tracks
+from dust3r_sfm.refinement.refine import refine
+from dust3r_sfm.types import KnownCamera, Scene
+
+PINHOLE = RefineOptions(refine="keypoints", camera_model="SIMPLE_PINHOLE", principal_point="keep")
+
+
+def disturbed(scene: Scene, degrees: float = 0.3, focal: float = 1.01, depth: float = 0.01) -> Scene:
+    """A scene whose cameras and depths are a little wrong."""
+    random = np.random.default_rng(1)
+    turns = transforms.rotation_exp(np.radians(degrees) * random.normal(size=(len(scene.names), 3)) / np.sqrt(3))
+    poses = scene.cam_from_world.copy()
+    poses[:, :, :3] = turns @ poses[:, :, :3]
+    poses[:, :, 3] += 0.005 * random.normal(size=(len(scene.names), 3))
+    matrices = scene.intrinsics.copy()
+    matrices[:, (0, 1), (0, 1)] *= focal
+    depths = tuple((1 + depth * random.normal()) * values for values in scene.depths)
+    return replace(scene, cam_from_world=poses, intrinsics=matrices, depths=tuple(d.astype(np.float32) for d in depths))
+
+
+def pose_errors(scene: Scene, found: np.ndarray) -> np.ndarray:
+    """Relative rotation errors of all pairs in degrees; found are raw camera frames."""
+    truth = upright_turns(scene) @ scene.cam_from_world
+    wanted = truth[:, None, :, :3] @ np.swapaxes(truth[None, :, :, :3], -1, -2)
+    seen = found[:, None, :, :3] @ np.swapaxes(found[None, :, :, :3], -1, -2)
+    return transforms.rotation_angle(wanted @ np.swapaxes(seen, -1, -2)).ravel()
+
+
+def poses_of(model) -> np.ndarray:
+    return np.array([image.cam_from_world().matrix() for _, image in sorted(model.images.items())])
+
+
+def test_cameras_come_back(room, make_features: Callable) -> None:
+    start = disturbed(room.scene)
+    refined = refine(start, (), make_features(room, num_points=3000, noise=0.1), PINHOLE)
+    assert refined.applied and "keypoints" in refined.sentence
+    before = pose_errors(room.scene, upright_turns(start) @ start.cam_from_world)
+    assert pose_errors(room.scene, poses_of(refined.model)).max() < 0.2 * before.max()
+    focals = [image.camera.mean_focal_length() for _, image in sorted(refined.model.images.items())]
+    assert np.allclose(focals, room.raw_focals, rtol=5e-3)
+    # The frame and the scale are the scene's, and its depths fit.
+    centres = np.array([image.projection_center() for _, image in sorted(refined.model.images.items())])
+    assert np.abs(centres - transforms.centres(room.raw_cam_from_world)).max() < 0.1
+    ratios = [np.median(found / true) for found, true in zip(refined.scene.depths, room.scene.depths, strict=True)]
+    assert np.ptp(ratios) < 0.002
+
+
+def test_the_same_twice(room, make_features: Callable) -> None:
+    features = make_features(room, num_points=300, noise=0.2)
+    first, second = (poses_of(refine(disturbed(room.scene), (), features, PINHOLE).model) for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_what_is_known_stays(room, make_features: Callable) -> None:
+    start = disturbed(room.scene, focal=1.0)
+    count = len(start.names)
+    posed = np.arange(count) < 2
+    poses = np.where(posed[:, None, None], room.scene.cam_from_world, start.cam_from_world)
+    cameras = tuple(
+        KnownCamera(
+            model="PINHOLE",
+            size=view.size,
+            params=(focal, focal, view.size[0] / 2, view.size[1] / 2),
+        )
+        for view, focal in zip(room.views, room.raw_focals, strict=True)
+    )
+    scene = replace(start, cam_from_world=poses, known_poses=posed, known_cameras=cameras)
+    refined = refine(scene, (), make_features(room, noise=0.2), RefineOptions())
+    assert refined.applied
+    assert np.allclose(poses_of(refined.model)[posed], room.raw_cam_from_world[posed], atol=1e-12)
+    for image_id, image in refined.model.images.items():
+        assert tuple(image.camera.params) == cameras[image_id - 1].params
+    centres = np.array([image.projection_center() for _, image in sorted(refined.model.images.items())])
+    assert np.abs(centres - transforms.centres(room.raw_cam_from_world)).max() < 0.01
+
+
+def test_a_perfect_scene_is_left_alone(room, make_features: Callable) -> None:
+    refined = refine(room.scene, (), make_features(room, noise=1.0), PINHOLE)
+    assert not refined.applied and "not applied" in refined.sentence
+    assert np.allclose(poses_of(refined.model), room.raw_cam_from_world, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["none", "auto"])
+def test_without_matches_nothing_moves(room, mode: str) -> None:
+    refined = refine(room.scene, (), (), RefineOptions(refine=mode))
+    assert not refined.applied
+    assert np.allclose(poses_of(refined.model), room.raw_cam_from_world, atol=1e-12)
+
+
+def test_points_of_both_kinds(room, room_matches, make_features: Callable) -> None:
+    start = disturbed(room.scene)
+    refined = refine(start, room_matches, make_features(room, noise=0.2), PINHOLE)
+    tracks = refined_tracks(refined, room_matches, TrackOptions(max_points=2000), room.colour)
+    assert 1000 < len(tracks.xyz) <= 2000
+    keypoints = refined_tracks(refined, (), TrackOptions(), room.colour)
+    assert len(keypoints.xyz) < len(tracks.xyz)
+    assert np.array_equal(keypoints.xyz, tracks.xyz[: len(keypoints.xyz)])
+    assert tracks.track_of.max() == len(tracks.xyz) - 1
+
+
+def test_matches_of_the_pointmaps_alone(room, room_matches) -> None:
+    start = disturbed(room.scene)
+    refined = refine(start, room_matches, (), replace(PINHOLE, refine="pointmaps"))
+    assert refined.applied and "pointmaps" in refined.sentence and not refined.matches
+    before = pose_errors(room.scene, upright_turns(start) @ start.cam_from_world)
+    assert pose_errors(room.scene, poses_of(refined.model)).max() < 0.3 * before.max()
+
+
+def test_depths_follow_the_points(room, room_tracks) -> None:
+    doubled = replace(room.scene, depths=tuple(2 * depth for depth in room.scene.depths))
+    for found, true in zip(rescaled_depths(doubled, room_tracks), room.scene.depths, strict=True):
+        assert np.allclose(found, true, rtol=0.02)

@@ -1,0 +1,41 @@
+import errno
+
+import pytest
+
+from dust3r_sfm.errors import OutputError
+from dust3r_sfm.system.files import atomic_path, write_json, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
+    path = tmp_path / "a" / "file.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_replaces_a_folder(tmp_path):
+    target = tmp_path / "folder"
+    (target / "stale").mkdir(parents=True)
+    with atomic_path(target) as temporary:
+        temporary.mkdir()
+        (temporary / "new").write_text("x")
+    assert [entry.name for entry in target.iterdir()] == ["new"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def test_full_disk_is_a_sentence_naming_the_file(tmp_path):
+    with pytest.raises(OutputError, match=r"disk is full.*model\.bin"), atomic_path(tmp_path / "model.bin"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_other_os_errors_pass_unchanged(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "x"):
+        raise FileNotFoundError(errno.ENOENT, "gone")
+
+
+def test_json_keeps_non_ascii_names(tmp_path):
+    write_json(tmp_path / "a.json", {"name": "Straße 1.jpg"})
+    assert "Straße 1.jpg" in (tmp_path / "a.json").read_text(encoding="utf-8")
