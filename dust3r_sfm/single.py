@@ -112,11 +112,7 @@ def scene_of_one(images: ImageSet, predictions: Mapping[Edge, PairPrediction]) -
     pose = np.eye(3, 4) if view.known_cam_from_world is None else view.known_cam_from_world
     return Scene(
         image_root=images.root,
-        names=images.names,
-        image_sizes=np.array([view.size], np.int64),
-        network_sizes=np.array([view.network_size], np.int64),
-        network_from_image=view.network_from_image[None],
-        camera_groups=np.array([view.camera_group], np.int64),
+        views=images.views,
         intrinsics=matrix[None],
         cam_from_world=pose[None],
         registered=np.ones(1, bool),
@@ -127,8 +123,6 @@ def scene_of_one(images: ImageSet, predictions: Mapping[Edge, PairPrediction]) -
         edge_weights=np.zeros(0),
         edge_residuals=np.zeros(0),
         warnings=("One photograph alone: its depth is the network's guess, which nothing checks.",),
-        known_cameras=(view.known_camera,),
-        known_poses=np.array([view.known_cam_from_world is not None]),
     )
 
 

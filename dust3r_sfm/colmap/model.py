@@ -48,10 +48,10 @@ def reconstruction_from_scene(scene: Scene, tracks: Tracks, matches: Sequence[Ma
     cameras = pycolmap.Reconstruction()
     camera_ids: dict[int, int] = {}
     for camera_id, (members, matrix) in enumerate(_shared_cameras(scene, registered, intrinsics), start=1):
-        width, height = (int(value) for value in scene.image_sizes[members[0]])
-        camera = _pinhole_camera(matrix, (width, height), _rounding(scene, members[0]))
-        if scene.known_cameras and (known := scene.known_cameras[members[0]]):
-            camera = colmap_camera(known)
+        view = scene.views[members[0]]
+        camera = _pinhole_camera(matrix, view.size, _rounding(scene, members[0]))
+        if view.known_camera is not None:
+            camera = colmap_camera(view.known_camera)
         camera.camera_id = camera_id
         cameras.add_camera_with_trivial_rig(camera)
         camera_ids.update(dict.fromkeys(members, camera_id))
@@ -149,9 +149,9 @@ def _shared_cameras(
     """
     clusters: list[tuple[tuple[object, ...], list[int]]] = []
     for index in map(int, registered):
-        known = scene.known_cameras[index] if scene.known_cameras else None
-        key = (int(scene.camera_groups[index]), known, *(int(value) for value in scene.image_sizes[index]))
-        tolerance = _SAME_CAMERA * int(scene.image_sizes[index].max())
+        view = scene.views[index]
+        key = (view.camera_group, view.known_camera, view.size)
+        tolerance = _SAME_CAMERA * max(view.size)
         for other_key, members in clusters:
             difference = _square(intrinsics[index], _rounding(scene, index)) - _square(
                 intrinsics[members[0]], _rounding(scene, members[0])

@@ -22,9 +22,9 @@ from dust3r_sfm.dense.undistort import (
 )
 from dust3r_sfm.errors import ImageError, InputError, OutputError
 from dust3r_sfm.images.decode import as_rgb, decode, naming, open_image, raw_size
-from dust3r_sfm.images.masks import find_masks
 from dust3r_sfm.system.files import atomic_path, noticing_a_full_disk
 from dust3r_sfm.tracks.keypoints import positions
+from dust3r_sfm.types import View
 
 _JPEG_QUALITY = 97
 _NUM_SOURCES = 20
@@ -37,7 +37,7 @@ def write_workspace(
     out: Path,
     reconstruction: Reconstruction,
     image_root: Path,
-    masks: Path | None = None,
+    views: Sequence[View] = (),
     *,
     overwrite: bool = False,
 ) -> Path:
@@ -51,7 +51,7 @@ def write_workspace(
         out: output folder; an older `dense` in it is replaced.
         reconstruction: the model, in the pixels of the files under `image_root`.
         image_root: folder that the image names are relative to.
-        masks: folder of COLMAP masks on the pixels of the files, whose black pixels are ignored.
+        views: the photographs; those that have masks get them into masks/.
         overwrite: also replace a `dense` that holds depth maps, or files that this function does not write.
 
     Returns:
@@ -70,7 +70,7 @@ def write_workspace(
         _check_image(image_root / image.name, (image.camera.width, image.camera.height))
     centred = centred_reconstruction(reconstruction)
     names = [image.name for image in images]
-    mask_of = dict(zip(names, find_masks(masks, names) if masks else [None] * len(names), strict=True))
+    mask_of = {view.name: view.mask for view in views}
     with atomic_path(dense) as temporary, noticing_a_full_disk(out), ThreadPoolExecutor(os.cpu_count()) as pool:
         (temporary / "images").mkdir(parents=True)
         for camera_id, camera in reconstruction.cameras.items():
@@ -80,7 +80,7 @@ def write_workspace(
 
             def write(name: str, moved: Float32[np.ndarray, "h w 2"] | None = moved) -> None:
                 _write_image(image_root, temporary / "images", name, moved)
-                if (mask := mask_of[name]) is not None:
+                if (mask := mask_of.get(name)) is not None:
                     _write_mask(mask, temporary / "masks", name, moved)
 
             list(pool.map(write, members))

@@ -41,10 +41,7 @@ class Freedom:
     @staticmethod
     def of(scene: Scene) -> "Freedom":
         """Everything that the user did not give may move, except principal points and distortion."""
-        count = len(scene.names)
-        posed = np.zeros(count, bool) if scene.known_poses is None else scene.known_poses
-        cameras = np.array([camera is not None for camera in scene.known_cameras or (None,) * count])
-        return Freedom(known_cameras=cameras, known_poses=posed)
+        return Freedom(known_cameras=scene.known_cameras, known_poses=scene.known_poses)
 
 
 def adjusted(

@@ -18,7 +18,6 @@ from dust3r_sfm.errors import InputError
 from dust3r_sfm.features.features import Features, read_features
 from dust3r_sfm.features.hloc_matches import read_hloc_matches
 from dust3r_sfm.features.sift import find_features
-from dust3r_sfm.images.masks import find_masks
 from dust3r_sfm.options import RefineOptions
 from dust3r_sfm.refinement.adjust import Freedom
 from dust3r_sfm.refinement.choose_camera import with_best_lens
@@ -61,7 +60,6 @@ def refine_scene(
     found: Sequence[Matches],
     path: Path,
     options: RefineOptions,
-    masks: Path | None = None,
     step: Step = lambda done, total: None,
 ) -> Refinement:
     """Find keypoints, and refine the scene with them, else with the matches of the pointmaps, else not at all.
@@ -71,7 +69,6 @@ def refine_scene(
         found: matches of the pointmaps.
         path: file that receives the keypoints, and from which a killed run goes on.
         options: what to refine.
-        masks: folder of masks; keypoints on their black pixels are not used.
         step: called after each photograph, and then after each matched pair.
 
     Raises:
@@ -81,10 +78,7 @@ def refine_scene(
         raise InputError("--matches numbers the keypoints of a feature file: give it with --features.")
     if options.refine in ("none", "pointmaps"):
         return refine(scene, found, (), options, step)
-    views: Sequence[View] = scene.views
-    if masks is not None:
-        views = [replace(view, mask=mask) for view, mask in zip(views, find_masks(masks, scene.names), strict=True)]
-    features = _features(views, path, options, step)
+    features = _features(scene.views, path, options, step)
     refinement = refine(scene, found, features, options, step)
     if options.refine == "keypoints" or refinement.applied or _all_known(scene):
         return refinement

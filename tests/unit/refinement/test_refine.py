@@ -76,7 +76,11 @@ def test_what_is_known_stays(room, make_features: Callable) -> None:
         )
         for view, focal in zip(room.views, room.raw_focals, strict=True)
     )
-    scene = replace(start, cam_from_world=poses, known_poses=posed, known_cameras=cameras)
+    views = [
+        replace(view, known_camera=camera, known_cam_from_world=pose if is_posed else None)
+        for view, camera, pose, is_posed in zip(room.views, cameras, poses, posed, strict=True)
+    ]
+    scene = replace(start, cam_from_world=poses, views=tuple(views))
     refined = refine(scene, (), make_features(room, noise=0.2), RefineOptions())
     assert refined.applied
     assert np.allclose(poses_of(refined.model)[posed], room.raw_cam_from_world[posed], atol=1e-12)
