@@ -276,14 +276,19 @@ class Tracks:
     image_of: Int64[np.ndarray, " o"]
     xy: Float64[np.ndarray, "o 2"]
 
+    def still_tracked(self, observations: Bool[np.ndarray, " o"]) -> Bool[np.ndarray, " o"]:
+        """Those of some observations whose point has two of them at least."""
+        lengths = np.bincount(self.track_of[observations], minlength=len(self.xyz))
+        return np.asarray(observations & (lengths >= 2)[self.track_of])
+
     def take(self, observations: Bool[np.ndarray, " o"]) -> "Tracks":
         """Some of the observations, and the points that still have two of them, numbered anew in their order."""
-        kept = observations & (np.bincount(self.track_of[observations], minlength=len(self.xyz)) >= 2)[self.track_of]
-        points = np.unique(self.track_of[kept])
+        kept = self.still_tracked(observations)
+        is_left = np.bincount(self.track_of[kept], minlength=len(self.xyz)) > 0
         return Tracks(
-            xyz=self.xyz[points],
-            rgb=self.rgb[points],
-            track_of=np.searchsorted(points, self.track_of[kept]).astype(np.int64),
+            xyz=self.xyz[is_left],
+            rgb=self.rgb[is_left],
+            track_of=(np.cumsum(is_left) - 1)[self.track_of[kept]],
             image_of=self.image_of[kept],
             xy=self.xy[kept],
         )

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from scipy.spatial import cKDTree
 
-from dust3r_sfm.colmap.model import Reconstruction
 from dust3r_sfm.formats.ply import cloud_of
+from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.files import atomic_path
 
 _POINTS, _LINES = 0, 1

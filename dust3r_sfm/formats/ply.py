@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from dust3r_sfm.colmap.model import Reconstruction
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.files import atomic_path
 
 _XYZ, _NORMAL, _RGB = ("x", "y", "z"), ("nx", "ny", "nz"), ("red", "green", "blue")

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from dust3r_sfm.colmap.model import read_model
+from dust3r_sfm.geometry.grid import raw_from_upright
 from dust3r_sfm.geometry.transforms import apply, centres, invert
-from dust3r_sfm.images.resize import raw_from_upright
 from dust3r_sfm.types import Scene
 
 _CORNERS = np.array([[0.0, 0.0, 0.0], [-1.0, -1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])
