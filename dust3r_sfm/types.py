@@ -195,7 +195,7 @@ class RelativePose:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """All images in one frame, on the network grid; `colmap.model` and `tracks.cameras` lead on to original pixels.
+    """All images in one frame, on the network grid; `tracks.cameras` and `tracks.depths` lead on to original pixels.
 
     Attributes:
         image_root: folder that the names are relative to.

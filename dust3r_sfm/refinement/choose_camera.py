@@ -25,7 +25,8 @@ _SHARED = (
     ("OPENCV", True),
 )
 _ALONE = (("SIMPLE_PINHOLE", False), ("SIMPLE_RADIAL", False))
-"""Camera models and whether principal points move, from simple to general; for images that share cameras or do not."""
+"""Camera models and whether principal points move, from simple to general; for images that share cameras or do
+not; chosen by hand."""
 
 _MIN_SHARED_IMAGES = 3
 """Images that must share a camera before its principal point is looked for; chosen by hand."""

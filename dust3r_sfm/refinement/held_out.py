@@ -24,7 +24,8 @@ _SURE_STANDARD_ERRORS = 3.0
 def hold_out(matches: Sequence[Matches]) -> tuple[list[Matches], list[Matches]]:
     """Divide matches by track into those to adjust with and a tenth to judge by, which share no keypoint.
 
-    The few matches between a keypoint of one side and one of the other are on neither side.
+    The few matches between a keypoint of one side and one of the other are on neither side. Whole components would not
+    do: a few wrong matches can join most tracks to one.
     """
     image_of, _, keypoint_of = unique_keypoints(*match_ends(matches))
     ends = keypoint_of.reshape(2, -1).T

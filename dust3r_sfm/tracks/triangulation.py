@@ -13,7 +13,8 @@ from dust3r_sfm.tracks.cameras import PosedCameras
 from dust3r_sfm.types import Tracks
 
 _MAX_ROUNDS = 10
-"""Rounds of dropping each track's worst observation; after them all that are over the limit go at once."""
+"""Rounds of dropping each track's worst observation; after them all that are over the limit go at once; chosen by
+hand."""
 
 
 @dataclass(frozen=True, kw_only=True)

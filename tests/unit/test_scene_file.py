@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.images.masks import with_masks
 from dust3r_sfm.scene_file import read_scene, write_scene
 from dust3r_sfm.types import KnownCamera, Scene, View
 
@@ -93,6 +94,16 @@ def test_the_photographs_may_have_moved(tmp_path):
     scene = read_scene(tmp_path / "scene.h5", Path("elsewhere"))
     assert scene.image_root == Path("elsewhere")
     assert [view.path for view in scene.views] == [Path("elsewhere") / name for name in scene.names]
+
+
+def test_other_masks_take_the_place_of_those_it_was_made_with(tmp_path):
+    (tmp_path / "ordner").mkdir()
+    (tmp_path / "ordner" / "ü.jpg.png").touch()
+    scene = with_masks(_scene(), tmp_path)
+    assert [view.mask for view in scene.views] == [None, tmp_path / "ordner" / "ü.jpg.png", None]
+    assert with_masks(_scene(), None).views[2].mask == Path("masks/c.png")
+    with pytest.raises(InputError, match="no mask for any photograph"):
+        with_masks(_scene(), tmp_path / "ordner")
 
 
 def test_only_a_registered_image_has_a_known_pose():
