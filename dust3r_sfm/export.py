@@ -89,6 +89,7 @@ def _require_free(out: Path, formats: Collection[Format]) -> None:
 def _write_colmap(
     scene_path: Path, out: Path, options: ReconstructOptions, image_root: Path | None, progress: Progress
 ) -> None:
+    from dust3r_sfm.images.masks import with_masks
     from dust3r_sfm.predictors.store import PredictionStore
     from dust3r_sfm.reconstruct import write_colmap
     from dust3r_sfm.scene_file import read_scene
@@ -96,7 +97,7 @@ def _write_colmap(
     predictions_path = scene_path.with_name("predictions.h5")
     if not predictions_path.is_file():
         raise InputError(f"{predictions_path} is needed beside {scene_path.name}; run dust3r-sfm predict again.")
-    scene = read_scene(scene_path, image_root)
+    scene = with_masks(read_scene(scene_path, image_root), options.images.masks)
     with progress.stage("export") as step:
         predictions = PredictionStore(predictions_path, scene.names)
         written = write_colmap(scene, predictions, out, options, step)

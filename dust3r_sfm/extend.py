@@ -198,7 +198,7 @@ def _write(
     """Refine the new cameras beside the old ones, write the model with them, and say what was done."""
     views = scene.views
     found = match_scene(scene, views, predictions, options.match, step, options.predict.device, predictor)
-    refinement = refine_scene(scene, found, out / "features.h5", options.refine, options.images.masks, step)
+    refinement = refine_scene(scene, found, out / "features.h5", options.refine, step)
     tracks = refined_tracks(refinement, found, options.tracks, lambda index: load_original(views[index]))
     num_points = add_images(reconstruction, with_points(refinement.model, tracks), set(added))
     write_model(reconstruction, out / "sparse" / "0")

@@ -187,7 +187,7 @@ def write_colmap(
         predictor = load_predictor(options.predict, options.run.seed)
     found = match_scene(scene, views, predictions, options.match, step, options.predict.device, predictor)
     if scene.registered.sum() > 1:
-        refinement = refine_scene(scene, found, out / "features.h5", options.refine, options.images.masks, step)
+        refinement = refine_scene(scene, found, out / "features.h5", options.refine, step)
         tracks = refined_tracks(refinement, found, options.tracks, lambda index: load_original(views[index]))
         reconstruction = with_points(refinement.model, tracks)
         sentence, matches = refinement.sentence, [*refinement.matches, *found]
@@ -196,7 +196,7 @@ def write_colmap(
         reconstruction, sentence, matches = reconstruction_from_scene(scene, tracks), "one camera as it is", found
     write_model(reconstruction, out / "sparse" / "0")
     write_database(out / "database.db", reconstruction, matches)
-    write_workspace(out, reconstruction, scene.image_root, options.images.masks, overwrite=options.run.overwrite)
+    write_workspace(out, reconstruction, scene.image_root, views, overwrite=options.run.overwrite)
     write_pointmaps(out, reconstruction, scene)
     return Written(refinement=sentence, findings=check_workspace(reconstruction))
 

@@ -2,12 +2,13 @@
 
 Arrays stand under the names of their fields; depths and confidences are one dataset per image, compressed. Depths keep
 their single precision: rounding them to half moves points by up to 0.05 %, which is the error of a good depth.
-Confidences are heuristic and are kept in half precision.
+Confidences are heuristic and are kept in half precision. Of views, whatever is an array has a row per image: NaN and
+the empty string stand for "not known". Version 1 lacked orientations, masks, focal priors and known poses.
 """
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,12 @@ import numpy as np
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.system.files import atomic_path
-from dust3r_sfm.types import KnownCamera, Scene
+from dust3r_sfm.types import KnownCamera, Scene, View
 
-FORMAT = "dust3r_sfm scene"
-VERSION = 1
-HALF_MAX = float(np.finfo(np.float16).max)
-ARRAYS: dict[str, tuple[type, str, tuple[int, ...]]] = {
-    "image_sizes": (np.int64, "image", (2,)),
-    "network_sizes": (np.int64, "image", (2,)),
-    "network_from_image": (np.float64, "image", (3, 3)),
-    "camera_groups": (np.int64, "image", ()),
+_FORMAT = "dust3r_sfm scene"
+_VERSION = 2
+_HALF_MAX = float(np.finfo(np.float16).max)
+_ARRAYS: dict[str, tuple[type, str, tuple[int, ...]]] = {
     "intrinsics": (np.float64, "image", (3, 3)),
     "cam_from_world": (np.float64, "image", (3, 4)),
     "registered": (np.bool_, "image", ()),
@@ -36,7 +33,18 @@ ARRAYS: dict[str, tuple[type, str, tuple[int, ...]]] = {
     "edge_residuals": (np.float64, "edge", ()),
 }
 """Type of each field, whether it has a row per image or per edge, and the shape of a row."""
-OPTIONAL_ARRAYS = ("edge_cycles", "covariances")
+_OPTIONAL_ARRAYS = ("edge_cycles", "covariances")
+_VIEW_ARRAYS: dict[str, tuple[str, type, tuple[int, ...]]] = {
+    "image_sizes": ("size", np.int64, (2,)),
+    "network_sizes": ("network_size", np.int64, (2,)),
+    "network_from_image": ("network_from_image", np.float64, (3, 3)),
+    "camera_groups": ("camera_group", np.int64, ()),
+    "orientations": ("orientation", np.int64, ()),
+    "focal_priors": ("focal_prior", np.float64, ()),
+    "known_intrinsics": ("known_intrinsics", np.float64, (3, 3)),
+    "known_cam_from_world": ("known_cam_from_world", np.float64, (3, 4)),
+}
+"""Field of a view, type and shape of a row of each dataset."""
 
 
 def write_scene(path: Path, scene: Scene) -> None:
@@ -46,25 +54,20 @@ def write_scene(path: Path, scene: Scene) -> None:
         OutputError: the disk is full or the folder cannot be written.
     """
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as h5:
-        h5.attrs["format"] = FORMAT
-        h5.attrs["version"] = VERSION
+        h5.attrs["format"] = _FORMAT
+        h5.attrs["version"] = _VERSION
         h5.attrs["image_root"] = str(scene.image_root)
-        h5["names"] = np.array(scene.names, h5py.string_dtype())
-        h5["warnings"] = np.array(scene.warnings, h5py.string_dtype())
-        for name in ARRAYS:
+        _write_strings(h5, "warnings", scene.warnings)
+        _write_views(h5, scene.views)
+        for name in _ARRAYS:
             h5[name] = getattr(scene, name)
-        for name in OPTIONAL_ARRAYS:
+        for name in _OPTIONAL_ARRAYS:
             if getattr(scene, name) is not None:
                 h5[name] = getattr(scene, name)
-        if scene.known_cameras:
-            cameras = [json.dumps(asdict(camera) if camera else None) for camera in scene.known_cameras]
-            h5["known_cameras"] = np.array(cameras, h5py.string_dtype())
-        if scene.known_poses is not None:
-            h5["known_poses"] = scene.known_poses
         for index, (depth, confidence) in enumerate(zip(scene.depths, scene.confidences, strict=True)):
             for kind, values in (
                 ("depths", depth),
-                ("confidences", np.minimum(confidence, HALF_MAX).astype(np.float16)),
+                ("confidences", np.minimum(confidence, _HALF_MAX).astype(np.float16)),
             ):
                 h5.create_dataset(
                     f"{kind}/{index}",
@@ -77,7 +80,7 @@ def write_scene(path: Path, scene: Scene) -> None:
 
 
 def read_scene(path: Path, image_root: Path | None = None) -> Scene:
-    """Read a scene.
+    """Read a scene, of this version or of version 1.
 
     Args:
         path: the file.
@@ -87,39 +90,114 @@ def read_scene(path: Path, image_root: Path | None = None) -> Scene:
         InputError: the file is absent, damaged, not a scene, or of a version that this release does not read.
     """
     with _reading(path) as h5:
-        if h5.attrs.get("format") != FORMAT:
+        if h5.attrs.get("format") != _FORMAT:
             raise InputError(f"{path} is not a scene file; give the scene.h5 of an output folder.")
-        if h5.attrs["version"] != VERSION:
+        if h5.attrs["version"] not in (1, _VERSION):
             raise InputError(
-                f"{path} is a scene of version {h5.attrs['version']}, this release reads version {VERSION}; "
+                f"{path} is a scene of version {h5.attrs['version']}, this release reads versions 1 to {_VERSION}; "
                 "align the photographs again."
             )
-        names = tuple(str(name) for name in h5["names"].asstr()[()])
-        values: dict[str, Any] = {name: h5[name][()].astype(kind) for name, (kind, _, _) in ARRAYS.items()}
-        counts = {"image": len(names), "edge": len(values["edges"])}
-        if any(values[name].shape != (counts[per], *row) for name, (_, per, row) in ARRAYS.items()):
-            raise ValueError("the arrays do not fit each other")
+        root = image_root if image_root is not None else Path(h5.attrs["image_root"])
+        views = _read_views_1(h5, root) if h5.attrs["version"] == 1 else _read_views(h5, root)
+        values: dict[str, Any] = {name: h5[name][()].astype(kind) for name, (kind, _, _) in _ARRAYS.items()}
+        counts = {"image": len(views), "edge": len(values["edges"])}
+        _require_shapes({name: (values[name], (counts[per], *row)) for name, (_, per, row) in _ARRAYS.items()})
         return Scene(
-            image_root=image_root if image_root is not None else Path(h5.attrs["image_root"]),
-            names=names,
-            warnings=tuple(str(sentence) for sentence in h5["warnings"].asstr()[()]),
-            depths=tuple(h5[f"depths/{i}"][()].astype(np.float32) for i in range(len(names))),
-            confidences=tuple(h5[f"confidences/{i}"][()].astype(np.float32) for i in range(len(names))),
-            **{name: h5[name][()].astype(np.float64) for name in OPTIONAL_ARRAYS if name in h5},
-            known_cameras=_known_cameras(h5["known_cameras"].asstr()[()].tolist()) if "known_cameras" in h5 else (),
-            known_poses=h5["known_poses"][()].astype(np.bool_) if "known_poses" in h5 else None,
+            image_root=root,
+            views=views,
+            warnings=_strings(h5, "warnings"),
+            depths=tuple(h5[f"depths/{i}"][()].astype(np.float32) for i in range(len(views))),
+            confidences=tuple(h5[f"confidences/{i}"][()].astype(np.float32) for i in range(len(views))),
+            **{name: h5[name][()].astype(np.float64) for name in _OPTIONAL_ARRAYS if name in h5},
             **values,
         )
 
 
-def _known_cameras(texts: Sequence[str]) -> tuple[KnownCamera | None, ...]:
-    found = (json.loads(text) for text in texts)
+def _write_views(h5: h5py.File, views: tuple[View, ...]) -> None:
+    """Write the views: strings, and the arrays of `_VIEW_ARRAYS`."""
+    cameras = [json.dumps(asdict(view.known_camera) if view.known_camera else None) for view in views]
+    _write_strings(h5, "names", [view.name for view in views])
+    _write_strings(h5, "masks", [str(view.mask or "") for view in views])
+    _write_strings(h5, "known_cameras", cameras)
+    for name, (field, kind, row) in _VIEW_ARRAYS.items():
+        values = (getattr(view, field) for view in views)
+        rows = [np.full(row, np.nan) if value is None else value for value in values]
+        h5[name] = np.array(rows, kind).reshape(len(views), *row)
+
+
+def _read_views(h5: h5py.File, root: Path) -> tuple[View, ...]:
+    names, cameras, masks = (_strings(h5, name) for name in ("names", "known_cameras", "masks"))
+    tables = {name: h5[name][()] for name in _VIEW_ARRAYS}
+    return _views(root, names, [_known_camera(text) for text in cameras], masks, tables)
+
+
+def _read_views_1(h5: h5py.File, root: Path) -> tuple[View, ...]:
+    """The views of version 1: what is known is the scene's own, and orientations and masks were not kept."""
+    names = _strings(h5, "names")
+    count = len(names)
+    texts = _strings(h5, "known_cameras") if "known_cameras" in h5 else ("null",) * count
+    cameras = [_known_camera(text) for text in texts]
+    calibrated = np.array([camera is not None for camera in cameras], bool)
+    posed = h5["known_poses"][()].astype(bool) if "known_poses" in h5 else np.zeros(count, bool)
+    tables = {name: h5[name][()] for name in ("image_sizes", "network_sizes", "network_from_image", "camera_groups")}
+    tables |= {
+        "orientations": np.ones(count, np.int64),
+        "focal_priors": np.full(count, np.nan),
+        "known_intrinsics": np.where(calibrated[:, None, None], h5["intrinsics"][()], np.nan),
+        "known_cam_from_world": np.where(posed[:, None, None], h5["cam_from_world"][()], np.nan),
+    }
+    return _views(root, names, cameras, ("",) * count, tables)
+
+
+def _views(
+    root: Path,
+    names: Sequence[str],
+    cameras: Sequence[KnownCamera | None],
+    masks: Sequence[str],
+    tables: Mapping[str, np.ndarray],
+) -> tuple[View, ...]:
+    _require_shapes({name: (tables[name], (len(names), *row)) for name, (_, _, row) in _VIEW_ARRAYS.items()})
+    columns = {field: [_value(row, kind) for row in tables[name]] for name, (field, kind, _) in _VIEW_ARRAYS.items()}
     return tuple(
-        KnownCamera(model=camera["model"], size=tuple(camera["size"]), params=tuple(camera["params"]))
-        if camera
-        else None
-        for camera in found
+        View(
+            name=name,
+            path=root / name,
+            mask=Path(mask) if mask else None,
+            known_camera=camera,
+            **{field: column[index] for field, column in columns.items()},
+        )
+        for index, (name, camera, mask) in enumerate(zip(names, cameras, masks, strict=True))
     )
+
+
+def _value(row: Any, kind: type) -> Any:
+    """A row of `_VIEW_ARRAYS` as the value of its field: None where it is NaN, pairs of integers as tuples."""
+    values: np.ndarray = np.asarray(row, kind)
+    if kind is np.float64 and np.isnan(values).all():
+        return None
+    if values.ndim == 2:
+        return values
+    return tuple(values.tolist()) if values.ndim else values.item()
+
+
+def _known_camera(text: str) -> KnownCamera | None:
+    camera = json.loads(text)
+    if camera is None:
+        return None
+    return KnownCamera(model=camera["model"], size=tuple(camera["size"]), params=tuple(camera["params"]))
+
+
+def _require_shapes(arrays: Mapping[str, tuple[np.ndarray, tuple[int, ...]]]) -> None:
+    if any(values.shape != shape for values, shape in arrays.values()):
+        raise ValueError("the arrays do not fit each other")
+
+
+def _write_strings(h5: h5py.File, name: str, strings: Sequence[str]) -> None:
+    h5[name] = np.array(strings, h5py.string_dtype())
+
+
+def _strings(h5: h5py.File, name: str) -> tuple[str, ...]:
+    return tuple(str(string) for string in h5[name].asstr()[()])
 
 
 @contextlib.contextmanager

@@ -24,12 +24,12 @@ from dust3r_sfm.predictors.dust3r import NetworkPredictor
 from dust3r_sfm.predictors.predictor import PairPredictor
 from dust3r_sfm.predictors.run import predict_edges
 from dust3r_sfm.predictors.store import PredictionStore
-from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, Scene, Tracks, View
+from dust3r_sfm.types import NOTHING_KNOWN, Edge, ImageSet, PairGraph, PairPrediction, Scene, Tracks, View, is_known
 
-POINT_STRIDE = 2
-"""The model's points are every second pixel of each axis: as dense as splats start out."""
-LEAST_CONFIDENT = 10.0
-"""Percent of the pixels that give no point: sky, and edges where depth flies between two surfaces."""
+_STRIDE_NETWORK_PX = 2
+"""The model's points are every second pixel of each axis, as dense as splats start out; chosen by hand."""
+_LEAST_CONFIDENT_PERCENTILE = 10.0
+"""Less confident pixels give no point: sky, and edges where depth flies between two surfaces; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def own_geometry(prediction: PairPrediction, view: View) -> OwnGeometry:
         ReconstructionError: the pointmap says nothing about the photograph, or is none of a camera.
     """
     points, confidence = prediction.points1, prediction.confidence1
-    known = np.isfinite(points).all(axis=-1) & (confidence > 1) & (points[..., 2] > 0)
+    known = np.isfinite(points).all(axis=-1) & is_known(confidence) & (points[..., 2] > 0)
     centre = principal_points(ImageSet(root=Path(), views=(view,)))[0]
     weight = np.where(known, np.log(np.maximum(confidence, 1)), 0)
     focal = weiszfeld_focal(points, weight, (float(centre[0]), float(centre[1])))
@@ -79,7 +79,7 @@ def own_geometry(prediction: PairPrediction, view: View) -> OwnGeometry:
         )
     return OwnGeometry(
         depth=np.where(known, points[..., 2], np.float32(0)),
-        confidence=np.where(known, confidence, np.float32(1)),
+        confidence=np.where(known, confidence, np.float32(NOTHING_KNOWN)),
         focal=focal,
     )
 
@@ -112,11 +112,7 @@ def scene_of_one(images: ImageSet, predictions: Mapping[Edge, PairPrediction]) -
     pose = np.eye(3, 4) if view.known_cam_from_world is None else view.known_cam_from_world
     return Scene(
         image_root=images.root,
-        names=images.names,
-        image_sizes=np.array([view.size], np.int64),
-        network_sizes=np.array([view.network_size], np.int64),
-        network_from_image=view.network_from_image[None],
-        camera_groups=np.array([view.camera_group], np.int64),
+        views=images.views,
         intrinsics=matrix[None],
         cam_from_world=pose[None],
         registered=np.ones(1, bool),
@@ -127,8 +123,6 @@ def scene_of_one(images: ImageSet, predictions: Mapping[Edge, PairPrediction]) -
         edge_weights=np.zeros(0),
         edge_residuals=np.zeros(0),
         warnings=("One photograph alone: its depth is the network's guess, which nothing checks.",),
-        known_cameras=(view.known_camera,),
-        known_poses=np.array([view.known_cam_from_world is not None]),
     )
 
 
@@ -142,11 +136,11 @@ def tracks_from_depth(scene: Scene, max_points: int, colour: Callable[[int], UIn
     """
     depth, confidence, (view,) = scene.depths[0], scene.confidences[0], scene.views
     height, width = depth.shape
-    stride = max(POINT_STRIDE, int(np.ceil(np.sqrt(height * width / max(max_points, 1)))))
+    stride = max(_STRIDE_NETWORK_PX, int(np.ceil(np.sqrt(height * width / max(max_points, 1)))))
     chosen = np.zeros(depth.shape, bool)
     chosen[stride // 2 :: stride, stride // 2 :: stride] = True
     chosen &= depth > 0
-    chosen &= confidence >= np.percentile(confidence[depth > 0], LEAST_CONFIDENT)
+    chosen &= confidence >= np.percentile(confidence[depth > 0], _LEAST_CONFIDENT_PERCENTILE)
     points = unproject(depth, scene.intrinsics[0])[chosen]
     xy = raw_from_network(pixel_grid(height, width)[chosen], view)
     pixels = colour(0)

@@ -9,6 +9,7 @@ Pixel (0.5, 0.5) is the centre of the first pixel (COLMAP's convention). `size` 
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -194,15 +195,11 @@ class RelativePose:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """All images in one frame, on the network grid. `colmap.model` alone turns it into original pixels.
+    """All images in one frame, on the network grid; `tracks.cameras` and `tracks.depths` lead on to original pixels.
 
     Attributes:
         image_root: folder that the names are relative to.
-        names: image names.
-        image_sizes: (width, height) of the files' raw pixel grids (n, 2).
-        network_sizes: (width, height) of the network grids (n, 2).
-        network_from_image: per-image maps from raw original to network pixels (n, 3, 3).
-        camera_groups: images with equal numbers share one camera (n,).
+        views: the images, with what the user knew of them; what is known of a registered one is in this scene exactly.
         intrinsics: pinhole matrices in network pixels (n, 3, 3).
         cam_from_world: rigid transforms into the upright camera frames (n, 3, 4).
         registered: False where an image could not be placed; its pose is then meaningless (n,).
@@ -217,16 +214,10 @@ class Scene:
             where there is no triangle.
         covariances: optional covariance of each camera's (rotation vector, centre) about the world's axes (n, 6, 6).
         warnings: sentences for the user (images left out, weak links).
-        known_cameras: per image, the camera that the user gave and that nothing may change, or None; empty: none known.
-        known_poses: where `cam_from_world` is what the user gave, and nothing may change it (n,); None: nowhere.
     """
 
     image_root: Path
-    names: tuple[str, ...]
-    image_sizes: Int64[np.ndarray, "n 2"]
-    network_sizes: Int64[np.ndarray, "n 2"]
-    network_from_image: Float64[np.ndarray, "n 3 3"]
-    camera_groups: Int64[np.ndarray, " n"]
+    views: tuple[View, ...]
     intrinsics: Float64[np.ndarray, "n 3 3"]
     cam_from_world: Float64[np.ndarray, "n 3 4"]
     registered: Bool[np.ndarray, " n"]
@@ -239,30 +230,32 @@ class Scene:
     edge_cycles: Float64[np.ndarray, "e 3"] | None = None
     covariances: Float64[np.ndarray, "n 6 6"] | None = None
     warnings: tuple[str, ...] = ()
-    known_cameras: tuple[KnownCamera | None, ...] = ()
-    known_poses: Bool[np.ndarray, " n"] | None = None
 
-    @property
-    def views(self) -> tuple[View, ...]:
-        """The images as views, for whoever needs their pixels, their network grid or what the user knew of them."""
-        cameras = self.known_cameras or (None,) * len(self.names)
-        posed = np.zeros(len(self.names), bool) if self.known_poses is None else self.known_poses
-        return tuple(
-            View(
-                name=name,
-                path=self.image_root / name,
-                size=(int(self.image_sizes[index, 0]), int(self.image_sizes[index, 1])),
-                orientation=1,
-                network_size=(int(self.network_sizes[index, 0]), int(self.network_sizes[index, 1])),
-                network_from_image=self.network_from_image[index],
-                focal_prior=None,
-                camera_group=int(self.camera_groups[index]),
-                known_intrinsics=self.intrinsics[index] if cameras[index] else None,
-                known_cam_from_world=self.cam_from_world[index] if posed[index] else None,
-                known_camera=cameras[index],
-            )
-            for index, name in enumerate(self.names)
-        )
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the images, in order."""
+        return tuple(view.name for view in self.views)
+
+    @cached_property
+    def network_sizes(self) -> Int64[np.ndarray, "n 2"]:
+        """(width, height) of the network grids."""
+        return np.array([view.network_size for view in self.views], np.int64).reshape(-1, 2)
+
+    @cached_property
+    def network_from_image(self) -> Float64[np.ndarray, "n 3 3"]:
+        """Maps from raw original to network pixels."""
+        return np.array([view.network_from_image for view in self.views], np.float64).reshape(-1, 3, 3)
+
+    @cached_property
+    def known_cameras(self) -> Bool[np.ndarray, " n"]:
+        """Images whose camera the user gave, so that nothing may change it."""
+        return np.array([view.known_camera is not None for view in self.views], bool)
+
+    @cached_property
+    def known_poses(self) -> Bool[np.ndarray, " n"]:
+        """Registered images whose `cam_from_world` is what the user gave, so that nothing may change it."""
+        given = np.array([view.known_cam_from_world is not None for view in self.views], bool)
+        return np.asarray(given & self.registered)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,14 +276,19 @@ class Tracks:
     image_of: Int64[np.ndarray, " o"]
     xy: Float64[np.ndarray, "o 2"]
 
+    def still_tracked(self, observations: Bool[np.ndarray, " o"]) -> Bool[np.ndarray, " o"]:
+        """Those of some observations whose point has two of them at least."""
+        lengths = np.bincount(self.track_of[observations], minlength=len(self.xyz))
+        return np.asarray(observations & (lengths >= 2)[self.track_of])
+
     def take(self, observations: Bool[np.ndarray, " o"]) -> "Tracks":
         """Some of the observations, and the points that still have two of them, numbered anew in their order."""
-        kept = observations & (np.bincount(self.track_of[observations], minlength=len(self.xyz)) >= 2)[self.track_of]
-        points = np.unique(self.track_of[kept])
+        kept = self.still_tracked(observations)
+        is_left = np.bincount(self.track_of[kept], minlength=len(self.xyz)) > 0
         return Tracks(
-            xyz=self.xyz[points],
-            rgb=self.rgb[points],
-            track_of=np.searchsorted(points, self.track_of[kept]).astype(np.int64),
+            xyz=self.xyz[is_left],
+            rgb=self.rgb[is_left],
+            track_of=(np.cumsum(is_left) - 1)[self.track_of[kept]],
             image_of=self.image_of[kept],
             xy=self.xy[kept],
         )

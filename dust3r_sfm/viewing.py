@@ -18,9 +18,12 @@ from dust3r_sfm.types import Scene
 if TYPE_CHECKING:
     import viser
 
-_FRUSTUM_SHARE = 0.05
-_THUMBNAIL = 256
-_POINTS_PER_MAP = 20_000
+_FRUSTUM_OF_SIZE = 0.05
+"""Length of a frustum over the size of the model; chosen by hand."""
+_THUMBNAIL_PX = 256
+"""Width of the photographs in the frusta; chosen by hand."""
+_MAP_POINTS = 400_000
+"""Points of all depth maps that are shown at once; chosen by hand."""
 _NOTHING, _EVERY = "none", "all"
 
 
@@ -102,9 +105,9 @@ class _Stage:
                 f"/cameras/{name}",
                 fov=float(2 * np.arctan(height)),
                 aspect=float(width / height),
-                scale=_FRUSTUM_SHARE * self.size,
+                scale=_FRUSTUM_OF_SIZE * self.size,
                 color=(37, 99, 168),
-                image=photograph(views[name], _THUMBNAIL) if name in views else None,
+                image=photograph(views[name], _THUMBNAIL_PX) if name in views else None,
                 wxyz=quaternions[index],
                 position=world_from_cam[index, :, 3] - self.origin,
             )
@@ -155,7 +158,7 @@ class _Stage:
     def _add_map(self, scene: Scene, name: str, percentile: float, by_confidence: bool, num_maps: int) -> Any:
         index = scene.names.index(name)
         xyz, rgb = depth_points(scene, index, percentile, by_confidence)
-        step = max(len(xyz) * num_maps // (_POINTS_PER_MAP * 20), 1)
+        step = max(len(xyz) * num_maps // _MAP_POINTS, 1)
         return self.server.scene.add_point_cloud(
             f"/depth/{name}", xyz[::step] - self.origin, rgb[::step], point_size=0.003 * self.size, precision="float32"
         )

@@ -44,11 +44,7 @@ def scene_of(
     )
     scene = Scene(
         image_root=images.root,
-        names=images.names,
-        image_sizes=np.array([view.size for view in images.views], np.int64),
-        network_sizes=np.array([view.network_size for view in images.views], np.int64),
-        network_from_image=np.stack([view.network_from_image for view in images.views]).astype(np.float64),
-        camera_groups=np.array([view.camera_group for view in images.views], np.int64),
+        views=images.views,
         intrinsics=intrinsics,
         cam_from_world=cam_from_world,
         registered=aligned.images,
@@ -60,8 +56,6 @@ def scene_of(
         edge_residuals=edge_residuals,
         edge_cycles=aligned.cycles,
         covariances=_turned(aligned.covariances, first_from_world[0, :, :3]),
-        known_cameras=tuple(view.known_camera for view in images.views),
-        known_poses=np.array([view.known_cam_from_world is not None for view in images.views]) & aligned.images,
     )
     return replace(scene, warnings=(*_left_out(images, samples, aligned, connected), *diagnose(scene).sentences()))
 

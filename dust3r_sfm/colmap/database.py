@@ -4,20 +4,21 @@ import contextlib
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from dust3r_sfm.colmap.camera_models import straightened
-from dust3r_sfm.colmap.model import Reconstruction
+from dust3r_sfm.colmap.camera_models import undistort
+from dust3r_sfm.colmap.model import id_of_image
 from dust3r_sfm.geometry.epipolar import fundamental_matrix, sampson_error
+from dust3r_sfm.system._pycolmap import Database, Reconstruction
 from dust3r_sfm.system.files import atomic_path, noticing_a_full_disk
 from dust3r_sfm.tracks.keypoints import keypoint_rows, positions
 from dust3r_sfm.types import Matches
 
-_MAX_EPIPOLAR_ERROR = 0.004
-"""Largest epipolar error of a verified match, as a share of the longer image side (4 pixels in a thousand)."""
+_MAX_EPIPOLAR_ERROR_OF_SIDE = 0.004
+"""Largest epipolar error of a verified match, as a share of the longer image side; chosen by hand, COLMAP's 4
+pixels at 1000."""
 
 _PRIOR_COLUMNS = ("prior_qw", "prior_qx", "prior_qy", "prior_qz", "prior_tx", "prior_ty", "prior_tz")
 """Columns of `images` that COLMAP up to 3.8 asks for and later versions neither write nor mind."""
@@ -32,7 +33,7 @@ def write_database(path: Path, reconstruction: Reconstruction, matches: Sequence
 
     Args:
         path: the database file; replaced.
-        reconstruction: the model; image ids are our indices plus one.
+        reconstruction: the model; image ids are those of `colmap.model.id_of_image`.
         matches: correspondences between images of the model; those of images it lacks are left out.
 
     Raises:
@@ -57,7 +58,7 @@ def _side_files(path: Path) -> list[Path]:
     return [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal")]
 
 
-def _write_images(database: Any, reconstruction: Reconstruction) -> None:
+def _write_images(database: Database, reconstruction: Reconstruction) -> None:
     for camera in reconstruction.cameras.values():
         database.write_camera(camera, use_camera_id=True)
     for rig in reconstruction.rigs.values():
@@ -68,7 +69,7 @@ def _write_images(database: Any, reconstruction: Reconstruction) -> None:
         database.write_image(image, use_image_id=True)
 
 
-def _write_matches(database: Any, reconstruction: Reconstruction, matches: Sequence[Matches]) -> None:
+def _write_matches(database: Database, reconstruction: Reconstruction, matches: Sequence[Matches]) -> None:
     """Write the keypoints of all images, and the matches between them as pairs of keypoint rows."""
     keypoints = {image_id: positions(image.points2D) for image_id, image in reconstruction.images.items()}
     for image_id, xy in keypoints.items():
@@ -86,16 +87,17 @@ def _by_image_pair(
     """Positions of all matches of two images, by their ids, the smaller first."""
     parts: dict[tuple[int, int], list[Float64[np.ndarray, "_ 4"]]] = {}
     for pair in matches:
-        if pair.image1 < pair.image2:
-            parts.setdefault((pair.image1 + 1, pair.image2 + 1), []).append(np.hstack([pair.xy1, pair.xy2]))
+        id1, id2 = id_of_image(pair.image1), id_of_image(pair.image2)
+        if id1 < id2:
+            parts.setdefault((id1, id2), []).append(np.hstack([pair.xy1, pair.xy2]))
         else:
-            parts.setdefault((pair.image2 + 1, pair.image1 + 1), []).append(np.hstack([pair.xy2, pair.xy1]))
+            parts.setdefault((id2, id1), []).append(np.hstack([pair.xy2, pair.xy1]))
     joined = {ids: np.concatenate(blocks) for ids, blocks in sorted(parts.items())}
     return {ids: (block[:, :2], block[:, 2:]) for ids, block in joined.items()}
 
 
 def _write_pair(
-    database: Any,
+    database: Database,
     reconstruction: Reconstruction,
     ids: tuple[int, int],
     rows: Int64[np.ndarray, "m 2"],
@@ -111,12 +113,12 @@ def _write_pair(
     fundamental = fundamental_matrix(
         cam2_from_cam1.matrix(), camera1.calibration_matrix(), camera2.calibration_matrix()
     )
-    straight = (
-        straightened(camera, keypoints[image_id][rows[:, side]])
+    undistorted = (
+        undistort(camera, keypoints[image_id][rows[:, side]])
         for side, (image_id, camera) in enumerate(zip(ids, (camera1, camera2), strict=True))
     )
-    error = sampson_error(fundamental, *straight)
-    limit = _MAX_EPIPOLAR_ERROR * max(camera1.width, camera1.height, camera2.width, camera2.height)
+    error = sampson_error(fundamental, *undistorted)
+    limit = _MAX_EPIPOLAR_ERROR_OF_SIDE * max(camera1.width, camera1.height, camera2.width, camera2.height)
     geometry = pycolmap.TwoViewGeometry()
     geometry.config = pycolmap.TwoViewGeometryConfiguration.CALIBRATED
     geometry.E, geometry.F = pycolmap.essential_matrix_from_pose(cam2_from_cam1), fundamental

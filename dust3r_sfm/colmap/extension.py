@@ -1,12 +1,11 @@
 """New images in an existing COLMAP model whose own cameras, poses and points do not change by a bit."""
 
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 
-from dust3r_sfm.colmap.model import Reconstruction
 from dust3r_sfm.images.known_cameras import known_camera
+from dust3r_sfm.system._pycolmap import Camera, Image, Reconstruction
 from dust3r_sfm.tracks.keypoints import positions
 
 
@@ -34,7 +33,7 @@ def add_images(model: Reconstruction, extra: Reconstruction, names: Collection[s
     return _add_points(model, extra, names, id_of)
 
 
-def _camera_id(model: Reconstruction, camera: Any) -> int:
+def _camera_id(model: Reconstruction, camera: Camera) -> int:
     """Find the camera with exactly these parameters that is a rig by itself, or add one."""
     wanted = known_camera(camera)
     for camera_id, other in model.cameras.items():
@@ -46,7 +45,7 @@ def _camera_id(model: Reconstruction, camera: Any) -> int:
     return int(camera.camera_id)
 
 
-def _add_image(model: Reconstruction, image: Any, camera_id: int) -> int:
+def _add_image(model: Reconstruction, image: Image, camera_id: int) -> int:
     from dust3r_sfm.system._pycolmap import pycolmap
 
     image_id: int = 1 + max([0, *model.images, *model.frames])

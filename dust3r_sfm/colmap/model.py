@@ -1,12 +1,11 @@
 """A `Scene` and its `Tracks` as a COLMAP model in the original pixels of the files, on disk and back.
 
-This is the one place where the upright network grid is left: intrinsics, camera frames and positions become those of
-the raw pixel grid, with EXIF orientation not applied, because COLMAP, hloc and the splatting trainers ignore it.
+Cameras and positions are those of the raw pixel grid, with EXIF orientation not applied, because COLMAP, hloc and the
+splatting trainers ignore it. From here on nothing but the aligned depths is on the network grid.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -14,20 +13,32 @@ from jaxtyping import Float64, Int64
 from dust3r_sfm.errors import InputError, ReconstructionError
 from dust3r_sfm.images.colmap_models import read_model as read_model
 from dust3r_sfm.images.known_cameras import colmap_camera
-from dust3r_sfm.images.resize import raw_from_upright
+from dust3r_sfm.system._pycolmap import Camera
 from dust3r_sfm.system._pycolmap import Reconstruction as Reconstruction
 from dust3r_sfm.system.files import atomic_path, noticing_a_full_disk
+from dust3r_sfm.tracks.cameras import posed_cameras
 from dust3r_sfm.tracks.keypoints import keypoint_rows, match_ends, unique_keypoints
 from dust3r_sfm.types import Matches, Scene, Tracks
 
-_SAME_CAMERA = 1e-4
-"""Intrinsics of one camera group that differ by less than this share of the image size are one camera."""
+_SAME_CAMERA_OF_SIDE = 1e-4
+"""Intrinsics of one camera group that differ by less than this share of the longer side are one camera; chosen by
+hand."""
+
+
+def image_of_id(image_id: int) -> int:
+    """Our index of an image of a model that `reconstruction_from_scene` made."""
+    return image_id - 1
+
+
+def id_of_image(index: int) -> int:
+    """COLMAP's id of an image by our index, in a model that `reconstruction_from_scene` made."""
+    return index + 1
 
 
 def reconstruction_from_scene(scene: Scene, tracks: Tracks, matches: Sequence[Matches] = ()) -> Reconstruction:
     """Build the model of the registered images, in original raw pixels.
 
-    Image ids are the scene's indices plus one. An image's points2D are its distinct positions in `tracks` and
+    Image ids are those of `id_of_image`. An image's points2D are its distinct positions in `tracks` and
     `matches`, ordered by x, then y; those without a 3-D point belong to `matches` alone.
 
     Args:
@@ -43,22 +54,20 @@ def reconstruction_from_scene(scene: Scene, tracks: Tracks, matches: Sequence[Ma
     registered = np.flatnonzero(scene.registered)
     if len(registered) == 0:
         raise ReconstructionError("No image could be placed, so there is no model; give photographs that overlap more.")
-    raw_from_upright = upright_turns(scene)
-    intrinsics = raw_intrinsics(scene)
+    raw = posed_cameras(scene)
     cameras = pycolmap.Reconstruction()
     camera_ids: dict[int, int] = {}
-    for camera_id, (members, matrix) in enumerate(_shared_cameras(scene, registered, intrinsics), start=1):
-        width, height = (int(value) for value in scene.image_sizes[members[0]])
-        camera = _pinhole_camera(matrix, (width, height), _rounding(scene, members[0]))
-        if scene.known_cameras and (known := scene.known_cameras[members[0]]):
-            camera = colmap_camera(known)
+    for camera_id, (members, matrix) in enumerate(_shared_cameras(scene, registered, raw.matrices), start=1):
+        view = scene.views[members[0]]
+        camera = _pinhole_camera(matrix, view.size, _rounding(scene, members[0]))
+        if view.known_camera is not None:
+            camera = colmap_camera(view.known_camera)
         camera.camera_id = camera_id
         cameras.add_camera_with_trivial_rig(camera)
         camera_ids.update(dict.fromkeys(members, camera_id))
-    for index in registered:
-        image = pycolmap.Image(scene.names[index], np.zeros((0, 2)), camera_ids[int(index)], int(index) + 1)
-        cam_from_world = raw_from_upright[index] @ scene.cam_from_world[index]
-        cameras.add_image_with_trivial_frame(image, pycolmap.Rigid3d(cam_from_world))
+    for index in registered.tolist():
+        image = pycolmap.Image(scene.names[index], np.zeros((0, 2)), camera_ids[index], id_of_image(index))
+        cameras.add_image_with_trivial_frame(image, pycolmap.Rigid3d(raw.cam_from_world[index]))
     return with_points(cameras, tracks, matches)
 
 
@@ -66,20 +75,20 @@ def with_points(cameras: Reconstruction, tracks: Tracks, matches: Sequence[Match
     """Give the cameras and poses of a model, and the points and keypoints of tracks and matches.
 
     Args:
-        cameras: a model whose image ids are our indices plus one; its points and keypoints do not count.
+        cameras: a model whose image ids are those of `id_of_image`; its points and keypoints do not count.
         tracks: points and their observations; every observing image is in the model.
         matches: correspondences whose keypoints the model lists as well, for `write_database`.
     """
     from dust3r_sfm.system._pycolmap import pycolmap
 
-    keypoints = _keypoints(tracks, matches, max(cameras.images, default=0))
+    keypoints = _keypoints(tracks, matches, 1 + max(map(image_of_id, cameras.images), default=-1))
     reconstruction = pycolmap.Reconstruction()
     for camera_id, camera in sorted(cameras.cameras.items()):
-        lens = pycolmap.Camera(model=camera.model, width=camera.width, height=camera.height, params=camera.params)
-        lens.camera_id, lens.has_prior_focal_length = camera_id, camera.has_prior_focal_length
-        reconstruction.add_camera_with_trivial_rig(lens)
+        alike = pycolmap.Camera(model=camera.model, width=camera.width, height=camera.height, params=camera.params)
+        alike.camera_id, alike.has_prior_focal_length = camera_id, camera.has_prior_focal_length
+        reconstruction.add_camera_with_trivial_rig(alike)
     for image_id, image in sorted(cameras.images.items()):
-        copy = pycolmap.Image(image.name, keypoints[image_id - 1], image.camera_id, image_id)
+        copy = pycolmap.Image(image.name, keypoints[image_of_id(image_id)], image.camera_id, image_id)
         reconstruction.add_image_with_trivial_frame(copy, image.cam_from_world())
     _add_points(reconstruction, tracks, keypoints)
     return reconstruction
@@ -93,21 +102,6 @@ NO_TRACKS = Tracks(
     xy=np.zeros((0, 2)),
 )
 """What a model of cameras alone is made with."""
-
-
-def upright_turns(scene: Scene) -> Float64[np.ndarray, "n 3 3"]:
-    """Rotations raw_from_upright about the optical axis that undo the upright turns of `network_from_image`."""
-    turns: Float64[np.ndarray, "n 3 3"] = raw_from_upright(scene.network_from_image)
-    return turns
-
-
-def raw_intrinsics(scene: Scene) -> Float64[np.ndarray, "n 3 3"]:
-    """Pinhole matrices in raw original pixels; fx and fy differ by the rounding of the network grid only."""
-    upright_from_raw = np.swapaxes(upright_turns(scene), 1, 2)
-    intrinsics: Float64[np.ndarray, "n 3 3"] = (
-        np.linalg.inv(scene.network_from_image) @ scene.intrinsics @ upright_from_raw
-    )
-    return intrinsics
 
 
 def write_model(reconstruction: Reconstruction, folder: Path, text: bool = False) -> None:
@@ -149,9 +143,9 @@ def _shared_cameras(
     """
     clusters: list[tuple[tuple[object, ...], list[int]]] = []
     for index in map(int, registered):
-        known = scene.known_cameras[index] if scene.known_cameras else None
-        key = (int(scene.camera_groups[index]), known, *(int(value) for value in scene.image_sizes[index]))
-        tolerance = _SAME_CAMERA * int(scene.image_sizes[index].max())
+        view = scene.views[index]
+        key = (view.camera_group, view.known_camera, view.size)
+        tolerance = _SAME_CAMERA_OF_SIDE * max(view.size)
         for other_key, members in clusters:
             difference = _square(intrinsics[index], _rounding(scene, index)) - _square(
                 intrinsics[members[0]], _rounding(scene, members[0])
@@ -179,7 +173,7 @@ def _square(intrinsics: Float64[np.ndarray, "3 3"], rounding: float) -> Float64[
     return square
 
 
-def _pinhole_camera(intrinsics: Float64[np.ndarray, "3 3"], size: tuple[int, int], rounding: float) -> Any:
+def _pinhole_camera(intrinsics: Float64[np.ndarray, "3 3"], size: tuple[int, int], rounding: float) -> Camera:
     """SIMPLE_PINHOLE where fx and fy differ by rounding only, PINHOLE otherwise."""
     from dust3r_sfm.system._pycolmap import pycolmap
 
@@ -205,7 +199,9 @@ def _add_points(reconstruction: Reconstruction, tracks: Tracks, keypoints: list[
         row_of[seen] = keypoint_rows(positions, tracks.xy[seen])
     order = np.argsort(tracks.track_of, kind="stable")
     ends = np.searchsorted(tracks.track_of[order], np.arange(len(tracks.xyz)), side="right").tolist()
-    elements = list(map(pycolmap.TrackElement, (tracks.image_of[order] + 1).tolist(), row_of[order].tolist()))
+    elements = list(
+        map(pycolmap.TrackElement, map(id_of_image, tracks.image_of[order].tolist()), row_of[order].tolist())
+    )
     start = 0
     for xyz, rgb, end in zip(tracks.xyz, tracks.rgb, ends, strict=True):
         reconstruction.add_point3D(xyz, pycolmap.Track(elements[start:end]), rgb)

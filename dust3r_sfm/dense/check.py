@@ -5,14 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from dust3r_sfm.colmap.model import Reconstruction
+from dust3r_sfm.system._pycolmap import Reconstruction
 
-MIN_SOURCES = 3
-"""Fewer source images leave patch-match stereo little to agree on."""
+_MIN_SOURCES = 3
+"""Fewer source images leave patch-match stereo little to agree on; chosen by hand."""
 
-_MIN_ANGLE = 1.0
+_MIN_ANGLE_DEGREES = 1.0
 _ANGLE_PERCENTILE = 75
-_NEAR_PERCENTILE, _FAR_PERCENTILE = 0.01, 0.99
+_NEAR_OF_POINTS, _FAR_OF_POINTS = 0.01, 0.99
+"""Least triangulation angle of a source image and which percentile of its points' angles it is, and shares of the
+points between whose depths stereo looks; COLMAP's defaults."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ def check_images(reconstruction: Reconstruction) -> list[ImageCheck]:
     xyz, track_of, image_of = _observations(reconstruction, index_of)
     lengths = np.bincount(track_of, minlength=len(xyz))
     starts = np.cumsum(lengths) - lengths
-    wanted = min(MIN_SOURCES, len(images) - 1)
+    wanted = min(_MIN_SOURCES, len(images) - 1)
     checks = []
     for index, image in enumerate(images):
         points = track_of[image_of == index]
@@ -107,7 +109,7 @@ def _sources(
     candidates = np.flatnonzero(shared)
     first = (np.cumsum(shared) - shared)[candidates]
     rank = np.round(_ANGLE_PERCENTILE / 100 * (shared[candidates] - 1)).astype(np.int64)
-    usable = candidates[angles[order][first + rank] >= _MIN_ANGLE]
+    usable = candidates[angles[order][first + rank] >= _MIN_ANGLE_DEGREES]
     ranked: Int64[np.ndarray, " s"] = usable[np.argsort(-shared[usable], kind="stable")]
     return ranked
 
@@ -125,7 +127,7 @@ def _depth_range(depths: Float64[np.ndarray, " p"]) -> tuple[float, float] | Non
     ordered = np.sort(depths[depths > 0])
     if len(ordered) == 0:
         return None
-    near, far = (ordered[int(share * len(ordered))] for share in (_NEAR_PERCENTILE, _FAR_PERCENTILE))
+    near, far = (ordered[int(share * len(ordered))] for share in (_NEAR_OF_POINTS, _FAR_OF_POINTS))
     return float(near), float(far)
 
 

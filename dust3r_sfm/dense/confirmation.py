@@ -8,11 +8,12 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from dust3r_sfm.geometry.pinhole import rays
 
-NUM_CONFIRMING = 2
-"""Views that must agree with a pixel (COLMAP's filter_min_num_consistent); fewer where there are not so many."""
+_NUM_CONFIRMING = 2
+"""Views that must agree with a pixel, fewer where there are not so many; COLMAP's default (filter_min_num_consistent).
+"""
 
-_TOLERANCE = 0.01
-"""Views agree when their depths differ by less than this share (COLMAP's max_depth_error)."""
+_TOLERANCE_OF_DEPTH = 0.01
+"""Views agree when their depths differ by less than this share; COLMAP's default (max_depth_error)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ def confirmed(views: Mapping[str, PosedDepth], name: str, others: Sequence[str])
     world = rotation.T @ (points - translation)
     for other in others:
         num_agreeing[known] += _agrees(views[other], world)
-    return known & (num_agreeing >= min(NUM_CONFIRMING, len(others)))
+    return known & (num_agreeing >= min(_NUM_CONFIRMING, len(others)))
 
 
 def _agrees(view: PosedDepth, world: Float64[np.ndarray, "3 p"]) -> Int64[np.ndarray, " p"]:
@@ -60,5 +61,5 @@ def _agrees(view: PosedDepth, world: Float64[np.ndarray, "3 p"]) -> Int64[np.nda
     inside = in_front & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     column, row = np.where(inside, column, 0).astype(np.int64), np.where(inside, row, 0).astype(np.int64)
     found = view.depth[row, column]
-    agrees: Int64[np.ndarray, " p"] = (inside & (np.abs(found - z) <= _TOLERANCE * z)).astype(np.int64)
+    agrees: Int64[np.ndarray, " p"] = (inside & (np.abs(found - z) <= _TOLERANCE_OF_DEPTH * z)).astype(np.int64)
     return agrees

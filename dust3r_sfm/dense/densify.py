@@ -11,11 +11,12 @@ from dust3r_sfm.errors import InputError, ReconstructionError
 from dust3r_sfm.system.files import atomic_path, noticing_a_full_disk
 from dust3r_sfm.system.progress import Progress, Silent
 
-_FINEST_DEPTH = 13
-"""Depth of the octree beyond which COLMAP's Poisson reconstruction gains nothing."""
+_FINEST_LEVEL = 13
+"""Depth of the octree beyond which Poisson reconstruction gains nothing; COLMAP's default."""
 
 _TRIMMED_LEVELS = 1.0
-"""The surface is cut where points are sparser than the usual spacing of the cloud by so many levels of the octree."""
+"""The surface is cut where points are sparser than the usual spacing of the cloud by so many levels of the octree;
+chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ def _mesh(cloud: Path, mesh: Path, num_points: int) -> None:
 
     spacing_level = math.log2(max(num_points, 4)) / 2
     options = pycolmap.PoissonMeshingOptions()
-    options.depth = min(math.ceil(spacing_level) + 1, _FINEST_DEPTH)
+    options.depth = min(math.ceil(spacing_level) + 1, _FINEST_LEVEL)
     options.num_threads = 1  # its threads spin while they wait: hundreds of times slower on a busy machine
     options.trim = max(spacing_level - _TRIMMED_LEVELS, 0.0)
     with _atomic_ply(mesh) as temporary:

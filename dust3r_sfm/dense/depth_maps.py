@@ -7,22 +7,26 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Shaped
 
 from dust3r_sfm.geometry.pinhole import rays
+from dust3r_sfm.types import is_known
 
-CONFIDENCE_PERCENTILE = 10.0
-"""Pixels of an image below this percentile of its confidence are not trusted."""
+_CONFIDENCE_PERCENTILE = 10.0
+"""Pixels of an image below this percentile of its confidence are not trusted; chosen by hand."""
 
-_LARGEST_INCIDENCE = 82.0
-"""Surfaces seen at a larger angle, in degrees, are the rubber sheets that a smooth depth map spans over its edges."""
+_LARGEST_INCIDENCE_DEGREES = 82.0
+"""Surfaces seen at a larger angle are the rubber sheets that a smooth depth map spans over its edges; chosen by
+hand."""
 
-_LARGEST_BEND = 0.02
-"""Inverse depth is affine along a plane: a second difference above this share of it is an edge."""
+_LARGEST_BEND_OF_DEPTH = 0.02
+"""Inverse depth is affine along a plane: a second difference above this share of it is an edge; chosen by hand."""
 
-_RADIUS = 2
-_SAME_SURFACE = 0.03
-"""Inverse depths that differ by this share count for a quarter in a pixel's normal."""
+_RADIUS_NETWORK_PX = 2
+"""Neighbours of a pixel that its normal is fitted to; chosen by hand."""
 
-_MIN_SUPPORT = 6.0
-"""Pixels of the same surface, at least, that a normal is fitted to."""
+_SAME_SURFACE_OF_DEPTH = 0.03
+"""Inverse depths that differ by this share count for a quarter in a pixel's normal; chosen by hand."""
+
+_MIN_SUPPORT_PX = 6.0
+"""Pixels of the same surface, at least, that a normal is fitted to; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +56,9 @@ def clean_depth(
         depth: z of each pixel, 0 where unknown.
         confidence: confidence of each depth, 1 where nothing is known.
     """
-    known = (depth > 0) & (confidence > 1)
+    known = (depth > 0) & is_known(confidence)
     if known.any():
-        known &= confidence >= np.percentile(confidence[known], CONFIDENCE_PERCENTILE)
+        known &= confidence >= np.percentile(confidence[known], _CONFIDENCE_PERCENTILE)
     return np.where(known & ~_edges(depth, known), depth, np.float32(0))
 
 
@@ -79,7 +83,7 @@ def depth_map(depth: Float32[np.ndarray, "h w"], matrix: Float64[np.ndarray, "3 
     usable = known & fitted & (length > 0)
     normal = np.where(usable[..., None], -normal / np.where(usable, length, 1)[..., None], 0)
     cosine = -np.sum(normal * ray, axis=-1) / np.linalg.norm(ray, axis=-1)
-    usable &= cosine > np.cos(np.radians(_LARGEST_INCIDENCE))
+    usable &= cosine > np.cos(np.radians(_LARGEST_INCIDENCE_DEGREES))
     return DepthMap(
         depth=np.where(usable, depth, 0).astype(np.float32),
         normal=np.where(usable[..., None], normal, 0).astype(np.float32),
@@ -119,7 +123,7 @@ def _edges(depth: Float32[np.ndarray, "h w"], known: Bool[np.ndarray, "h w"]) ->
     for axis in (0, 1):
         first, middle, last = (_part(inverse, axis, start) for start in range(3))
         all_known = _part(known, axis, 0) & _part(known, axis, 1) & _part(known, axis, 2)
-        bend = all_known & (np.abs(first - 2 * middle + last) > _LARGEST_BEND * middle)
+        bend = all_known & (np.abs(first - 2 * middle + last) > _LARGEST_BEND_OF_DEPTH * middle)
         for start in range(3):
             _part(edges, axis, start)[...] |= bend
     return edges
@@ -137,7 +141,7 @@ def _relative_gradient(
     inverse: Float32[np.ndarray, "h w"], known: Bool[np.ndarray, "h w"]
 ) -> tuple[Float32[np.ndarray, "h w 2"], Bool[np.ndarray, "h w"]]:
     """Gradient of inverse depth by x and y over inverse depth, per pixel, and where it could be fitted."""
-    shape, radius = inverse.shape, _RADIUS
+    shape, radius = inverse.shape, _RADIUS_NETWORK_PX
     padded, valid = np.pad(inverse, radius), np.pad(known, radius)
     scale = 1.0 / np.where(known, inverse, 1)
     sums = np.zeros((9, *shape), np.float32)
@@ -145,7 +149,7 @@ def _relative_gradient(
         for dx in range(-radius, radius + 1):
             window = slice(radius + dy, radius + dy + shape[0]), slice(radius + dx, radius + dx + shape[1])
             change = (padded[window] - inverse) * scale
-            weight = valid[window] / (1 + (change / _SAME_SURFACE) ** 2) ** 2
+            weight = valid[window] / (1 + (change / _SAME_SURFACE_OF_DEPTH) ** 2) ** 2
             moments = (1, dx, dy, dx * dx, dx * dy, dy * dy, change, change * dx, change * dy)
             for total, moment in zip(sums, moments, strict=True):
                 total += weight * moment
@@ -154,7 +158,7 @@ def _relative_gradient(
     xx, xy, yy = xx - x * x / count, xy - x * y / count, yy - y * y / count
     cx, cy = cx - c * x / count, cy - c * y / count
     determinant = xx * yy - xy * xy
-    fitted = known & (count >= _MIN_SUPPORT) & (determinant > 0.1 * (xx + yy) ** 2 / 4)
+    fitted = known & (count >= _MIN_SUPPORT_PX) & (determinant > 0.1 * (xx + yy) ** 2 / 4)
     determinant = np.where(fitted, determinant, 1)
     gradient = np.stack([yy * cx - xy * cy, xx * cy - xy * cx], axis=-1) / determinant[..., None]
     return gradient.astype(np.float32), fitted

@@ -13,22 +13,23 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from PIL import Image
 
-from dust3r_sfm.colmap.model import Reconstruction
 from dust3r_sfm.dense.check import check_images
 from dust3r_sfm.dense.confirmation import PosedDepth, confirmed
 from dust3r_sfm.dense.depth_maps import clean_depth, depth_map, write_depth_map
 from dust3r_sfm.dense.rescale import corrected_depths
-from dust3r_sfm.dense.undistort import Camera, source_positions
-from dust3r_sfm.dense.workspace import centred_reconstruction, save_image, write_sparse, write_stereo
+from dust3r_sfm.dense.undistort import source_positions
+from dust3r_sfm.dense.workspace import NUM_SOURCES, centred_reconstruction, save_image, write_sparse, write_stereo
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.geometry.grid import network_from_raw
 from dust3r_sfm.images.decode import decode, naming
+from dust3r_sfm.system._pycolmap import Camera, Reconstruction
 from dust3r_sfm.system.files import atomic_path, noticing_a_full_disk
 from dust3r_sfm.types import Scene, Size
 
 FOLDER = "dense_pointmaps"
 
-_NUM_SOURCES = 20
-"""Views at most that are asked to confirm a depth map, those with the most shared points."""
+_ALL_NEIGHBOURS = 0.999
+"""Weight of its known neighbours above which a moved pixel has no unknown one: 1 but for rounding."""
 
 
 def write_pointmaps(out: Path, reconstruction: Reconstruction, scene: Scene) -> Path:
@@ -79,7 +80,7 @@ def write_pointmaps(out: Path, reconstruction: Reconstruction, scene: Scene) -> 
 
         def write(name: str) -> None:
             maps = depth_map(views[name].depth, views[name].matrix)
-            kept = confirmed(views, name, sources[name][:_NUM_SOURCES])
+            kept = confirmed(views, name, sources[name][:NUM_SOURCES])
             write_depth_map(temporary / "stereo", name, maps.keep(kept))
 
         list(pool.map(shrink, images))
@@ -124,13 +125,12 @@ def on_camera(
     """
     import cv2
 
-    raw = source_positions(camera, target)
-    moved = raw @ network_from_image[:2, :2].T + network_from_image[:2, 2] - 0.5
-    moved = moved.astype(np.float32)
+    positions = network_from_raw(network_from_image, source_positions(camera, target).astype(np.float64))
+    corner_is_zero = (positions - 0.5).astype(np.float32)  # OpenCV puts (0, 0) at the centre of the first pixel
     known = depth > 0
     inverse = np.where(known, 1.0 / np.where(known, depth, 1), 0).astype(np.float32)
-    inverse = cv2.remap(inverse, moved, None, cv2.INTER_LINEAR)
-    complete = cv2.remap(known.astype(np.float32), moved, None, cv2.INTER_LINEAR) > 0.999
+    inverse = cv2.remap(inverse, corner_is_zero, None, cv2.INTER_LINEAR)
+    complete = cv2.remap(known.astype(np.float32), corner_is_zero, None, cv2.INTER_LINEAR) > _ALL_NEIGHBOURS
     complete &= inverse > 0
     return np.where(complete, 1.0 / np.where(complete, inverse, 1), 0).astype(np.float32)
 

@@ -5,20 +5,22 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from dust3r_sfm.colmap.model import Reconstruction
+from dust3r_sfm.geometry.grid import network_from_raw
 from dust3r_sfm.geometry.pinhole import pixel_grid
+from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.tracks.keypoints import positions
 from dust3r_sfm.types import Scene
 
 _MIN_POINTS = 20
-"""An image with fewer points at known depths takes the usual scale of the others."""
+"""An image with fewer points at known depths takes the usual scale of the others; chosen by hand."""
 
 _ROUNDS = 15
-_WIDTH = 3.0
-"""Errors of so many standard deviations count for half."""
+_HALF_WEIGHT_STANDARD_DEVIATIONS = 3.0
+"""Errors of so many standard deviations count for half, in 15 rounds of reweighting; chosen by hand."""
 
-_RIDGE = 0.01
-"""Pull of the slopes towards 0, as a share of the points' number, in squared units of image sides and log depth."""
+_RIDGE_OF_POINTS = 0.01
+"""Pull of the slopes towards 0, as a share of the points' number, in squared units of image sides and log depth; chosen
+by hand."""
 
 
 def corrected_depths(
@@ -41,7 +43,7 @@ def corrected_depths(
     for name, depth in depths.items():
         network_from_image = scene.network_from_image[index_of[name]]
         xy, expected = _observed_depths(reconstruction, image_ids[name])
-        xy = xy @ network_from_image[:2, :2].T + network_from_image[:2, 2]
+        xy = network_from_raw(network_from_image, xy)
         found = _at(depth, xy)
         usable = (found > 0) & (expected > 0)
         if usable.sum() >= _MIN_POINTS:
@@ -67,13 +69,13 @@ def _correction(
 
     design, typical = terms(xy, found), float(np.median(wanted))
     coefficients, weights = np.zeros(4), np.ones(len(wanted))
-    ridge = np.diag([0.0, _RIDGE, _RIDGE, _RIDGE]) * len(wanted)
+    ridge = np.diag([0.0, *[_RIDGE_OF_POINTS] * 3]) * len(wanted)
     for _ in range(_ROUNDS):
         weighted = design * weights[:, None]
         coefficients = np.linalg.solve(weighted.T @ design + ridge, weighted.T @ (wanted - typical))
         error = np.abs(wanted - typical - design @ coefficients)
         spread = max(1.4826 * float(np.median(error)), 1e-6)
-        weights = 1.0 / (1.0 + (error / (_WIDTH * spread)) ** 2)
+        weights = 1.0 / (1.0 + (error / (_HALF_WEIGHT_STANDARD_DEVIATIONS * spread)) ** 2)
     pixels = pixel_grid(*depth.shape).reshape(-1, 2)
     known = depth.ravel() > 0
     correction = terms(pixels, np.where(known, depth.ravel(), 1.0).astype(np.float64)) @ coefficients

@@ -1,22 +1,19 @@
 """Cameras without distortion whose principal point is the centre, and the one resampling that gives their pictures."""
 
-from typing import Any, TypeAlias
-
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.system._pycolmap import Camera
 
-Camera: TypeAlias = Any
-"""`pycolmap.Camera`, which is imported only where it is used."""
+_CENTRED_RAW_PX = 1e-6
+"""Principal points nearer to the centre than this are off by rounding only."""
 
-_EXACTLY_CENTRED = 1e-6
-"""Principal points nearer to the centre than this, in pixels, are off by rounding only."""
-
-_SMALLEST_SHARE = 0.25
-"""A camera of which less than this share of a side would be left has no usable centre."""
+_SMALLEST_OF_SIDE = 0.25
+"""A camera of which less than this share of a side would be left has no usable centre; chosen by hand."""
 
 _ROWS_AT_ONCE = 256
+"""Rows of a picture that are projected at once, which bounds the memory; chosen by hand."""
 
 
 def centred_camera(camera: Camera) -> Camera:
@@ -42,8 +39,8 @@ def centred_camera(camera: Camera) -> Camera:
     size = np.array([undistorted.width, undistorted.height])
     point = np.array([undistorted.principal_point_x, undistorted.principal_point_y])
     half = np.minimum(point, size - point)
-    cropped = np.floor(2 * half + _EXACTLY_CENTRED).astype(int)
-    if np.any(cropped < _SMALLEST_SHARE * size):
+    cropped = np.floor(2 * half + _CENTRED_RAW_PX).astype(int)
+    if np.any(cropped < _SMALLEST_OF_SIDE * size):
         raise InputError(
             f"The principal point ({point[0]:.1f}, {point[1]:.1f}) of a {size[0]}×{size[1]} camera lies too near the "
             "border to be centred; give photographs or intrinsics with a central principal point."
@@ -62,7 +59,7 @@ def is_same_picture(camera: Camera, centred: Camera) -> bool:
     """Whether a picture of the camera is one of its centred camera as it stands."""
     off = np.array([camera.principal_point_x, camera.principal_point_y]) * 2 - [camera.width, camera.height]
     same_size = (camera.width, camera.height) == (centred.width, centred.height)
-    return _is_pinhole(camera) and same_size and bool(np.abs(off).max() <= 2 * _EXACTLY_CENTRED)
+    return _is_pinhole(camera) and same_size and bool(np.abs(off).max() <= 2 * _CENTRED_RAW_PX)
 
 
 def source_positions(camera: Camera, centred: Camera) -> Float32[np.ndarray, "h w 2"]:

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from dust3r_sfm.colmap.model import Reconstruction
 from dust3r_sfm.dense.orientation import reset_orientation
 from dust3r_sfm.dense.undistort import (
     centred_camera,
@@ -22,13 +21,17 @@ from dust3r_sfm.dense.undistort import (
 )
 from dust3r_sfm.errors import ImageError, InputError, OutputError
 from dust3r_sfm.images.decode import as_rgb, decode, naming, open_image, raw_size
-from dust3r_sfm.images.masks import find_masks
+from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.files import atomic_path, noticing_a_full_disk
 from dust3r_sfm.tracks.keypoints import positions
+from dust3r_sfm.types import View
 
 _JPEG_QUALITY = 97
-_NUM_SOURCES = 20
-"""Source images that patch-match stereo chooses for itself, COLMAP's own default."""
+"""Hardly any loss beside that of the photograph; chosen by hand."""
+
+NUM_SOURCES = 20
+"""Source images that patch-match stereo chooses for itself, and that are asked to confirm our depth maps; COLMAP's
+default."""
 
 _OUR_FOLDERS = {"images", "masks", "sparse", "stereo"}
 
@@ -37,7 +40,7 @@ def write_workspace(
     out: Path,
     reconstruction: Reconstruction,
     image_root: Path,
-    masks: Path | None = None,
+    views: Sequence[View] = (),
     *,
     overwrite: bool = False,
 ) -> Path:
@@ -51,7 +54,7 @@ def write_workspace(
         out: output folder; an older `dense` in it is replaced.
         reconstruction: the model, in the pixels of the files under `image_root`.
         image_root: folder that the image names are relative to.
-        masks: folder of COLMAP masks on the pixels of the files, whose black pixels are ignored.
+        views: the photographs; those that have masks get them into masks/.
         overwrite: also replace a `dense` that holds depth maps, or files that this function does not write.
 
     Returns:
@@ -70,7 +73,7 @@ def write_workspace(
         _check_image(image_root / image.name, (image.camera.width, image.camera.height))
     centred = centred_reconstruction(reconstruction)
     names = [image.name for image in images]
-    mask_of = dict(zip(names, find_masks(masks, names) if masks else [None] * len(names), strict=True))
+    mask_of = {view.name: view.mask for view in views}
     with atomic_path(dense) as temporary, noticing_a_full_disk(out), ThreadPoolExecutor(os.cpu_count()) as pool:
         (temporary / "images").mkdir(parents=True)
         for camera_id, camera in reconstruction.cameras.items():
@@ -80,7 +83,7 @@ def write_workspace(
 
             def write(name: str, moved: Float32[np.ndarray, "h w 2"] | None = moved) -> None:
                 _write_image(image_root, temporary / "images", name, moved)
-                if (mask := mask_of[name]) is not None:
+                if (mask := mask_of.get(name)) is not None:
                     _write_mask(mask, temporary / "masks", name, moved)
 
             list(pool.map(write, members))
@@ -111,7 +114,7 @@ def centred_reconstruction(reconstruction: Reconstruction) -> Reconstruction:
     for camera_id, target in targets.items():
         camera = centred.cameras[camera_id]
         camera.model, camera.width, camera.height = target.model, target.width, target.height
-        camera.params = target.params
+        camera.params = target.params.tolist()
     for image_id, row in outside:
         if centred.images[image_id].points2D[row].has_point3D():
             centred.delete_observation(image_id, row)
@@ -132,7 +135,7 @@ def write_stereo(workspace: Path, names: Sequence[str]) -> None:
     for kind in ("depth_maps", "normal_maps", "consistency_graphs"):
         for name in names:
             (stereo / kind / name).parent.mkdir(parents=True, exist_ok=True)
-    pairs = "".join(f"{name}\n__auto__, {_NUM_SOURCES}\n" for name in names)
+    pairs = "".join(f"{name}\n__auto__, {NUM_SOURCES}\n" for name in names)
     (stereo / "patch-match.cfg").write_text(pairs, encoding="utf-8")
     (stereo / "fusion.cfg").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from scipy.spatial import cKDTree
 
-from dust3r_sfm.colmap.model import Reconstruction
 from dust3r_sfm.formats.ply import cloud_of
+from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.files import atomic_path
 
 _POINTS, _LINES = 0, 1
@@ -20,8 +20,9 @@ _TURNED_UP = [1, 0, 0, 0, 0, -1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 1]
 """glTF's y axis points up: half a turn about x."""
 
 _FRUSTUM_COLOUR = (230, 60, 40)
-_FRUSTUM_SHARE = 0.4
-"""Length of a frustum over the usual distance to the nearest camera."""
+_FRUSTUM_OF_DISTANCE, _FRUSTUM_OF_DEPTH = 0.4, 0.1
+"""Length of a frustum over the usual distance to the nearest camera, and without one over that to the points; chosen by
+hand."""
 
 
 def write_glb(path: Path, reconstruction: Reconstruction) -> None:
@@ -101,6 +102,10 @@ def _frusta(reconstruction: Reconstruction) -> Float32[np.ndarray, "v 3"]:
 def _frustum_length(centres: np.ndarray, reconstruction: Reconstruction) -> float:
     """A length that shows the cameras without hiding the points."""
     if len(centres) > 1:
-        return _FRUSTUM_SHARE * float(np.median(cKDTree(centres).query(centres, k=2)[0][:, 1]))
+        return _FRUSTUM_OF_DISTANCE * float(np.median(cKDTree(centres).query(centres, k=2)[0][:, 1]))
     xyz = cloud_of(reconstruction).xyz
-    return 0.1 * float(np.median(np.linalg.norm(xyz - centres[0], axis=1))) if len(xyz) and len(centres) else 1.0
+    return (
+        _FRUSTUM_OF_DEPTH * float(np.median(np.linalg.norm(xyz - centres[0], axis=1)))
+        if len(xyz) and len(centres)
+        else 1.0
+    )

@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 from jaxtyping import Integer
 
-from dust3r_sfm.colmap.model import Reconstruction
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.files import atomic_path, write_text
 from dust3r_sfm.tracks.keypoints import positions
 

@@ -12,6 +12,8 @@ from PIL import Image
 from dust3r_sfm.colmap.model import read_model
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.formats.ply import cloud_of, write_ply
+from dust3r_sfm.system._pycolmap import Camera
+from dust3r_sfm.system._pycolmap import Image as PosedImage
 from dust3r_sfm.system.files import atomic_path, write_json
 
 _OPENGL_AXES = np.array([1.0, -1.0, -1.0, 1.0])
@@ -58,7 +60,7 @@ def write_nerfstudio(dense: Path, folder: Path) -> Path:
     return folder / "transforms.json"
 
 
-def _camera(camera: Any) -> dict[str, Any]:
+def _camera(camera: Camera) -> dict[str, Any]:
     return {
         "w": camera.width,
         "h": camera.height,
@@ -69,12 +71,12 @@ def _camera(camera: Any) -> dict[str, Any]:
     }
 
 
-def _world_from_opengl(image: Any) -> Float64[np.ndarray, "4 4"]:
+def _world_from_opengl(image: PosedImage) -> Float64[np.ndarray, "4 4"]:
     world_from_cam = np.vstack([image.cam_from_world().inverse().matrix(), [0.0, 0.0, 0.0, 1.0]])
     return np.asarray(world_from_cam * _OPENGL_AXES)
 
 
-def _mask(source: Path, target: Path, camera: Any) -> None:
+def _mask(source: Path, target: Path, camera: Camera) -> None:
     if source.is_file():
         _link(source, target)
         return

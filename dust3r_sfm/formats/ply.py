@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from dust3r_sfm.colmap.model import Reconstruction
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.files import atomic_path
 
 _XYZ, _NORMAL, _RGB = ("x", "y", "z"), ("nx", "ny", "nz"), ("red", "green", "blue")
 _FIELDS = np.dtype([*((name, "<f4") for name in _XYZ + _NORMAL), *((name, "u1") for name in _RGB)])
 _TYPES = {"float": "<f4", "float32": "<f4", "double": "<f8", "uchar": "u1", "uint8": "u1", "int": "<i4", "uint": "<u4"}
 _HEADER_LINES = 64
+"""A longer header is none; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)

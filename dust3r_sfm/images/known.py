@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float64
 
+from dust3r_sfm.geometry.grid import raw_from_upright
 from dust3r_sfm.images.known_cameras import colmap_camera, read_intrinsics
 from dust3r_sfm.images.known_poses import Pose, read_poses
-from dust3r_sfm.images.resize import raw_from_upright
 from dust3r_sfm.options import KnownOptions
 from dust3r_sfm.types import ImageSet, KnownCamera, View
 

@@ -1,11 +1,12 @@
 """COLMAP's masks: MASKS/NAME.png beside each photograph, black pixels are ignored."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.decode import naming, open_image, raw_size
-from dust3r_sfm.types import Size
+from dust3r_sfm.types import Scene, Size
 
 
 def find_masks(folder: Path, names: Sequence[str]) -> list[Path | None]:
@@ -23,6 +24,18 @@ def find_masks(folder: Path, names: Sequence[str]) -> list[Path | None]:
             f"{PurePosixPath(names[0]).with_suffix('.png')}."
         )
     return masks
+
+
+def with_masks(scene: Scene, folder: Path | None) -> Scene:
+    """Give the images of a scene the masks of another folder than those it was made with; None keeps them.
+
+    Raises:
+        InputError: see `find_masks`.
+    """
+    if folder is None:
+        return scene
+    masks = zip(scene.views, find_masks(folder, scene.names), strict=True)
+    return replace(scene, views=tuple(replace(view, mask=mask) for view, mask in masks))
 
 
 def check_mask(mask: Path, name: str, size: Size) -> None:

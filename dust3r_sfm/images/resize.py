@@ -73,17 +73,6 @@ def _upright_from_image(size: Size, orientation: int) -> Float64[np.ndarray, "3 
     return np.eye(3)
 
 
-def raw_from_upright(network_from_image: Float64[np.ndarray, "*b 3 3"]) -> Float64[np.ndarray, "*b 3 3"]:
-    """Rotations about the optical axis that undo the upright turns inside `network_from_image`; exactly 0, 1 and -1."""
-    x_axis = network_from_image[..., :2, 0]
-    angles = np.round(np.arctan2(x_axis[..., 1], x_axis[..., 0]) / (np.pi / 2)) * (np.pi / 2)
-    cosine, sine = np.round(np.cos(angles)), np.round(np.sin(angles))
-    turns = np.zeros(network_from_image.shape)
-    turns[..., 0, 0], turns[..., 0, 1], turns[..., 1, 0], turns[..., 1, 1] = cosine, sine, -sine, cosine
-    turns[..., 2, 2] = 1.0
-    return turns
-
-
 def _resized(size: Size, grid: Grid) -> Size:
     longer, shorter = max(size), min(size)
     target = round(grid.size * longer / shorter) if grid.square_crop else grid.size

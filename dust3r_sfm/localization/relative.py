@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from dust3r_sfm.geometry.focal import weiszfeld_focal
+from dust3r_sfm.geometry.grid import raw_from_upright
 from dust3r_sfm.geometry.pinhole import pixel_grid
 from dust3r_sfm.geometry.transforms import compose
 from dust3r_sfm.images.known_cameras import colmap_camera
-from dust3r_sfm.images.resize import raw_from_upright
 from dust3r_sfm.localization.correspond import PredictedPair
 from dust3r_sfm.localization.lift import Lift
 from dust3r_sfm.localization.pose import PoseEstimate

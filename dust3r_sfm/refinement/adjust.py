@@ -1,29 +1,33 @@
 """Bundle adjustment of a model's cameras on tracks, by pycolmap, in the frame of the scene."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 
-from dust3r_sfm.colmap.model import Reconstruction, with_points
+from dust3r_sfm.colmap.model import id_of_image, with_points
 from dust3r_sfm.geometry.procrustes import similarity
-from dust3r_sfm.system._pycolmap import quiet
+from dust3r_sfm.system._pycolmap import Reconstruction, Sim3d, quiet
 from dust3r_sfm.types import Scene, Tracks
 
-MIN_OBSERVATIONS = 20
-"""Images that see fewer points stay where they are."""
+if TYPE_CHECKING:
+    from pycolmap import BundleAdjustmentOptions
 
-_LOSS_SCALES = (0.2, 4.0)
-"""Least and largest scale of the Cauchy loss in raw pixels; between them it is the median error at the start, so that
-wrong matches lose their pull as cameras get better."""
+_MIN_OBSERVATIONS = 20
+"""Images that see fewer points stay where they are; chosen by hand."""
 
-_TOLERANCE, _LAST_TOLERANCE = 1e-4, 1e-5
-"""Share by which the cost must fall in a step: while better cameras still change the matches, and in the end."""
+_LOSS_SCALES_RAW_PX = (0.2, 4.0)
+"""Least and largest scale of the Cauchy loss in raw pixels, chosen by hand; between them it is the median error at the
+start, so that wrong matches lose their pull as cameras get better."""
+
+_TOLERANCE_OF_COST, _LAST_TOLERANCE_OF_COST = 1e-4, 1e-5
+"""Share by which the cost must fall in a step, chosen by hand: while better cameras still change the matches, and in
+the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Freedom:
+class AdjustmentMask:
     """What an adjustment may move, besides points and the poses and focal lengths that are not known.
 
     Attributes:
@@ -39,25 +43,22 @@ class Freedom:
     distortion: bool = False
 
     @staticmethod
-    def of(scene: Scene) -> "Freedom":
+    def of(scene: Scene) -> "AdjustmentMask":
         """Everything that the user did not give may move, except principal points and distortion."""
-        count = len(scene.names)
-        posed = np.zeros(count, bool) if scene.known_poses is None else scene.known_poses
-        cameras = np.array([camera is not None for camera in scene.known_cameras or (None,) * count])
-        return Freedom(known_cameras=cameras, known_poses=posed)
+        return AdjustmentMask(known_cameras=scene.known_cameras, known_poses=scene.known_poses)
 
 
 def adjusted(
-    cameras: Reconstruction, tracks: Tracks, freedom: Freedom, *, last: bool = False
+    cameras: Reconstruction, tracks: Tracks, mask: AdjustmentMask, *, last: bool = False
 ) -> tuple[Reconstruction, Tracks]:
     """Move cameras and points to where the observations agree best (Cauchy loss, one thread: sums keep their order).
 
-    Images that see less than `MIN_OBSERVATIONS` points stay, and their observations do not count.
+    Images that see less than 20 points stay, and their observations do not count.
 
     Args:
-        cameras: cameras and poses to start from, image ids our indices plus one; its points do not count.
+        cameras: cameras and poses to start from, image ids those of `id_of_image`; its points do not count.
         tracks: points and observations of those images.
-        freedom: what may move.
+        mask: what may move.
         last: go on until nothing changes that shows.
 
     Returns:
@@ -66,27 +67,28 @@ def adjusted(
     """
     from dust3r_sfm.system._pycolmap import pycolmap
 
-    tracks = of_images(tracks, np.bincount(tracks.image_of, minlength=len(freedom.known_poses)) >= MIN_OBSERVATIONS)
+    well_seen = np.bincount(tracks.image_of, minlength=len(mask.known_poses)) >= _MIN_OBSERVATIONS
+    tracks = tracks.take(well_seen[tracks.image_of])
     model = with_points(cameras, tracks)
     if len(tracks.xyz) == 0:
         return model, tracks
     config = pycolmap.BundleAdjustmentConfig()
     for index in np.unique(tracks.image_of).tolist():
-        image = model.images[index + 1]
+        image = model.images[id_of_image(index)]
         config.add_image(image.image_id)
-        if freedom.known_poses[index]:
+        if mask.known_poses[index]:
             config.set_constant_rig_from_world_pose(image.frame_id)
-        if freedom.known_cameras[index]:
+        if mask.known_cameras[index]:
             config.set_constant_cam_intrinsics(image.camera_id)
-    if freedom.known_poses[np.unique(tracks.image_of)].sum() < 2:
+    if mask.known_poses[np.unique(tracks.image_of)].sum() < 2:
         config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     with quiet():
-        scale = float(np.clip(np.median([point.error for point in model.points3D.values()]), *_LOSS_SCALES))
+        scale = float(np.clip(np.median([point.error for point in model.points3D.values()]), *_LOSS_SCALES_RAW_PX))
         pycolmap.create_default_bundle_adjuster(
-            _options(freedom, scale, _LAST_TOLERANCE if last else _TOLERANCE), config, model
+            _options(mask, scale, _LAST_TOLERANCE_OF_COST if last else _TOLERANCE_OF_COST), config, model
         ).solve()
     xyz = np.array([point.xyz for _, point in sorted(model.points3D.items())])
-    if not freedom.known_poses.any():
+    if not mask.known_poses.any():
         old_from_new = _similarity(cameras, tracks, xyz)
         scale = float(np.cbrt(np.linalg.det(old_from_new[:3, :3])))
         rotation = pycolmap.Rotation3d(old_from_new[:3, :3] / scale)
@@ -96,27 +98,13 @@ def adjusted(
     return model, replace(tracks, xyz=xyz)
 
 
-def of_images(tracks: Tracks, images: Bool[np.ndarray, " n"]) -> Tracks:
-    """Observations of some images, and the points that still have two."""
-    kept = images[tracks.image_of]
-    kept &= (np.bincount(tracks.track_of[kept], minlength=len(tracks.xyz)) >= 2)[tracks.track_of]
-    points = np.unique(tracks.track_of[kept])
-    return Tracks(
-        xyz=tracks.xyz[points],
-        rgb=tracks.rgb[points],
-        track_of=np.searchsorted(points, tracks.track_of[kept]).astype(np.int64),
-        image_of=tracks.image_of[kept],
-        xy=tracks.xy[kept],
-    )
-
-
-def _options(freedom: Freedom, loss_scale: float, tolerance: float) -> Any:
+def _options(mask: AdjustmentMask, loss_scale: float, tolerance: float) -> "BundleAdjustmentOptions":
     from dust3r_sfm.system._pycolmap import pycolmap
 
     options = pycolmap.BundleAdjustmentOptions(
         print_summary=False,
-        refine_principal_point=freedom.principal_points,
-        refine_extra_params=freedom.distortion,
+        refine_principal_point=mask.principal_points,
+        refine_extra_params=mask.distortion,
     )
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = loss_scale
@@ -130,15 +118,16 @@ def _similarity(cameras: Reconstruction, tracks: Tracks, xyz: Float64[np.ndarray
     first = np.searchsorted(tracks.track_of, np.arange(len(xyz)))
     centres = np.zeros((int(tracks.image_of.max()) + 1, 3))
     for index in np.unique(tracks.image_of).tolist():
-        centres[index] = cameras.images[index + 1].projection_center()
+        centres[index] = cameras.images[id_of_image(index)].projection_center()
     distance = np.linalg.norm(tracks.xyz - centres[tracks.image_of[first]], axis=1)
     back: Float64[np.ndarray, "4 4"] = similarity(xyz, tracks.xyz, 1.0 / np.maximum(distance, 1e-9) ** 2)
     return back
 
 
-def _transform(model: Any, old_from_new: Any, moved: np.ndarray) -> None:
+def _transform(model: Reconstruction, old_from_new: Sim3d, moved: Int64[np.ndarray, " m"]) -> None:
     """Apply a similarity to the points and to the images that were adjusted; the others are where they belong."""
-    untouched = {i: image.cam_from_world() for i, image in model.images.items() if i - 1 not in set(moved.tolist())}
+    moved_ids = set(map(id_of_image, moved.tolist()))
+    untouched = {i: image.cam_from_world() for i, image in model.images.items() if i not in moved_ids}
     model.transform(old_from_new)
     for image_id, cam_from_world in untouched.items():
         frame = model.frames[model.images[image_id].frame_id]

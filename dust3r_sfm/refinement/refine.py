@@ -13,26 +13,33 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from dust3r_sfm.colmap.model import Reconstruction
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.features.features import Features, read_features
 from dust3r_sfm.features.hloc_matches import read_hloc_matches
 from dust3r_sfm.features.sift import find_features
-from dust3r_sfm.images.masks import find_masks
 from dust3r_sfm.options import RefineOptions
-from dust3r_sfm.refinement.adjust import Freedom
-from dust3r_sfm.refinement.choose_camera import with_best_lens
-from dust3r_sfm.refinement.estimate import Estimate
-from dust3r_sfm.refinement.held_out import epipolar_errors, is_better, split
-from dust3r_sfm.refinement.match import is_rough, match_keypoints, of_weak_images, rematch_keypoints
+from dust3r_sfm.refinement.adjust import AdjustmentMask
+from dust3r_sfm.refinement.choose_camera import select_camera_model
+from dust3r_sfm.refinement.held_out import epipolar_errors, hold_out, is_better
+from dust3r_sfm.refinement.match import (
+    AlignedPairs,
+    aligned_pairs,
+    has_coarse_alignment,
+    match_keypoints,
+    of_weak_images,
+    rematch_keypoints,
+)
+from dust3r_sfm.refinement.state import RefinementState
+from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.progress import Step
+from dust3r_sfm.tracks.depths import AlignedDepths
 from dust3r_sfm.types import Matches, Scene, View
 
-_FIRST_LIMIT, _ROUGH_LIMIT = 5.0, 15.0
-"""Reprojection error, in network pixels, up to which observations take part at first; the second for rough scenes…"""
+_FIRST_NETWORK_PX, _FIRST_COARSE_NETWORK_PX = 5.0, 15.0
+"""Reprojection error up to which observations take part at first, and where the alignment is coarse; chosen by hand."""
 
-_LIMIT, _LAST_LIMIT = 2.0, 1.5
-"""…and then."""
+_NEXT_NETWORK_PX, _LAST_NETWORK_PX = 2.0, 1.5
+"""The same while the camera model is chosen, and from then on; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +48,15 @@ class Refinement:
 
     Attributes:
         model: cameras and poses, in the frame and scale of the scene.
-        scene: the scene with those poses and pinhole cameras, its depths rescaled to the points of each image.
+        depths: those of the scene, of each image rescaled to its points where the cameras were refined.
         matches: keypoint matches, in raw original pixels; empty when keypoints were not used.
         sentence: what was done and what it changed, for the summary.
         applied: whether the cameras are other than the scene's.
-        trust_depths: whether points that contradict the scene's depth are wrong.
+        trust_depths: whether points that contradict the depths are wrong.
     """
 
     model: Reconstruction
-    scene: Scene
+    depths: AlignedDepths
     matches: Sequence[Matches]
     sentence: str
     applied: bool
@@ -61,7 +68,6 @@ def refine_scene(
     found: Sequence[Matches],
     path: Path,
     options: RefineOptions,
-    masks: Path | None = None,
     step: Step = lambda done, total: None,
 ) -> Refinement:
     """Find keypoints, and refine the scene with them, else with the matches of the pointmaps, else not at all.
@@ -71,7 +77,6 @@ def refine_scene(
         found: matches of the pointmaps.
         path: file that receives the keypoints, and from which a killed run goes on.
         options: what to refine.
-        masks: folder of masks; keypoints on their black pixels are not used.
         step: called after each photograph, and then after each matched pair.
 
     Raises:
@@ -81,10 +86,7 @@ def refine_scene(
         raise InputError("--matches numbers the keypoints of a feature file: give it with --features.")
     if options.refine in ("none", "pointmaps"):
         return refine(scene, found, (), options, step)
-    views: Sequence[View] = scene.views
-    if masks is not None:
-        views = [replace(view, mask=mask) for view, mask in zip(views, find_masks(masks, scene.names), strict=True)]
-    features = _features(views, path, options, step)
+    features = _features(scene.views, path, options, step)
     refinement = refine(scene, found, features, options, step)
     if options.refine == "keypoints" or refinement.applied or _all_known(scene):
         return refinement
@@ -108,53 +110,63 @@ def refine(
         options: what to refine.
         step: called after each matched pair.
     """
-    rough = is_rough(scene)
-    aligned = Estimate.of(scene, trust_depths=not rough)
-    matches: Sequence[Matches] = ()
-    if features and options.matches:
-        matches = read_hloc_matches(options.matches, scene.names, features)
-    elif features and options.refine != "none":
-        matches = match_keypoints(aligned, features, step)
-    unchanged = Refinement(
-        model=aligned.model,
-        scene=scene,
-        matches=matches,
-        sentence="none, cameras as aligned",
-        applied=False,
-        trust_depths=True,
-    )
+    pairs, mask = aligned_pairs(scene), AdjustmentMask.of(scene)
+    coarse = has_coarse_alignment(pairs)
+    start = RefinementState.of(scene, trust_depths=not coarse)
+    matches = _matches(scene, start, pairs, features, options, step)
     if options.refine == "none":
-        return unchanged
+        return _kept(start, matches, "none, cameras as aligned")
     if _all_known(scene):
-        return replace(unchanged, sentence="none, cameras are known and kept")
+        return _kept(start, matches, "none, cameras are known and kept")
     weak = of_weak_images(found, matches, len(scene.names))
-    shown, held_out = split([*matches, *weak])
-    freedom = Freedom.of(scene)
-    estimate = aligned.adjusted(shown, _ROUGH_LIMIT if rough else _FIRST_LIMIT, freedom)
-    if rough:
-        estimate = estimate.settled(shown, _LIMIT, freedom)
-    estimate, freedom, lens = with_best_lens(estimate, shown, held_out, freedom, options, _LIMIT)
-    estimate = estimate.settled(shown, _LAST_LIMIT, freedom)
-    before, after = epipolar_errors(aligned.model, held_out), epipolar_errors(estimate.model, held_out)
+    shown, held_out = hold_out([*matches, *weak])
+    state = start.adjusted(shown, _FIRST_COARSE_NETWORK_PX if coarse else _FIRST_NETWORK_PX, mask)
+    if coarse:
+        state = state.until_converged(shown, _NEXT_NETWORK_PX, mask)
+    state, mask, camera_model = select_camera_model(state, shown, held_out, mask, options, _NEXT_NETWORK_PX)
+    state = state.until_converged(shown, _LAST_NETWORK_PX, mask)
+    before, after = epipolar_errors(start.cameras, held_out), epipolar_errors(state.cameras, held_out)
     kind = "keypoints" if matches else "matches of the pointmaps"
     change = (
         f"median epipolar error of {np.isfinite(after).sum()} matches kept for judging "
         f"{_median(before):.2f} → {_median(after):.2f} px"
     )
     if not is_better(before, after):
-        return replace(unchanged, sentence=f"not applied, {kind} do not agree better ({change})")
-    if rough and features and not options.matches:
-        matches = [*matches, *rematch_keypoints(estimate, features, step)]
-        estimate = estimate.settled([*matches, *weak], _LAST_LIMIT, freedom)
-    estimate = estimate.adjusted([*matches, *weak], _LAST_LIMIT, freedom, last=True)
-    return replace(
-        unchanged,
-        model=estimate.model,
-        scene=estimate.rescaled(),
+        return _kept(start, matches, f"not applied, {kind} do not agree better ({change})")
+    if coarse and features and not options.matches:
+        matches = [*matches, *rematch_keypoints(state, pairs, features, step)]
+        state = state.until_converged([*matches, *weak], _LAST_NETWORK_PX, mask)
+    state = state.adjusted([*matches, *weak], _LAST_NETWORK_PX, mask, last=True)
+    return Refinement(
+        model=state.model,
+        depths=state.rescaled(),
         matches=matches,
-        sentence=f"{kind}, {lens}; {change}",
+        sentence=f"{kind}, {camera_model}; {change}",
         applied=True,
-        trust_depths=not rough,
+        trust_depths=not coarse,
+    )
+
+
+def _matches(
+    scene: Scene,
+    start: RefinementState,
+    pairs: AlignedPairs,
+    features: Sequence[Features],
+    options: RefineOptions,
+    step: Step,
+) -> Sequence[Matches]:
+    """Keypoint matches that the user gave or that are found; none without keypoints."""
+    if features and options.matches:
+        return read_hloc_matches(options.matches, scene.names, features)
+    if features and options.refine != "none":
+        return match_keypoints(start, pairs, features, step)
+    return ()
+
+
+def _kept(start: RefinementState, matches: Sequence[Matches], sentence: str) -> Refinement:
+    """The cameras as they are aligned."""
+    return Refinement(
+        model=start.model, depths=start.depths, matches=matches, sentence=sentence, applied=False, trust_depths=True
     )
 
 
@@ -165,8 +177,7 @@ def _features(views: Sequence[View], path: Path, options: RefineOptions, step: S
 
 
 def _all_known(scene: Scene) -> bool:
-    freedom = Freedom.of(scene)
-    return bool((freedom.known_cameras & freedom.known_poses)[scene.registered].all())
+    return bool((scene.known_cameras & scene.known_poses)[scene.registered].all())
 
 
 def _median(errors: Float64[np.ndarray, " m"]) -> float:

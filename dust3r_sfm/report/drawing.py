@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float64, Int64
 from dust3r_sfm.report.maps import data_uri
 from dust3r_sfm.report.sides import FRUSTUM_EDGES, Side
 
-_LABELS_UP_TO = 40
+_LABELS_UP_TO_IMAGES = 40
+"""More names would cover each other; chosen by hand."""
 
 
 def side_svg(side: Side, names: Sequence[str], weak: Bool[np.ndarray, " n"]) -> str:
@@ -52,7 +53,7 @@ def graph_svg(
     at = _spread(positions, size)
     order = np.lexsort((critical, weights))  # what matters is drawn last
     lines = "".join(_line(at[pairs[row]], float(weights[row]), bool(critical[row]), names, pairs[row]) for row in order)
-    has_labels = len(names) <= _LABELS_UP_TO
+    has_labels = len(names) <= _LABELS_UP_TO_IMAGES
     nodes = "".join(map(_node, at, names, weak.tolist(), [has_labels] * len(names)))
     return f'<svg viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="pair graph">{lines}{nodes}</svg>'
 

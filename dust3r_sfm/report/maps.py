@@ -11,6 +11,7 @@ from dust3r_sfm.images.load import load_pixels
 from dust3r_sfm.types import View
 
 _JPEG_QUALITY = 80
+"""Good enough for a small picture; chosen by hand."""
 
 
 def photograph(view: View, width: int) -> UInt8[np.ndarray, "_ _ 3"] | None:

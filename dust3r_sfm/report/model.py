@@ -7,13 +7,18 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from dust3r_sfm.colmap.model import read_model
+from dust3r_sfm.geometry.grid import raw_from_upright
 from dust3r_sfm.geometry.transforms import apply, centres, invert
-from dust3r_sfm.images.resize import raw_from_upright
 from dust3r_sfm.types import Scene
 
 _CORNERS = np.array([[0.0, 0.0, 0.0], [-1.0, -1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])
+"""Centre and picture corners of a camera whose half fields of view are 1."""
 
 _UP = np.array([0.0, -1.0, 0.0])
+"""Up in the axes of an upright camera."""
+
+_INSIDE_OF_DISTANCE = 0.2
+"""Cameras whose mean is nearer to the points than this share of their own distance stand all around; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +56,7 @@ class Model:
         up = _unit(ups.mean(axis=0), _UP)
         target = np.median(self.xyz, axis=0) if len(self.xyz) else eyes.mean(axis=0) + self.cam_from_world[0, 2, :3]
         forward = target - eyes.mean(axis=0)
-        inside = np.linalg.norm(forward) < 0.2 * np.linalg.norm(eyes - target, axis=1).mean()
+        inside = np.linalg.norm(forward) < _INSIDE_OF_DISTANCE * np.linalg.norm(eyes - target, axis=1).mean()
         if inside:  # cameras all around: no direction is the front, take the first photograph's
             forward = self.cam_from_world[0, 2, :3]
         forward = _unit(forward - up * (forward @ up), self.cam_from_world[0, 0, :3])

@@ -21,8 +21,10 @@ from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.system.files import write_text
 from dust3r_sfm.types import Scene
 
-_THUMBNAIL = 220
+_THUMBNAIL_PX = 220
+"""Width of a small picture; chosen by hand."""
 _WEAK_DEGREE = 2
+"""A photograph with fewer trusted pairs is weak; chosen by hand."""
 _LEGEND = {
     "trusted": "trusted pair",
     "critical": "the model falls apart without it",
@@ -146,9 +148,9 @@ def _cards(scene: Scene, diagnosis: Diagnosis, model: Model) -> str:
     cards = []
     for index, view in enumerate(scene.views):
         pictures = [
-            ("photograph", photograph(view, _THUMBNAIL)),
-            ("depth", shrunk(depth_colours(scene.depths[index]), _THUMBNAIL)),
-            ("confidence", shrunk(confidence_colours(scene.confidences[index]), _THUMBNAIL)),
+            ("photograph", photograph(view, _THUMBNAIL_PX)),
+            ("depth", shrunk(depth_colours(scene.depths[index]), _THUMBNAIL_PX)),
+            ("confidence", shrunk(confidence_colours(scene.confidences[index]), _THUMBNAIL_PX)),
         ]
         shown = "".join(
             f'<img loading="lazy" alt="{kind}" title="{kind}" src="{data_uri(pixels)}">'

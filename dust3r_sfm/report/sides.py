@@ -9,11 +9,14 @@ from jaxtyping import Float64, UInt8
 from dust3r_sfm.geometry.transforms import centres
 from dust3r_sfm.report.model import Model
 
-_BACKGROUND = 255
+_BACKGROUND_LEVEL = 255
 _SUPERSAMPLING = 2
-_FRUSTUM_SHARE = 0.05
-_MARGIN = 1.08
+"""Points are painted at so many times the size, and shrunk; chosen by hand."""
+_FRUSTUM_OF_EXTENT = 0.05
+_MARGIN_OF_EXTENT = 1.08
+"""Length of a frustum, and the side of the drawing, over what is drawn; chosen by hand."""
 _INNER_PERCENTILES = (5.0, 95.0)
+"""Points outside are cut off; chosen by hand."""
 
 FRUSTUM_EDGES = ((0, 1), (0, 2), (0, 3), (0, 4), (1, 2), (2, 3), (3, 4), (4, 1))
 """Lines between a camera's centre and the four corners of its picture, as rows of `Model.frusta`."""
@@ -52,8 +55,8 @@ def draw_sides(model: Model, width: int = 520, height: int = 390) -> list[Side]:
     points, frusta_at = model.xyz @ level_from_world.T, eyes @ level_from_world.T
     bulk = np.percentile(points, _INNER_PERCENTILES, axis=0) if len(points) else frusta_at
     low, high = np.minimum(bulk[0], frusta_at.min(axis=0)), np.maximum(bulk[-1], frusta_at.max(axis=0))
-    extent = np.maximum((high - low).max() * _MARGIN, 1e-9)
-    frusta = model.frusta(_FRUSTUM_SHARE * extent) @ level_from_world.T
+    extent = np.maximum((high - low).max() * _MARGIN_OF_EXTENT, 1e-9)
+    frusta = model.frusta(_FRUSTUM_OF_EXTENT * extent) @ level_from_world.T
     scale = min(width, height) / extent
     middle = (low + high) / 2
     shift = np.array([width / 2, height / 2])
@@ -71,7 +74,7 @@ def _splat(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Paint points as dots, the nearest last."""
     width, height = size[0] * _SUPERSAMPLING, size[1] * _SUPERSAMPLING
-    canvas = np.full((height, width, 3), _BACKGROUND, np.uint8)
+    canvas = np.full((height, width, 3), _BACKGROUND_LEVEL, np.uint8)
     order = np.argsort(seen[:, 2], kind="stable")
     column = np.floor(seen[order, 0] * _SUPERSAMPLING + width / 2).astype(np.int64)
     row = np.floor(seen[order, 1] * _SUPERSAMPLING + height / 2).astype(np.int64)

@@ -17,7 +17,7 @@ from dust3r_sfm.synthetic.render import render, render_depth
 from dust3r_sfm.synthetic.shots import FOCAL_35MM, UPRIGHT_FROM_RAW, Shot, plan_shots
 from dust3r_sfm.synthetic.world import World
 from dust3r_sfm.system.files import atomic_path, write_json
-from dust3r_sfm.types import Scene, Size
+from dust3r_sfm.types import Scene, Size, View
 
 SENSOR_NOISE = 1.2
 """Standard deviation of each colour value, of 255."""
@@ -84,14 +84,23 @@ def true_scene(world: World, shots: Sequence[Shot], image_root: Path, grid: Grid
         render_depth(world, shot.cam_from_world, matrix, size)
         for shot, matrix, size in zip(shots, intrinsics, network_sizes, strict=True)
     )
+    views = tuple(
+        View(
+            name=shot.name,
+            path=image_root / shot.name,
+            size=shot.size,
+            orientation=shot.orientation,
+            network_size=size,
+            network_from_image=network_from_image,
+            focal_prior=None,
+            camera_group=0,
+        )
+        for shot, network_from_image, size in zip(shots, maps, network_sizes, strict=True)
+    )
     known = (np.where(depth > 0, KNOWN_CONFIDENCE, UNKNOWN_CONFIDENCE) for depth in depths)
     return Scene(
         image_root=image_root,
-        names=tuple(shot.name for shot in shots),
-        image_sizes=np.array([shot.size for shot in shots], dtype=np.int64),
-        network_sizes=np.array(network_sizes, dtype=np.int64),
-        network_from_image=np.array(maps),
-        camera_groups=np.zeros(len(shots), dtype=np.int64),
+        views=views,
         intrinsics=np.array(intrinsics),
         cam_from_world=np.array([shot.cam_from_world for shot in shots]),
         registered=np.ones(len(shots), dtype=np.bool_),

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pycolmap as pycolmap
-    from pycolmap import Camera, Reconstruction
+    from pycolmap import Camera, Database, Image, Reconstruction, Sim3d
 else:
-    Camera = Reconstruction = Any  # annotations are looked at while tests run, and pycolmap is not loaded for them
+    Camera = Database = Image = Reconstruction = Sim3d = (
+        Any  # annotations are looked at while tests run, and pycolmap is not loaded for them
+    )
 
-__all__ = ["Camera", "Reconstruction", "pycolmap", "quiet"]
+__all__ = ["Camera", "Database", "Image", "Reconstruction", "Sim3d", "pycolmap", "quiet"]
 
 _quiet_lock = threading.Lock()
 _quiet_blocks = 0

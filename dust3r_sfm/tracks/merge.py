@@ -8,6 +8,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 _MAX_ROUNDS = 5
+"""Rounds in which keypoints that a track left over make tracks of their own; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)

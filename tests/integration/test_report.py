@@ -116,7 +116,8 @@ def test_up_is_the_top_of_the_upright_photographs(oracle_run):
     scene = read_scene(out / "scene.h5")
     level = read_drawn(out / "sparse" / "0", scene).level_from_world()
     turn = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 480.0], [0.0, 0.0, 1.0]])
-    lying = replace(scene, network_from_image=scene.network_from_image @ turn)
+    views = [replace(view, network_from_image=view.network_from_image @ turn) for view in scene.views]
+    lying = replace(scene, views=tuple(views))
     right, forward, up = read_drawn(out / "sparse" / "0", lying).level_from_world()
     assert np.degrees(np.arccos(up @ level[2])) == pytest.approx(90, abs=15)
     np.testing.assert_allclose(np.cross(right, forward), up, atol=1e-9)

@@ -93,7 +93,7 @@ def make_room() -> Callable[..., Room]:
             network_size, network_from_image = network_grid(size, orientation, grid)
             view = View(
                 name=names[index],
-                path=Path(names[index]),
+                path=Path("photos") / names[index],
                 size=size,
                 orientation=orientation,
                 network_size=network_size,
@@ -118,11 +118,7 @@ def make_room() -> Callable[..., Room]:
         count = len(views)
         scene = Scene(
             image_root=Path("photos"),
-            names=tuple(view.name for view in views),
-            image_sizes=np.array([view.size for view in views]),
-            network_sizes=np.array([view.network_size for view in views]),
-            network_from_image=np.array([view.network_from_image for view in views]),
-            camera_groups=np.array([view.camera_group for view in views]),
+            views=tuple(views),
             intrinsics=np.array(intrinsics),
             cam_from_world=np.array(poses),
             registered=np.ones(count, bool),

@@ -6,20 +6,36 @@ import numpy as np
 import pytest
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.images.masks import with_masks
 from dust3r_sfm.scene_file import read_scene, write_scene
-from dust3r_sfm.types import KnownCamera, Scene
+from dust3r_sfm.types import KnownCamera, Scene, View
+
+CAMERA = KnownCamera(model="RADIAL", size=(9, 5), params=(1 / 3, 4.5, 2.5, 0.1, -1e-17))
 
 
 def _scene() -> Scene:
     rng = np.random.default_rng(0)
     shapes = [(6, 8), (5, 9), (7, 4)]
+    views = [
+        View(
+            name=name,
+            path=Path("photos") / name,
+            size=(99 - index, 55 + index),
+            orientation=(1, 6, 8)[index],
+            network_size=shapes[index][::-1],
+            network_from_image=rng.normal(size=(3, 3)),
+            focal_prior=(None, 812.3, None)[index],
+            camera_group=(0, 0, 1)[index],
+            mask=(None, None, Path("masks/c.png"))[index],
+            known_intrinsics=(rng.normal(size=(3, 3)), None, None)[index],
+            known_cam_from_world=(rng.normal(size=(3, 4)), None, rng.normal(size=(3, 4)))[index],
+            known_camera=(CAMERA, None, None)[index],
+        )
+        for index, name in enumerate(("a b.jpg", "ordner/ü.jpg", "c.jpg"))
+    ]
     return Scene(
         image_root=Path("photos"),
-        names=("a b.jpg", "ordner/ü.jpg", "c.jpg"),
-        image_sizes=rng.integers(1, 99, (3, 2)),
-        network_sizes=np.array([s[::-1] for s in shapes]),
-        network_from_image=rng.normal(size=(3, 3, 3)),
-        camera_groups=np.array([0, 0, 1]),
+        views=tuple(views),
         intrinsics=rng.normal(size=(3, 3, 3)),
         cam_from_world=rng.normal(size=(3, 3, 4)),
         registered=np.array([True, True, False]),
@@ -32,15 +48,16 @@ def _scene() -> Scene:
         edge_cycles=np.array([[1.0, 2.0, 0.1], [np.nan] * 3]),
         covariances=rng.normal(size=(3, 6, 6)),
         warnings=("One – two.",),
-        known_cameras=(KnownCamera(model="RADIAL", size=(9, 5), params=(1 / 3, 4.5, 2.5, 0.1, -1e-17)), None, None),
-        known_poses=np.array([True, False, False]),
     )
 
 
-def _assert_equal(found: Scene, wanted: Scene) -> None:
-    for field in fields(Scene):
+def _assert_same(found: View | Scene, wanted: View | Scene) -> None:
+    for field in fields(wanted):
         a, b = getattr(found, field.name), getattr(wanted, field.name)
-        if field.name == "confidences":
+        if field.name == "views":
+            for view, other in zip(a, b, strict=True):
+                _assert_same(view, other)
+        elif field.name == "confidences":
             assert all(np.allclose(x, y, rtol=1e-3) for x, y in zip(a, b, strict=True))
         elif field.name == "depths":
             assert all((x == y).all() for x, y in zip(a, b, strict=True))
@@ -53,7 +70,7 @@ def _assert_equal(found: Scene, wanted: Scene) -> None:
 def test_a_scene_comes_back_as_it_was(tmp_path):
     scene = _scene()
     write_scene(tmp_path / "scene.h5", scene)
-    _assert_equal(read_scene(tmp_path / "scene.h5"), scene)
+    _assert_same(read_scene(tmp_path / "scene.h5"), scene)
     assert [p.name for p in tmp_path.iterdir()] == ["scene.h5"]
 
 
@@ -69,12 +86,58 @@ def test_a_scene_without_edges_and_covariances_comes_back_too(tmp_path):
         warnings=(),
     )
     write_scene(tmp_path / "scene.h5", scene)
-    _assert_equal(read_scene(tmp_path / "scene.h5"), scene)
+    _assert_same(read_scene(tmp_path / "scene.h5"), scene)
 
 
 def test_the_photographs_may_have_moved(tmp_path):
     write_scene(tmp_path / "scene.h5", _scene())
-    assert read_scene(tmp_path / "scene.h5", Path("elsewhere")).image_root == Path("elsewhere")
+    scene = read_scene(tmp_path / "scene.h5", Path("elsewhere"))
+    assert scene.image_root == Path("elsewhere")
+    assert [view.path for view in scene.views] == [Path("elsewhere") / name for name in scene.names]
+
+
+def test_other_masks_take_the_place_of_those_it_was_made_with(tmp_path):
+    (tmp_path / "ordner").mkdir()
+    (tmp_path / "ordner" / "ü.jpg.png").touch()
+    scene = with_masks(_scene(), tmp_path)
+    assert [view.mask for view in scene.views] == [None, tmp_path / "ordner" / "ü.jpg.png", None]
+    assert with_masks(_scene(), None).views[2].mask == Path("masks/c.png")
+    with pytest.raises(InputError, match="no mask for any photograph"):
+        with_masks(_scene(), tmp_path / "ordner")
+
+
+def test_only_a_registered_image_has_a_known_pose():
+    assert _scene().known_poses.tolist() == [True, False, False]
+    assert _scene().known_cameras.tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_scene_of_version_1_is_read(tmp_path, knows):
+    """Known values were the scene's own; orientations, masks and focal priors were not kept."""
+    scene = _scene()
+    write_scene(tmp_path / "scene.h5", scene)
+    with h5py.File(tmp_path / "scene.h5", "a") as h5:
+        h5.attrs["version"] = 1
+        for name in ("orientations", "focal_priors", "masks", "known_intrinsics", "known_cam_from_world"):
+            del h5[name]
+        if knows:
+            h5["known_poses"] = np.array([True, False, False])
+        else:
+            del h5["known_cameras"]
+    found = read_scene(tmp_path / "scene.h5")
+    views = [
+        replace(
+            view,
+            orientation=1,
+            focal_prior=None,
+            mask=None,
+            known_camera=view.known_camera if knows else None,
+            known_intrinsics=scene.intrinsics[index] if knows and index == 0 else None,
+            known_cam_from_world=scene.cam_from_world[index] if knows and index == 0 else None,
+        )
+        for index, view in enumerate(scene.views)
+    ]
+    _assert_same(found, replace(scene, views=tuple(views)))
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -99,7 +162,7 @@ def test_what_is_not_a_scene_is_refused_in_a_sentence(tmp_path):
         read_scene(tmp_path / "other.h5")
 
 
-@pytest.mark.parametrize("damage", ["cut", "missing", "shape", "version"])
+@pytest.mark.parametrize("damage", ["cut", "missing", "view", "shape", "version"])
 def test_a_damaged_scene_is_refused_in_a_sentence(tmp_path, damage):
     path = tmp_path / "scene.h5"
     write_scene(path, _scene())
@@ -109,6 +172,8 @@ def test_a_damaged_scene_is_refused_in_a_sentence(tmp_path, damage):
         with h5py.File(path, "a") as h5:
             if damage == "version":
                 h5.attrs["version"] = 99
+            elif damage == "view":
+                del h5["orientations"]
             else:
                 del h5["intrinsics"]
                 if damage == "shape":

@@ -21,14 +21,15 @@ def anchored(scene: Scene, images: ImageSet) -> Scene:
         images: the photographs, in the scene's order.
     """
     views = images.views
-    posed = np.array([view.known_cam_from_world is not None for view in views]) & scene.registered
+    scene = replace(scene, views=views)
+    posed = scene.known_poses
     intrinsics = np.stack(
         [
             scene.intrinsics[index] if view.known_intrinsics is None else view.known_intrinsics
             for index, view in enumerate(views)
         ]
     )
-    scene = replace(scene, intrinsics=intrinsics, known_poses=posed)
+    scene = replace(scene, intrinsics=intrinsics)
     if not posed.any():
         return scene
     known = (view.known_cam_from_world for view, is_posed in zip(views, posed, strict=True) if is_posed)

@@ -40,7 +40,7 @@ def metric_scene(scene: Scene, options: KnownOptions, seed: int = 0) -> Scene:
         return scene
     if options.georegister and options.scale_distance is not None:
         raise InputError("--georegister and --scale-distance both set the scale; give one of them.")
-    if scene.known_poses is not None and scene.known_poses.any():
+    if scene.known_poses.any():
         raise InputError("--poses sets the frame and scale already; drop --georegister and --scale-distance.")
     if options.scale_distance is not None:
         return _scaled(scene, *options.scale_distance)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
+from dust3r_sfm.geometry.grid import raw_from_upright
 from dust3r_sfm.geometry.pinhole import pixel_grid
 from dust3r_sfm.images.known_cameras import colmap_camera
-from dust3r_sfm.images.resize import raw_from_upright
 from dust3r_sfm.types import Size, View
 
 _FIT_SIDE = 16

@@ -10,7 +10,7 @@ import pytest
 from dust3r_sfm.alignment import align
 from dust3r_sfm.alignment.diagnosis import MAX_SENTENCES, diagnose
 from dust3r_sfm.options import AlignOptions
-from dust3r_sfm.types import Scene
+from dust3r_sfm.types import Scene, View
 
 
 @pytest.fixture
@@ -24,11 +24,19 @@ def make_scene() -> Callable[..., Scene]:
         each = np.ones(len(edges)) if weights is None else np.repeat(weights, 2).astype(np.float64)
         return Scene(
             image_root=Path(),
-            names=tuple(f"{k}.jpg" for k in range(num_images)),
-            image_sizes=np.full((num_images, 2), 8),
-            network_sizes=np.full((num_images, 2), 8),
-            network_from_image=np.tile(np.eye(3), (num_images, 1, 1)),
-            camera_groups=np.zeros(num_images, np.int64),
+            views=tuple(
+                View(
+                    name=f"{k}.jpg",
+                    path=Path(f"{k}.jpg"),
+                    size=(8, 8),
+                    orientation=1,
+                    network_size=(8, 8),
+                    network_from_image=np.eye(3),
+                    focal_prior=None,
+                    camera_group=0,
+                )
+                for k in range(num_images)
+            ),
             intrinsics=np.tile(np.eye(3), (num_images, 1, 1)),
             cam_from_world=pose,
             registered=np.ones(num_images, bool),

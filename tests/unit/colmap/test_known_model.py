@@ -7,10 +7,12 @@ from dust3r_sfm.types import KnownCamera
 
 
 def test_given_cameras_are_in_the_model_to_the_bit(room, room_tracks):
-    sizes = [(int(width), int(height)) for width, height in room.scene.image_sizes]
-    given = KnownCamera(model="OPENCV", size=sizes[0], params=(577.1, 1733 / 3, 320.3, 239.7, -0.01, 1e-3, 1e-5, -1e-5))
+    given = KnownCamera(
+        model="OPENCV", size=room.views[0].size, params=(577.1, 1733 / 3, 320.3, 239.7, -0.01, 1e-3, 1e-5, -1e-5)
+    )
     known = (given, given, None, None, None, None)
-    model = reconstruction_from_scene(replace(room.scene, known_cameras=known), room_tracks)
+    views = [replace(view, known_camera=camera) for view, camera in zip(room.views, known, strict=True)]
+    model = reconstruction_from_scene(replace(room.scene, views=tuple(views)), room_tracks)
     images = {image.name: image for image in model.images.values()}
     for name, camera in zip(room.scene.names, known, strict=True):
         if camera is not None:

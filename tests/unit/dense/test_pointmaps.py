@@ -77,8 +77,8 @@ def test_the_model_is_the_same_at_the_lower_resolution(out: Path) -> None:
 def test_images_that_the_scene_lacks_have_no_maps(room: Any, room_tracks: Tracks, photos: Path, tmp_path: Path) -> None:
     model = reconstruction_from_scene(room.scene, room_tracks)
     write_workspace(tmp_path, model, photos)
-    names = tuple("other.jpg" if name == "image 2.jpg" else name for name in room.scene.names)
-    workspace = write_pointmaps(tmp_path, model, replace(room.scene, names=names))
+    views = [replace(view, name="other.jpg") if view.name == "image 2.jpg" else view for view in room.views]
+    workspace = write_pointmaps(tmp_path, model, replace(room.scene, views=tuple(views)))
     assert "image 2.jpg" not in (workspace / "stereo" / "fusion.cfg").read_text().splitlines()
     assert (workspace / "images" / "image 2.jpg").is_file()
     assert not (workspace / "stereo" / "depth_maps" / "image 2.jpg.geometric.bin").exists()

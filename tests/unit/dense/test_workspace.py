@@ -12,6 +12,7 @@ from PIL import Image
 from dust3r_sfm.colmap.model import reconstruction_from_scene
 from dust3r_sfm.dense.workspace import write_workspace
 from dust3r_sfm.errors import InputError, OutputError
+from dust3r_sfm.images.masks import with_masks
 from dust3r_sfm.system._pycolmap import pycolmap
 from dust3r_sfm.types import Tracks
 
@@ -96,8 +97,8 @@ def test_a_principal_point_elsewhere_is_centred_by_a_crop(
     shift = np.eye(3)
     shift[:2, 2] = offset
     moved = [replace(pair, xy1=pair.xy1 + offset, xy2=pair.xy2 + offset) for pair in room.matches()]
-    maps = np.array([view.network_from_image @ np.linalg.inv(shift) for view in room.views])
-    scene = replace(room.scene, network_from_image=maps)
+    views = [replace(view, network_from_image=view.network_from_image @ np.linalg.inv(shift)) for view in room.views]
+    scene = replace(room.scene, views=tuple(views))
     model = reconstruction_from_scene(scene, replace(room, scene=scene).tracks(moved))
     assert model.cameras[1].params[1:] == pytest.approx(centre)
 
@@ -163,7 +164,8 @@ def test_masks_go_with_their_pictures(make_room: Callable[..., Any], tmp_path: P
     (tmp_path / "masks" / "a").mkdir(parents=True)
     Image.fromarray(mask).save(tmp_path / "masks" / "a" / "one.jpg.png")
     model = reconstruction_from_scene(room.scene, room.tracks())
-    dense = write_workspace(tmp_path, model, tmp_path / "photos", tmp_path / "masks")
+    views = with_masks(room.scene, tmp_path / "masks").views
+    dense = write_workspace(tmp_path, model, tmp_path / "photos", views)
     for name in ("one.jpg.png", "one.png"):  # COLMAP's name and nerfstudio's
         assert np.array_equal(np.asarray(Image.open(dense / "masks" / "a" / name)), mask)
     assert not (dense / "masks" / "two.jpg.png").exists()

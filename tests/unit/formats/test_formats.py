@@ -19,6 +19,7 @@ from dust3r_sfm.formats.glb import write_glb
 from dust3r_sfm.formats.hloc import write_hloc
 from dust3r_sfm.formats.nerfstudio import write_nerfstudio
 from dust3r_sfm.formats.ply import Cloud, cloud_of, read_ply, write_ply
+from dust3r_sfm.images.masks import with_masks
 from dust3r_sfm.system._pycolmap import pycolmap
 from dust3r_sfm.tracks.keypoints import positions
 from dust3r_sfm.types import Matches, Tracks
@@ -154,10 +155,10 @@ def test_nerfstudio_projects_the_points_where_they_are(model: Any, photos: Path,
         assert np.median(np.linalg.norm(projected - positions(seen), axis=1)) < 0.1
 
 
-def test_nerfstudio_masks_are_for_all_or_none(model: Any, photos: Path, tmp_path: Path) -> None:
+def test_nerfstudio_masks_are_for_all_or_none(room: Any, model: Any, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     Image.new("L", (640, 480), 0).save(tmp_path / "masks" / "image 0.jpg.png")
-    dense = write_workspace(tmp_path, model, photos, tmp_path / "masks")
+    dense = write_workspace(tmp_path, model, photos, with_masks(room.scene, tmp_path / "masks").views)
     written = write_nerfstudio(dense, tmp_path / "nerfstudio")
     frames = json.loads(written.read_text())["frames"]
     levels = {frame["mask_path"]: np.asarray(Image.open(written.parent / frame["mask_path"])) for frame in frames}

@@ -28,11 +28,7 @@ def scene(pair: Any) -> Scene:
     depth = pair.forward.points1[..., 2]
     return Scene(
         image_root=Path("photos"),
-        names=NAMES,
-        image_sizes=np.array([pair.view.size] * 3),
-        network_sizes=np.array([pair.view.network_size] * 3),
-        network_from_image=np.array([pair.view.network_from_image] * 3),
-        camera_groups=np.zeros(3, np.int64),
+        views=tuple(replace(pair.view, name=name, path=Path("photos") / name) for name in NAMES),
         intrinsics=np.array([pair.intrinsics] * 3),
         cam_from_world=np.array([np.eye(3, 4), pair.cam2_from_cam1, np.eye(3, 4)]),
         registered=np.array([True, True, False]),
@@ -120,7 +116,8 @@ class Recorder:
 def test_a_second_look_goes_to_the_photographs(pair: Any, scene: Scene, tmp_path: Path) -> None:
     for name in NAMES:
         Image.fromarray(np.zeros((512, 768, 3), np.uint8)).save(tmp_path / name)
-    scene = replace(scene, image_root=tmp_path)
+    views = [replace(view, path=tmp_path / view.name) for view in scene.views]
+    scene = replace(scene, image_root=tmp_path, views=tuple(views))
     store = stored(tmp_path / "p.h5", {(0, 1): pair.forward})
     predictor, options = Recorder(), replace(OPTIONS, fine_size=0)
     (coarse,) = match_scene(scene, scene.views, store, OPTIONS, predictor=predictor)

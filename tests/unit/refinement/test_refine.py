@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dust3r_sfm.colmap.model import upright_turns
 from dust3r_sfm.geometry import transforms
 from dust3r_sfm.options import RefineOptions, TrackOptions
-from dust3r_sfm.refinement.estimate import rescaled_depths
 from dust3r_sfm.refinement.points import refined_tracks
 from dust3r_sfm.refinement.refine import refine
+from dust3r_sfm.refinement.state import rescaled_depths
+from dust3r_sfm.tracks.cameras import posed_cameras
+from dust3r_sfm.tracks.depths import AlignedDepths
 from dust3r_sfm.types import KnownCamera, Scene
 
 PINHOLE = RefineOptions(refine="keypoints", camera_model="SIMPLE_PINHOLE", principal_point="keep")
@@ -32,7 +33,7 @@ def disturbed(scene: Scene, degrees: float = 0.3, focal: float = 1.01, depth: fl
 
 def pose_errors(scene: Scene, found: np.ndarray) -> np.ndarray:
     """Relative rotation errors of all pairs in degrees; found are raw camera frames."""
-    truth = upright_turns(scene) @ scene.cam_from_world
+    truth = posed_cameras(scene).cam_from_world
     wanted = truth[:, None, :, :3] @ np.swapaxes(truth[None, :, :, :3], -1, -2)
     seen = found[:, None, :, :3] @ np.swapaxes(found[None, :, :, :3], -1, -2)
     return transforms.rotation_angle(wanted @ np.swapaxes(seen, -1, -2)).ravel()
@@ -46,14 +47,14 @@ def test_cameras_come_back(room, make_features: Callable) -> None:
     start = disturbed(room.scene)
     refined = refine(start, (), make_features(room, num_points=3000, noise=0.1), PINHOLE)
     assert refined.applied and "keypoints" in refined.sentence
-    before = pose_errors(room.scene, upright_turns(start) @ start.cam_from_world)
+    before = pose_errors(room.scene, posed_cameras(start).cam_from_world)
     assert pose_errors(room.scene, poses_of(refined.model)).max() < 0.2 * before.max()
     focals = [image.camera.mean_focal_length() for _, image in sorted(refined.model.images.items())]
     assert np.allclose(focals, room.raw_focals, rtol=5e-3)
     # The frame and the scale are the scene's, and its depths fit.
     centres = np.array([image.projection_center() for _, image in sorted(refined.model.images.items())])
     assert np.abs(centres - transforms.centres(room.raw_cam_from_world)).max() < 0.1
-    ratios = [np.median(found / true) for found, true in zip(refined.scene.depths, room.scene.depths, strict=True)]
+    ratios = [np.median(found / true) for found, true in zip(refined.depths.depths, room.scene.depths, strict=True)]
     assert np.ptp(ratios) < 0.002
 
 
@@ -76,7 +77,11 @@ def test_what_is_known_stays(room, make_features: Callable) -> None:
         )
         for view, focal in zip(room.views, room.raw_focals, strict=True)
     )
-    scene = replace(start, cam_from_world=poses, known_poses=posed, known_cameras=cameras)
+    views = [
+        replace(view, known_camera=camera, known_cam_from_world=pose if is_posed else None)
+        for view, camera, pose, is_posed in zip(room.views, cameras, poses, posed, strict=True)
+    ]
+    scene = replace(start, cam_from_world=poses, views=tuple(views))
     refined = refine(scene, (), make_features(room, noise=0.2), RefineOptions())
     assert refined.applied
     assert np.allclose(poses_of(refined.model)[posed], room.raw_cam_from_world[posed], atol=1e-12)
@@ -114,11 +119,12 @@ def test_matches_of_the_pointmaps_alone(room, room_matches) -> None:
     start = disturbed(room.scene)
     refined = refine(start, room_matches, (), replace(PINHOLE, refine="pointmaps"))
     assert refined.applied and "pointmaps" in refined.sentence and not refined.matches
-    before = pose_errors(room.scene, upright_turns(start) @ start.cam_from_world)
+    before = pose_errors(room.scene, posed_cameras(start).cam_from_world)
     assert pose_errors(room.scene, poses_of(refined.model)).max() < 0.3 * before.max()
 
 
 def test_depths_follow_the_points(room, room_tracks) -> None:
     doubled = replace(room.scene, depths=tuple(2 * depth for depth in room.scene.depths))
-    for found, true in zip(rescaled_depths(doubled, room_tracks), room.scene.depths, strict=True):
+    scaled = rescaled_depths(posed_cameras(doubled), AlignedDepths.of(doubled), room_tracks)
+    for found, true in zip(scaled.depths, room.scene.depths, strict=True):
         assert np.allclose(found, true, rtol=0.02)

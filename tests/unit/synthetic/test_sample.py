@@ -43,9 +43,10 @@ def test_the_photographs_are_read_as_any_others(folder):
     assert scene.names == images.names and scene.image_root == (folder / "images").resolve()
     for index, view in enumerate(images.views):
         assert view.network_size == tuple(scene.network_sizes[index])
+        assert view.orientation == scene.views[index].orientation
         np.testing.assert_allclose(view.network_from_image, scene.network_from_image[index], atol=1e-9)
         assert view.focal_prior == pytest.approx(28 / np.hypot(36, 24) * 200)
-    assert [view.camera_group for view in images.views] == scene.camera_groups.tolist()
+    assert [view.camera_group for view in images.views] == [view.camera_group for view in scene.views]
 
 
 def test_sideways_photographs_are_upright_after_turning(folder, small_world):
@@ -70,7 +71,7 @@ def test_scene_and_poses_say_the_same(folder):
         rotation = Rotation.from_quat(pose["qvec_cam_from_world"], scalar_first=True).as_matrix()
         camera = pose["camera"]
         fx, fy, cx, cy = camera["params"]
-        assert (camera["width"], camera["height"]) == tuple(scene.image_sizes[index])
+        assert (camera["width"], camera["height"]) == scene.views[index].size
         raw = project(xyz @ rotation.T + pose["tvec"], np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]))
         network = raw @ scene.network_from_image[index][:2, :2].T + scene.network_from_image[index][:2, 2]
         rows, columns = np.nonzero(depth > 0)

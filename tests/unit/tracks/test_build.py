@@ -132,3 +132,10 @@ def test_no_matches_give_no_tracks(room: Any) -> None:
     tracks = room.tracks([])
     assert tracks.xyz.shape == (0, 3)
     assert tracks.rgb.shape == (0, 3)
+
+
+def test_the_older_path_leads_here() -> None:
+    from dust3r_sfm.colmap.tracks import build_tracks as older
+    from dust3r_sfm.tracks.build import build_tracks
+
+    assert older is build_tracks

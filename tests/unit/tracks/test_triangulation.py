@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dust3r_sfm.tracks.cameras import posed_cameras
 from dust3r_sfm.tracks.triangulation import Points, first_of_each, triangulate_robustly
+from dust3r_sfm.types import Tracks
 
 
 @pytest.fixture
@@ -15,22 +17,24 @@ def points(room: Any) -> Points:
     rng = np.random.default_rng(0)
     xyz = np.column_stack([rng.uniform(-1.0, 1.0, (40, 2)), rng.uniform(2.0, 4.0, 40)])
     track_of, image_of = np.repeat(np.arange(40), 6), np.tile(np.arange(6), 40)
-    poses = room.scene.cam_from_world[image_of]
+    cameras = posed_cameras(room.scene)
+    poses = cameras.cam_from_world[image_of]
     in_cameras = np.einsum("oij,oj->oi", poses[:, :, :3], xyz[track_of]) + poses[:, :, 3]
-    projected = np.einsum("oij,oj->oi", room.scene.intrinsics[image_of], in_cameras)
+    projected = np.einsum("oij,oj->oi", cameras.matrices[image_of], in_cameras)
     xy = projected[:, :2] / projected[:, 2:]
-    return Points(scene=room.scene, xyz=xyz, track_of=track_of, image_of=image_of, xy=xy, raw_xy=xy.copy())
+    tracks = Tracks(xyz=xyz, rgb=np.zeros((40, 3), np.uint8), track_of=track_of, image_of=image_of, xy=xy)
+    return Points(cameras=cameras, tracks=tracks, xy=xy)
 
 
 def test_exact_points_have_no_error_and_are_found_again(points: Points) -> None:
     assert points.errors().max() < 1e-9
-    found = triangulate_robustly(replace(points, xyz=np.full((40, 3), np.nan)), np.full(6, 0.01))
-    assert np.abs(found.xyz - points.xyz).max() < 1e-9
+    found = triangulate_robustly(points.moved(np.full((40, 3), np.nan)), np.full(6, 0.01))
+    assert np.abs(found.tracks.xyz - points.tracks.xyz).max() < 1e-9
     assert np.array_equal(found.track_of, points.track_of)
 
 
 def test_points_behind_a_camera_have_infinite_error(points: Points) -> None:
-    assert np.isinf(replace(points, xyz=points.xyz - [0.0, 0.0, 20.0]).errors()).all()
+    assert np.isinf(points.moved(points.tracks.xyz - [0.0, 0.0, 20.0]).errors()).all()
 
 
 def test_the_wrong_observations_are_dropped_and_no_others(points: Points) -> None:
@@ -39,7 +43,7 @@ def test_the_wrong_observations_are_dropped_and_no_others(points: Points) -> Non
     xy[wrong] += [9.0, 7.0]
     xy[wrong[:10] // 6 * 6 + (wrong[:10] + 3) % 6] -= [8.0, 11.0]
     found = triangulate_robustly(replace(points, xy=xy), np.full(6, 0.5))
-    assert np.abs(found.xyz - points.xyz).max() < 1e-6
+    assert np.abs(found.tracks.xyz - points.tracks.xyz).max() < 1e-6
     assert found.lengths.tolist() == [4] * 10 + [5] * 30
 
 
@@ -54,7 +58,7 @@ def test_each_image_has_its_own_limit(points: Points) -> None:
 def test_points_of_which_nobody_agrees_are_gone(points: Points) -> None:
     rng = np.random.default_rng(1)
     found = triangulate_robustly(replace(points, xy=points.xy + rng.normal(0, 40, points.xy.shape)), np.full(6, 0.1))
-    assert len(found.xyz) < 15
+    assert len(found) < 15
     assert (found.errors() <= 0.1).all()
 
 
@@ -62,10 +66,10 @@ def test_selecting_and_joining_renumber(points: Points) -> None:
     even = points.select(np.arange(40) % 2 == 0)
     odd = points.select(np.arange(40) % 2 == 1)
     both = even.joined(odd)
-    assert np.array_equal(both.xyz, np.concatenate([points.xyz[::2], points.xyz[1::2]]))
+    assert np.array_equal(both.tracks.xyz, np.concatenate([points.tracks.xyz[::2], points.tracks.xyz[1::2]]))
     assert both.errors().max() < 1e-9
     thinned = points.keep((points.track_of != 3) | (points.image_of == 0))
-    assert len(thinned.xyz) == 39
+    assert len(thinned) == 39
     assert thinned.errors().max() < 1e-9
 
 
@@ -76,12 +80,6 @@ def test_largest_angle(points: Points) -> None:
     angles = points.largest_angles()
     assert (angles <= widest + 1e-9).all()
     assert (angles >= 0.9 * widest).all()
-
-
-def test_depths_are_those_of_the_pixel(points: Points) -> None:
-    depth, confidence = points.depths()
-    assert (depth > 0).all()
-    assert (confidence == 5.0).all()
 
 
 def test_first_of_each() -> None:

@@ -14,7 +14,7 @@ from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.transforms import apply, centres, invert
 from dust3r_sfm.options import KnownOptions
 from dust3r_sfm.system._pycolmap import pycolmap
-from dust3r_sfm.types import Scene
+from dust3r_sfm.types import Scene, View
 
 COUNT = 8
 ORIGIN = (48.137, 11.575, 519.0)
@@ -34,11 +34,19 @@ def scene(tmp_path, positions) -> Scene:
     cam_from_world = np.concatenate([rotations, -rotations @ positions[:, :, None]], axis=2)
     metric = Scene(
         image_root=tmp_path,
-        names=tuple(f"{index}.jpg" for index in range(COUNT)),
-        image_sizes=np.full((COUNT, 2), 64),
-        network_sizes=np.full((COUNT, 2), 8),
-        network_from_image=np.tile(np.diag([0.125, 0.125, 1]), (COUNT, 1, 1)),
-        camera_groups=np.zeros(COUNT, np.int64),
+        views=tuple(
+            View(
+                name=f"{index}.jpg",
+                path=tmp_path / f"{index}.jpg",
+                size=(64, 64),
+                orientation=1,
+                network_size=(8, 8),
+                network_from_image=np.diag([0.125, 0.125, 1]),
+                focal_prior=None,
+                camera_group=0,
+            )
+            for index in range(COUNT)
+        ),
         intrinsics=np.tile(np.eye(3), (COUNT, 1, 1)),
         cam_from_world=cam_from_world,
         registered=np.ones(COUNT, bool),
@@ -132,7 +140,11 @@ def test_what_cannot_be_done(scene, options, words):
 
 
 def test_known_poses_leave_nothing_to_scale(scene):
-    posed = replace(scene, known_poses=np.arange(COUNT) < 3)
+    views = [
+        replace(view, known_cam_from_world=pose) if index < 3 else view
+        for index, (view, pose) in enumerate(zip(scene.views, scene.cam_from_world, strict=True))
+    ]
+    posed = replace(scene, views=tuple(views))
     with pytest.raises(InputError, match="--poses"):
         metric_scene(posed, KnownOptions(scale_distance=("0.jpg", "1.jpg", 1.0)))
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dust3r_sfm.geometry.grid import raw_from_upright
 from dust3r_sfm.geometry.pinhole import pixel_grid, unproject
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import compose, invert, rotation_angle
 from dust3r_sfm.images.known import add_known, with_known
 from dust3r_sfm.images.read import read_images
-from dust3r_sfm.images.resize import raw_from_upright
 from dust3r_sfm.options import ImageOptions, KnownOptions, PredictOptions
 from dust3r_sfm.predictors.classical import ClassicalPredictor
 from dust3r_sfm.predictors.classical.lens import Lens
