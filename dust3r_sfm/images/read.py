@@ -78,8 +78,7 @@ def read_images(
         InputError: no folder, no usable photograph, an unknown name, masks or camera sharing that do not fit.
         ImageError: the first unusable photograph, with `strict`.
     """
-    found = find_images(root)
-    chosen = _outside(found, root, options.masks) if names is None else _known(names, root)
+    chosen = _outside(find_images(root), root, options.masks) if names is None else _known(names, root)
     if not chosen:
         raise InputError(f"There are no photographs in {root}: it needs files ending in {', '.join(sorted(SUFFIXES))}.")
     photographs, dropped = _inspect_all(root, chosen, grid, progress or (lambda done, total: None))

@@ -206,5 +206,6 @@ def _undistorted(folder: Path) -> Reconstruction | None:
     """The model of COLMAP's workspace that depth maps belong to, if they are from one."""
     workspace = folder.parent.parent
     if folder.name == "depth_maps" and find_model(workspace / "sparse"):
-        return read_model(workspace / "sparse")
+        model: Reconstruction = read_model(workspace / "sparse")
+        return model
     return None

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from dust3r_sfm.geometry.focal import weiszfeld_focal
-from dust3r_sfm.geometry.pinhole import pixel_grid
+from dust3r_sfm.geometry.pinhole import pixel_grid, pixel_scale
 from dust3r_sfm.geometry.transforms import compose
 from dust3r_sfm.images.known_cameras import colmap_camera
 from dust3r_sfm.images.resize import raw_from_upright
@@ -100,7 +100,7 @@ def _in_world(
     query_from_image = np.column_stack([relative.cam2_from_cam1[:, :3], relative.cam2_from_cam1[:, 3] * scale])
     image_from_world = image_upright.T @ reference.cam_from_world[index]
     pose = upright @ compose(query_from_image, image_from_world)
-    raw_focal = relative.focal2 / float(np.sqrt(abs(np.linalg.det(view.network_from_image[:2, :2]))))
+    raw_focal = relative.focal2 / pixel_scale(view.network_from_image)
     width, height = view.size
     camera = KnownCamera(model="SIMPLE_PINHOLE", size=view.size, params=(raw_focal, width / 2, height / 2))
     rows, columns = each.backward.confidence2.shape

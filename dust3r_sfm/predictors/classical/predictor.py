@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from dust3r_sfm.errors import PredictorError
+from dust3r_sfm.geometry.pinhole import pixel_scale
 from dust3r_sfm.geometry.transforms import compose, invert
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import PredictOptions
@@ -167,4 +168,4 @@ def _prior_focal(view: View) -> float | None:
     """The EXIF focal length in network pixels."""
     if view.focal_prior is None:
         return None
-    return view.focal_prior * float(np.sqrt(abs(np.linalg.det(view.network_from_image[:2, :2]))))
+    return view.focal_prior * pixel_scale(view.network_from_image)
