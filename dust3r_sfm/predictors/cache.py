@@ -8,16 +8,12 @@ import hashlib
 import shutil
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import h5py
-import numpy as np
-
 from dust3r_sfm.predictors.predictor import PairPredictor, StoresFeatures
-from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.hdf5 import read_arrays, write_arrays
 from dust3r_sfm.types import Edge, ImageSet, View
 
 PHOTOGRAPHS_PER_CALL = 32
@@ -105,26 +101,16 @@ class FeatureCache:
             self._encoded.update(zip(images, features, strict=True))
 
     def _write(self, image: int, disk: StoresFeatures) -> None:
-        view, content = self._images.views[image], BytesIO()
+        view = self._images.views[image]
         arrays = disk.pack(self._encoded[image])
-        # In memory first, as HDF5 does not survive a disk that fills up under an open file.
-        with h5py.File(content, "w") as h5:
-            h5.attrs["fingerprint"] = self._fingerprint
-            for name, array in arrays.items():
-                h5.create_dataset(name, data=array)
-        with atomic_path(self._file(view)) as temporary:
-            temporary.write_bytes(content.getbuffer())
+        write_arrays(self._file(view), self._fingerprint, arrays)
         # What memory keeps is what the disk gives back, so that results do not depend on what was kept.
         self._encoded[image] = disk.unpack(arrays, view)
 
     def _read(self, image: int, disk: StoresFeatures) -> bool:
         view = self._images.views[image]
-        try:
-            with h5py.File(self._file(view), "r") as h5:
-                if h5.attrs["fingerprint"] != self._fingerprint:
-                    return False
-                arrays: dict[str, np.ndarray] = {name: dataset[()] for name, dataset in h5.items()}
-        except (OSError, KeyError, RuntimeError):  # not there, or damaged by something else than a kill
+        arrays = read_arrays(self._file(view), self._fingerprint)
+        if arrays is None:
             return False
         self._encoded[image] = disk.unpack(arrays, view)
         return True

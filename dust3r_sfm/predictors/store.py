@@ -25,6 +25,7 @@ from jaxtyping import Float16
 from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.predictors.record import MAX_BYTES_PER_PIXEL, read_halves, read_record, write_record
 from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.hdf5 import open_or_say, or_say
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 
 FORMAT = "dust3r_sfm predictions 1"
@@ -32,6 +33,8 @@ MAX_PART_BYTES = 16 << 20
 MAX_PART_SECONDS = 20.0
 MAX_OPEN_FILES = 64
 OVERHEAD_PER_EDGE = 4096
+_SENTENCE = ("file of predictions", "delete it and run the same command again")
+"""What the store holds, and what helps where it is damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +91,7 @@ class PredictionStore(Mapping[Edge, PairPrediction]):
 
     def __getitem__(self, edge: Edge) -> PairPrediction:
         file, record = self._records[edge]
-        with self._lock, _reading(file):
+        with self._lock, or_say(file, *_SENTENCE):
             return read_record(self._opened(file)[record])
 
     def stored(
@@ -103,7 +106,7 @@ class PredictionStore(Mapping[Edge, PairPrediction]):
             roles: 0 for the pointmap of its first image, 1 for that of its second.
         """
         file, record = self._records[edge]
-        with self._lock, _reading(file):
+        with self._lock, or_say(file, *_SENTENCE):
             return [read_halves(self._opened(file)[record], role) for role in roles]
 
     def close(self) -> None:
@@ -121,7 +124,7 @@ class PredictionStore(Mapping[Edge, PairPrediction]):
         return self._open[file]
 
     def _join(self, file: Path, index: Mapping[str, int]) -> None:
-        with _reading(file), h5py.File(file, "r") as h5:
+        with open_or_say(file, *_SENTENCE) as h5:
             header = _header(h5, file)
             if self.header is not None and header.fingerprint != self.header.fingerprint:
                 raise InputError(
@@ -243,7 +246,7 @@ def merge_parts(path: Path, header: StoreHeader) -> None:
         return
     with atomic_path(path) as temporary, _create(temporary, header) as merged:
         for file in sources:
-            with _reading(file), h5py.File(file, "r") as source:
+            with open_or_say(file, *_SENTENCE) as source:
                 for name1, group in source.items():
                     target = merged.require_group(name1)
                     for name2 in group.keys() - target.keys():
@@ -263,11 +266,3 @@ def _header(h5: h5py.File, file: Path) -> StoreHeader:
             f"{file} holds no predictions that this version reads; delete it or choose another output folder."
         )
     return StoreHeader(**{name: str(h5.attrs[name]) for name in ("predictor", "licence", "fingerprint")})
-
-
-@contextlib.contextmanager
-def _reading(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, KeyError, RuntimeError) as error:
-        raise InputError(f"{file} is damaged; delete it and run the same command again.") from error
