@@ -19,7 +19,7 @@ from dust3r_sfm.geometry.pinhole import intrinsics, pixel_scale
 from dust3r_sfm.geometry.transforms import rotation_angle
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.resize import Grid
-from dust3r_sfm.matching.methods import MethodPose, PredictedPair, direction
+from dust3r_sfm.matching.methods import MethodPose, TwoViews, direction
 from dust3r_sfm.matching.pair import match_pair
 from dust3r_sfm.matching.picture import matches_picture
 from dust3r_sfm.options import ImageOptions, MatchOptions, PredictOptions, RunOptions
@@ -172,7 +172,7 @@ def _read_two(photo1: Path, photo2: Path, grid: Grid) -> tuple[ImageSet, int, in
     return images, first, second
 
 
-def _predict(predictor: PairPredictor, images: ImageSet, first: int, second: int) -> PredictedPair | None:
+def _predict(predictor: PairPredictor, images: ImageSet, first: int, second: int) -> TwoViews | None:
     """Predict both directions of the pair; None where nothing is known of one of them."""
     predictor.prepare(images, PairGraph(num_images=2, edges=np.array([[0, 1]]), weights=np.ones(1)))
     features = dict(enumerate(predictor.encode(images.views)))
@@ -182,11 +182,11 @@ def _predict(predictor: PairPredictor, images: ImageSet, first: int, second: int
         return None
     view1, view2 = images.views[first], images.views[second]
     matrices = _matrix(forward, view1), _matrix(backward, view2)
-    return PredictedPair(view1=view1, view2=view2, forward=forward, backward=backward, matrices=matrices)
+    return TwoViews(view1=view1, view2=view2, forward=forward, backward=backward, matrices=matrices)
 
 
 def _solve(
-    photos: tuple[Path, Path], pair: PredictedPair, predictor: PairPredictor, seed: int, out: Path | None
+    photos: tuple[Path, Path], pair: TwoViews, predictor: PairPredictor, seed: int, out: Path | None
 ) -> PairPose | None:
     """Match the pair and ask every method; None where too few matches agree with any."""
     matches = match_pair(pair.forward, pair.backward, pair.view1, pair.view2, 0, 1, MatchOptions())
@@ -249,7 +249,7 @@ def _require_free(out: Path, overwrite: bool) -> None:
         raise OutputError(f"{out} is not empty and holds no pose of this program; choose another folder.")
 
 
-def _write(result: PairPose, out: Path, pair: PredictedPair, predictor: dict[str, Any]) -> None:
+def _write(result: PairPose, out: Path, pair: TwoViews, predictor: dict[str, Any]) -> None:
     """Write pose.json and matches.png."""
     content = BytesIO()
     Image.fromarray(matches_picture(pair.view1, pair.view2, result.matches, result.inlier)).save(content, format="PNG")

@@ -12,7 +12,7 @@ from dust3r_sfm.images.decode import decode
 from dust3r_sfm.localization.lift import DepthRaster, sample_depth
 from dust3r_sfm.localization.reference import Reference
 from dust3r_sfm.system._pycolmap import Reconstruction
-from dust3r_sfm.types import Scene
+from dust3r_sfm.types import Scene, is_known
 
 DepthReader = Callable[[int], DepthRaster | None]
 
@@ -78,7 +78,7 @@ def scene_depths(reference: Reference, scene: Scene) -> DepthReader:
         at = index_of.get(reference.names[index])
         if at is None or not scene.registered[at]:
             return None
-        depth = np.where(scene.confidences[at] > 1, scene.depths[at], np.float32(0))
+        depth = np.where(is_known(scene.confidences[at]), scene.depths[at], np.float32(0))
         raster = DepthRaster(depth=depth, matrix=scene.network_from_image[at])
         scale = _scale(reference, index, raster)
         return None if scale is None else DepthRaster(depth=depth * np.float32(scale), matrix=raster.matrix)

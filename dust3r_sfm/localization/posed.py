@@ -16,7 +16,7 @@ from dust3r_sfm.localization.reference import Reference
 from dust3r_sfm.pairs.graph import pair_graph
 from dust3r_sfm.pairs.neighbours import nearest_neighbours
 from dust3r_sfm.predictors.predictor import PairPredictor
-from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
+from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View, is_known
 
 NUM_NEIGHBOURS = 4
 """Neighbours by whose baselines each photograph is triangulated."""
@@ -86,7 +86,7 @@ def known_scale(
     height, width = prediction.confidence2.shape
     pixels = pixel_grid(height, width)[::STRIDE, ::STRIDE].reshape(-1, 2)
     points = prediction.points2[::STRIDE, ::STRIDE].reshape(-1, 3).astype(np.float64)
-    known = (prediction.confidence2[::STRIDE, ::STRIDE].ravel() > 1.0) & np.isfinite(points).all(axis=1)
+    known = is_known(prediction.confidence2[::STRIDE, ::STRIDE].ravel()) & np.isfinite(points).all(axis=1)
     rays = np.column_stack([(pixels - matrix2[:2, 2]) / matrix2[(0, 1), (0, 1)], np.ones(len(pixels))])[known]
     turned = np.cross(rays, points[known] @ cam2_from_cam1[:, :3].T)
     moved = np.cross(rays, np.broadcast_to(cam2_from_cam1[:, 3], rays.shape))

@@ -20,8 +20,8 @@ from dust3r_sfm.localization.lift import Lift
 from dust3r_sfm.localization.pose import PoseEstimate
 from dust3r_sfm.localization.reference import Reference
 from dust3r_sfm.matching.mutual import raw_from_network
-from dust3r_sfm.matching.relative import pose_from_pnp
-from dust3r_sfm.types import KnownCamera, RelativePose, View
+from dust3r_sfm.matching.relative import information, pose_from_pnp
+from dust3r_sfm.types import KnownCamera, RelativePose, View, is_known
 
 STRIDE = 4
 """Every n-th pixel of each axis tells the scale."""
@@ -59,9 +59,9 @@ def scaled_relative_pose(
         None where no prediction gives a pose and a scale.
     """
     focals = [
-        weiszfeld_focal(each.forward.points1, np.log(np.maximum(each.forward.confidence1, 1.0)), stride=STRIDE)
+        weiszfeld_focal(each.forward.points1, information(each.forward.confidence1), stride=STRIDE)
         for each in predicted
-        if (each.forward.confidence1 > 1).any()
+        if is_known(each.forward.confidence1).any()
     ]
     focals = [focal for focal in focals if np.isfinite(focal)]
     if not focals:
@@ -83,7 +83,7 @@ def _scale(each: PredictedPair, reference: Reference, lift: Lift) -> float | Non
     height, width = prediction.confidence1.shape
     pixels = pixel_grid(height, width)[::STRIDE, ::STRIDE].reshape(-1, 2)
     depth = prediction.points1[::STRIDE, ::STRIDE, 2].ravel().astype(np.float64)
-    known = (prediction.confidence1[::STRIDE, ::STRIDE].ravel() > 1.0) & (depth > 0)
+    known = is_known(prediction.confidence1[::STRIDE, ::STRIDE].ravel()) & (depth > 0)
     world = lift(index, raw_from_network(pixels[known], view))
     pose = reference.cam_from_world[index]
     ratio = (world @ pose[2, :3] + pose[2, 3]) / depth[known]
@@ -106,11 +106,12 @@ def _in_world(
     rows, columns = each.backward.confidence2.shape
     pixels = pixel_grid(rows, columns)[::STRIDE, ::STRIDE].reshape(-1, 2)
     points = each.backward.points2[::STRIDE, ::STRIDE].reshape(-1, 3).astype(np.float64)
+    known = is_known(each.backward.confidence2[::STRIDE, ::STRIDE].ravel())
     return ScaledPose(
         estimate=PoseEstimate(
             cam_from_world=pose,
             camera=colmap_camera(camera),
-            inlier=_agreeing(points, pixels, relative) & (each.backward.confidence2[::STRIDE, ::STRIDE].ravel() > 1.0),
+            inlier=_agreeing(points, pixels, relative) & known,
             covariance=None,
         ),
         xy=raw_from_network(pixels, view),

@@ -53,7 +53,7 @@ class MethodPose:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictedPair:
+class TwoViews:
     """Two photographs, the predictions of both directions, and their cameras.
 
     Attributes:

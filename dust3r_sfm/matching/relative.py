@@ -12,7 +12,7 @@ from dust3r_sfm.geometry.focal import weiszfeld_focal
 from dust3r_sfm.geometry.pinhole import intrinsics, pixel_grid
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import apply
-from dust3r_sfm.types import Matches, PairPrediction, RelativePose
+from dust3r_sfm.types import NOTHING_KNOWN, Matches, PairPrediction, RelativePose, is_known
 
 _ROUNDS = 6
 """Rounds of reweighting; the median residual settles in four to five."""
@@ -106,7 +106,7 @@ def pose_from_pnp(
 
     height, width = prediction.confidence2.shape
     points = prediction.points2[::_STRIDE, ::_STRIDE].reshape(-1, 3).astype(np.float64)
-    known = np.isfinite(points).all(axis=1) & (prediction.confidence2[::_STRIDE, ::_STRIDE].ravel() > 1.0)
+    known = np.isfinite(points).all(axis=1) & is_known(prediction.confidence2[::_STRIDE, ::_STRIDE].ravel())
     pixels = pixel_grid(height, width)[::_STRIDE, ::_STRIDE].reshape(-1, 2)
     if known.sum() < _MIN_INLIERS:
         return None
@@ -226,14 +226,20 @@ def _paired(
     """Points of the same pixels in two maps, weighted by the log confidence of both (0 where either knows nothing)."""
     grid = np.s_[::_STRIDE, ::_STRIDE]
     from_points, to_points = source[grid].reshape(-1, 3), target[grid].reshape(-1, 3)
-    information = np.log(np.maximum(source_confidence[grid], 1.0)) * np.log(np.maximum(target_confidence[grid], 1.0))
-    weight = np.sqrt(information.ravel().astype(np.float64))
+    product = information(source_confidence[grid]) * information(target_confidence[grid])
+    weight = np.sqrt(product.ravel().astype(np.float64))
     known = np.isfinite(from_points).all(axis=1) & np.isfinite(to_points).all(axis=1) & (weight > 0)
     return from_points[known].astype(np.float64), to_points[known].astype(np.float64), weight[known]
 
 
+def information(confidence: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """The weight of pixels in a fit: the logarithm of their confidence, 0 where nothing is known."""
+    weight: Float32[np.ndarray, "*shape"] = np.log(np.maximum(confidence, np.float32(NOTHING_KNOWN)))
+    return weight
+
+
 def _focal(points: Float32[np.ndarray, "h w 3"], confidence: Float32[np.ndarray, "h w"]) -> float:
-    return weiszfeld_focal(points, np.log(np.maximum(confidence, 1.0)), stride=_STRIDE)
+    return weiszfeld_focal(points, information(confidence), stride=_STRIDE)
 
 
 def _camera(matrix: Float64[np.ndarray, "3 3"]) -> Any:

@@ -13,7 +13,7 @@ from dust3r_sfm.errors import PredictorError, WeightsError
 from dust3r_sfm.images.load import load_mask, load_pixels
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import PredictOptions
-from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
+from dust3r_sfm.types import NOTHING_KNOWN, Edge, ImageSet, PairGraph, PairPrediction, View
 
 if TYPE_CHECKING:
     # Whole modules: names from them are resolved at run time too, where annotations are checked.
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import dust3r_sfm.network.source
 
 IMAGE_SIZE, PATCH_SIZE = 224, 16
-NOTHING_KNOWN = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

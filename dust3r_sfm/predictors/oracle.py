@@ -15,11 +15,10 @@ from dust3r_sfm.geometry.transforms import apply, compose, invert, rotation_exp
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import PredictOptions
 from dust3r_sfm.scene_file import read_scene
-from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
+from dust3r_sfm.types import NOTHING_KNOWN, Edge, ImageSet, PairGraph, PairPrediction, View
 
 SEEN_BY_BOTH = 10.0
 SEEN_BY_ONE = 2.0
-NOTHING_KNOWN = 1.0
 MIN_OVERLAP = 0.05
 """A pair that shares less of its pictures fails, as it does with a network."""
 DEPTH_TOLERANCE = 0.02

@@ -17,7 +17,7 @@ from dust3r_sfm.network import Features, Network, join
 from dust3r_sfm.predictors.device import Precision, is_out_of_memory, mixed_precision, release_memory
 from dust3r_sfm.predictors.predictor import PixelPair
 from dust3r_sfm.system.parallel import map_ordered, num_cores
-from dust3r_sfm.types import Edge, PairPrediction, View
+from dust3r_sfm.types import NOTHING_KNOWN, Edge, PairPrediction, View
 
 MAX_BATCH_PIXELS = {"cuda": 16 * 512 * 384, "mps": 4 * 512 * 384}
 """Pixels of either side of a batch. A CPU gains nothing by batches: there each photograph and each edge goes alone,
@@ -26,7 +26,6 @@ PARTS_SHARE_OF_FREE = 0.25
 PARTS_SHARE_OF_NETWORK = 0.125
 """Memory for what photographs contribute alone: a share of what a GPU has free, elsewhere of the network's own size."""
 PHOTOGRAPHS_READ_AHEAD = 32
-NOTHING_KNOWN = 1.0
 HALF = torch.finfo(torch.float16)
 
 Shape = tuple[int, int]

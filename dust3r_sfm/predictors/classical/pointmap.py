@@ -11,7 +11,7 @@ from dust3r_sfm.predictors.classical.flow import EpipolarMap, FlowDepth, Picture
 from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.pose import triangulate_pair
 from dust3r_sfm.predictors.classical.sampson import Correspondences, RayPairs
-from dust3r_sfm.types import PairPrediction
+from dust3r_sfm.types import NOTHING_KNOWN, PairPrediction
 
 MAX_CONFIDENCE = 20.0
 FILLED_CONFIDENCE = 1.2
@@ -67,8 +67,8 @@ def predict_pair(
 def failed_pair(lens1: Lens, lens2: Lens) -> PairPrediction:
     """A fronto-parallel plane at depth 1 with confidence 1 everywhere: nothing is known."""
     points1, points2 = lens1.rays(), lens2.rays()
-    ones1, ones2 = np.ones(points1.shape[:2], np.float32), np.ones(points2.shape[:2], np.float32)
-    return PairPrediction(points1=points1, confidence1=ones1, points2=points2, confidence2=ones2)
+    nothing1, nothing2 = (np.full(points.shape[:2], NOTHING_KNOWN, np.float32) for points in (points1, points2))
+    return PairPrediction(points1=points1, confidence1=nothing1, points2=points2, confidence2=nothing2)
 
 
 def _finish(
@@ -93,8 +93,8 @@ def _finish(
         usable = cv2.remap(usable.astype(np.uint8), at, None, cv2.INTER_NEAREST, borderValue=0) > 0
     points = rays / inverse[..., None]
     trust = belief * score * np.clip(_parallax(points, other_from_cam) / FULL_PARALLAX, MIN_PARALLAX_TRUST, 1)
-    confidence = np.where(score > 0, 1 + (MAX_CONFIDENCE - 1) * trust, FILLED_CONFIDENCE)
-    return points, np.where(usable, confidence, 1).astype(np.float32)
+    confidence = np.where(score > 0, NOTHING_KNOWN + (MAX_CONFIDENCE - NOTHING_KNOWN) * trust, FILLED_CONFIDENCE)
+    return points, np.where(usable, confidence, NOTHING_KNOWN).astype(np.float32)
 
 
 def _parallax(

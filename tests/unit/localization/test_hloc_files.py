@@ -99,7 +99,7 @@ def test_a_pair_without_matches_is_empty_and_files_that_do_not_fit_are_named(cou
     with pytest.raises(InputError, match=r"few\.h5 has no keypoints of"):
         FileMatcher(reference, tmp_path / "few.h5", tmp_path / "m.h5").match(queries, [(0, 0)])
     (tmp_path / "bad.h5").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"bad\.h5 is not an HDF5 file"):
+    with pytest.raises(InputError, match=r"bad\.h5 is damaged or no HDF5 file"):
         FileMatcher(reference, tmp_path / "bad.h5", tmp_path / "m.h5").match(queries, [(0, 0)])
 
 
