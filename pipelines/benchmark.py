@@ -98,8 +98,8 @@ def localize_scene(
         if waiting:
             _localize(_open(scene, out, predictor, options, protocol, progress), waiting, results, progress)
         results.finish([query.name for query in queries], options.result_names, options.failed)
-    found = {name: each.cam_from_world for name, each in results.done.items() if each.cam_from_world is not None}
-    return compare_poses(found, scene.truth)
+    poses = {name: each.cam_from_world for name, each in results.done.items() if each.cam_from_world is not None}
+    return compare_poses(poses, scene.truth)
 
 
 def covisible_pairs(model: Reconstruction, num_covis: int) -> list[tuple[str, str]]:
@@ -139,10 +139,10 @@ def read_lines(path: Path) -> list[tuple[str, str]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is missing or no text file; unpack the data set again.") from error
-    found = [(line.strip(), f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
-    if not found:
+    entries = [(line.strip(), f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    if not entries:
         raise InputError(f"{path} is empty; unpack the data set again.")
-    return found
+    return entries
 
 
 def _open(

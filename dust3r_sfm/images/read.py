@@ -15,6 +15,7 @@ from dust3r_sfm.images.masks import check_mask, find_masks
 from dust3r_sfm.images.resize import DEFAULT_GRID, Grid, network_grid
 from dust3r_sfm.images.sharing import camera_groups
 from dust3r_sfm.options import ImageOptions
+from dust3r_sfm.system.parallel import num_cores
 from dust3r_sfm.types import Dropped, ImageSet, Size, View
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}) | HEIC_SUFFIXES
@@ -159,7 +160,7 @@ def _inspect_all(
     """Decode every file once, in threads (the decoders release the interpreter's lock)."""
     photographs = {}
     dropped = []
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
         results = pool.map(lambda name: _inspect(root / name, name, grid), names)
         for done, (name, result) in enumerate(zip(names, results, strict=True), start=1):
             progress(done, len(names))

@@ -56,11 +56,11 @@ class KeypointStore:
 
     def images(self, step: Callable[[int, int], None] = lambda done, total: None) -> list[Keypoints]:
         """The keypoints of all images of the map."""
-        total, found = len(self._reference.views), []
+        total, keypoint_sets = len(self._reference.views), []
         for keypoints in map_ordered(self.image, range(total), self.num_workers):
-            found.append(keypoints)
-            step(len(found), total)
-        return found
+            keypoint_sets.append(keypoints)
+            step(len(keypoint_sets), total)
+        return keypoint_sets
 
     def query(self, view: View) -> Keypoints:
         """The keypoints of a query."""

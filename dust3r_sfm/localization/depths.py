@@ -42,8 +42,8 @@ def depth_files(
     Raises:
         InputError: no image has a depth map there.
     """
-    found = {index: _find(folder, name) for index, name in enumerate(reference.names)}
-    if not any(found.values()):
+    files = {index: _find(folder, name) for index, name in enumerate(reference.names)}
+    if not any(files.values()):
         raise InputError(f"{folder} has no depth map of the map's images, such as {reference.names[0]}.png.")
     # Matrices and not cameras, whose memory goes with the model.
     pinhole = (
@@ -51,7 +51,7 @@ def depth_files(
     )
 
     def read(index: int) -> DepthRaster | None:
-        path, view = found[index], reference.views[index]
+        path, view = files[index], reference.views[index]
         if path is None:
             return None
         depth = read_depth(path, unit)

@@ -49,10 +49,10 @@ class PointLift:
             return lifted
         radius = max(self._radius * max(self._reference.views[index].size), 1e-6)
         distance, nearest = tree.query(xy, distance_upper_bound=radius)
-        found = np.isfinite(distance)
-        near = points[nearest[found]]
-        offset = self._reference.rays(index, xy[found]) - self._reference.rays(index, tree.data[nearest[found]])
-        lifted[found] = self._reference.to_world(index, near + near[:, 2:] * np.pad(offset, ((0, 0), (0, 1))))
+        has_point = np.isfinite(distance)
+        near = points[nearest[has_point]]
+        offset = self._reference.rays(index, xy[has_point]) - self._reference.rays(index, tree.data[nearest[has_point]])
+        lifted[has_point] = self._reference.to_world(index, near + near[:, 2:] * np.pad(offset, ((0, 0), (0, 1))))
         return lifted
 
     def _observed(self, index: int) -> tuple[cKDTree | None, Float64[np.ndarray, "k 3"]]:

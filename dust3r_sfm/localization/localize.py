@@ -94,10 +94,10 @@ def localize(
     grid = load_predictor(predict, run.seed).grid
     listed = options.query_images is None and queries.suffix.lower() == ".txt"
     root = options.image_root or (find_image_root(path, read_model(path)) if listed else path)
-    with open_queries(queries, root, options, grid) as found:
+    with open_queries(queries, root, options, grid) as listed_queries:
         inputs = _inputs(path, queries, options, predict, run)
         written = Results(results, inputs, overwrite=run.overwrite)
-        waiting = [query for query in found if query.name not in written.done]
+        waiting = [query for query in listed_queries if query.name not in written.done]
         warnings: tuple[str, ...] = ()
         if waiting:
             opened = open_map(path, options, predict, run.seed, progress)
@@ -105,11 +105,11 @@ def localize(
             with progress.stage("localize") as step:
                 for start in range(0, len(waiting), max(options.batch, 1)):
                     written.add(localize_queries(opened, waiting[start : start + max(options.batch, 1)]))
-                    step(len(written.done), len(found))
-        written.finish([query.name for query in found], options.result_names, options.failed)
-    reasons = {query.name: written.done[query.name].reason for query in found}
+                    step(len(written.done), len(listed_queries))
+        written.finish([query.name for query in listed_queries], options.result_names, options.failed)
+    reasons = {query.name: written.done[query.name].reason for query in listed_queries}
     return LocalizeSummary(
-        num_queries=len(found),
+        num_queries=len(listed_queries),
         num_localized=sum(not reason for reason in reasons.values()),
         results=results,
         reasons={name: reason for name, reason in reasons.items() if reason},
@@ -145,11 +145,11 @@ def localize_queries(opened: LocalizationMap, queries: Sequence[Query]) -> list[
     retrieved = opened.retrieval.rank(views, opened.options.num_loc)
     pairs = [(number, image) for number, images in enumerate(retrieved) for image in images]
     matches: list[list[Matches]] = [[] for _ in usable]
-    for (number, _), found in zip(pairs, opened.matcher.match(views, pairs), strict=True):
-        matches[number].append(found)
+    for (number, _), matched in zip(pairs, opened.matcher.match(views, pairs), strict=True):
+        matches[number].append(matched)
     localized = {
-        query.name: _localize(opened, query, view, images, found)
-        for query, view, images, found in zip(usable, views, retrieved, matches, strict=True)
+        query.name: _localize(opened, query, view, images, matched)
+        for query, view, images, matched in zip(usable, views, retrieved, matches, strict=True)
     }
     opened.store.forget_queries()
     return [localized.get(query.name) or Localization(name=query.name, reason=query.reason) for query in queries]
@@ -164,7 +164,7 @@ def _localize(
         return Localization(**known, reason="no image of the map is listed for it; add it to the retrieval")
     known["retrieved"] = tuple(reference.names[image] for image in images)
     known["nearest"] = reference.cam_from_world[images[0]]
-    lifted = {found.image2: _lifted(opened, found) for found in matches}
+    lifted = {pair_matches.image2: _lifted(opened, pair_matches) for pair_matches in matches}
     known["num_matches"] = sum(map(len, lifted.values()))
     estimate, xy = None, np.zeros((0, 2))
     if query.camera is None and opened.pointmaps is not None:
@@ -182,23 +182,25 @@ def _localize(
 
 
 def _solve(
-    opened: LocalizationMap, query: Query, view: View, images: Sequence[int], found: Correspondences
+    opened: LocalizationMap, query: Query, view: View, images: Sequence[int], correspondences: Correspondences
 ) -> PoseEstimate | None:
     """The pose that correspondences with some images of the map agree on, with the camera that explains them best."""
     options, seed = opened.options, opened.seed
     max_error = options.ransac_thresh or default_max_error(view)
     camera, focal = query_camera(view, query.camera)
-    best = estimate_pose(found.xy, found.xyz, camera, focal, max_error, seed)
+    best = estimate_pose(correspondences.xy, correspondences.xyz, camera, focal, max_error, seed)
     if focal != "known" and options.map_cameras:
         for camera in opened.reference.cameras(images, view.size):
-            solved = estimate_pose(found.xy, found.xyz, camera, "known", max_error, seed)
+            solved = estimate_pose(correspondences.xy, correspondences.xyz, camera, "known", max_error, seed)
             better = solved is not None and (
-                best is None or misfit(solved, found.xy, found.xyz) <= misfit(best, found.xy, found.xyz)
+                best is None
+                or misfit(solved, correspondences.xy, correspondences.xyz)
+                <= misfit(best, correspondences.xy, correspondences.xyz)
             )
             best, focal = (solved, "known") if better else (best, focal)
     if best is None:
         return None
-    return refine_pose(best, *fuse(opened.reference, found[best.inlier]), focal)
+    return refine_pose(best, *fuse(opened.reference, correspondences[best.inlier]), focal)
 
 
 def _judged(
@@ -237,9 +239,9 @@ def _lifted(opened: LocalizationMap, matches: Matches) -> Correspondences:
 def _pooled(lifted: Sequence[Correspondences]) -> Correspondences:
     """All correspondences; the same position with the same point counts once, as in hloc."""
     pooled = Correspondences(
-        xy=np.concatenate([found.xy for found in lifted]),
-        xyz=np.concatenate([found.xyz for found in lifted]),
-        image=np.concatenate([found.image for found in lifted]),
+        xy=np.concatenate([each.xy for each in lifted]),
+        xyz=np.concatenate([each.xyz for each in lifted]),
+        image=np.concatenate([each.image for each in lifted]),
     )
     _, first = np.unique(np.column_stack([pooled.xy, pooled.xyz]), axis=0, return_index=True)
     return pooled[np.sort(first)]

@@ -192,9 +192,9 @@ def find_image_root(path: Path, model: Reconstruction) -> Path:
     if record.is_file():
         with contextlib.suppress(ValueError, KeyError, TypeError):  # an incomplete record says nothing
             candidates += [path / "images", Path(json.loads(record.read_text(encoding="utf-8"))["photographs"]["root"])]
-    found = (find_model(path) or path).resolve()
-    candidates += [folder / "images" for folder in (path, found, *list(found.parents)[:2])]
-    candidates += [path, *list(found.parents)[:2]]
+    model_folder = (find_model(path) or path).resolve()
+    candidates += [folder / "images" for folder in (path, model_folder, *list(model_folder.parents)[:2])]
+    candidates += [path, *list(model_folder.parents)[:2]]
     for candidate in candidates:
         if any((candidate / name).is_file() for name in names):
             return candidate

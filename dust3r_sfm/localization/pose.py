@@ -90,12 +90,12 @@ def estimate_pose(
     """
     if focal == "known":
         return _estimate(xy, xyz, camera, max_error, seed, find=False, refine=False)
-    found = _estimate(xy, xyz, camera, max_error, seed, find=True, refine=True)
+    solution = _estimate(xy, xyz, camera, max_error, seed, find=True, refine=True)
     if focal == "unknown":
-        return found
+        return solution
     refined = _estimate(xy, xyz, camera, max_error, seed, find=False, refine=True)
-    if refined is None or (found is not None and found.num_inliers > CLEARLY_MORE * refined.num_inliers):
-        return found
+    if refined is None or (solution is not None and solution.num_inliers > CLEARLY_MORE * refined.num_inliers):
+        return solution
     return refined
 
 
@@ -121,8 +121,8 @@ def refine_pose(
     options = pycolmap.AbsolutePoseRefinementOptions()
     options.refine_focal_length = focal != "known"
     start, every = pycolmap.Rigid3d(estimate.cam_from_world), np.ones(len(xy), bool)
-    found = pycolmap.refine_absolute_pose(start, xy, xyz, every, camera, options, return_covariance=True)
-    refined = None if found is None else _checked(found, camera, estimate.inlier, focal != "known")
+    solution = pycolmap.refine_absolute_pose(start, xy, xyz, every, camera, options, return_covariance=True)
+    refined = None if solution is None else _checked(solution, camera, estimate.inlier, focal != "known")
     return estimate if refined is None else refined
 
 
@@ -161,21 +161,23 @@ def _estimate(
     refinement = pycolmap.AbsolutePoseRefinementOptions()
     refinement.refine_focal_length = refine
     camera = pycolmap.Camera(camera.todict())  # the estimator writes into it
-    found = pycolmap.estimate_and_refine_absolute_pose(xy, xyz, camera, estimation, refinement, return_covariance=True)
-    if found is None or found["num_inliers"] < MIN_INLIERS:
+    solution = pycolmap.estimate_and_refine_absolute_pose(
+        xy, xyz, camera, estimation, refinement, return_covariance=True
+    )
+    if solution is None or solution["num_inliers"] < MIN_INLIERS:
         return None
-    return _checked(found, camera, np.asarray(found["inlier_mask"], bool).ravel(), refine)
+    return _checked(solution, camera, np.asarray(solution["inlier_mask"], bool).ravel(), refine)
 
 
 def _checked(
-    found: dict[str, Any], camera: Any, inlier: Bool[np.ndarray, " m"], refined_focal: bool
+    solution: dict[str, Any], camera: Any, inlier: Bool[np.ndarray, " m"], refined_focal: bool
 ) -> PoseEstimate | None:
     """What pycolmap found, unless it is no pose or a focal length that no lens has."""
-    pose = np.asarray(found["cam_from_world"].matrix(), np.float64)
+    pose = np.asarray(solution["cam_from_world"].matrix(), np.float64)
     focal = camera.mean_focal_length() / max(camera.width, camera.height)
     if not np.isfinite(pose).all() or (refined_focal and not FOCAL_LIMITS[0] < focal < FOCAL_LIMITS[1]):
         return None
-    covariance = np.asarray(found["covariance"], np.float64)[:6, :6]
+    covariance = np.asarray(solution["covariance"], np.float64)[:6, :6]
     return PoseEstimate(
         cam_from_world=pose,
         camera=camera,

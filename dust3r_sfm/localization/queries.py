@@ -146,8 +146,8 @@ def _read(
             views[name] = replace(views[reason.removeprefix(_SAME_BYTES)], name=name, path=root / name)
     cameras = dict(listed)
     if options.query_intrinsics is not None:
-        found, _ = read_intrinsics(options.query_intrinsics, list(views.values()))
-        cameras = {**found, **{name: camera for name, camera in cameras.items() if camera is not None}}
+        intrinsics, _ = read_intrinsics(options.query_intrinsics, list(views.values()))
+        cameras = {**intrinsics, **{name: camera for name, camera in cameras.items() if camera is not None}}
     queries = []
     for name in names:
         view, camera = views.get(name), cameras.get(name)

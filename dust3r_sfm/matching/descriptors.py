@@ -69,9 +69,9 @@ def correspondences(
         index1, index2 = index1[usable], index2[usable]
         pairs.append(np.column_stack([index1, index2]))
         confidences.append(np.sqrt(side1.confidence[index1] * side2.confidence[index2]))
-    found, first = np.unique(np.concatenate(pairs), axis=0, return_index=True)
+    distinct, first = np.unique(np.concatenate(pairs), axis=0, return_index=True)
     confidence = np.concatenate(confidences)[first].astype(np.float64)
-    return Correspondences(index1=found[:, 0], index2=found[:, 1], confidence=confidence)
+    return Correspondences(index1=distinct[:, 0], index2=distinct[:, 1], confidence=confidence)
 
 
 def reciprocal(
@@ -140,7 +140,7 @@ def returning(
 def nearest(queries: Float32[np.ndarray, "q d"], targets: Float32[np.ndarray, "n d"]) -> Int64[np.ndarray, " q"]:
     """Find the row of `targets` with the largest dot product with each query; of equal ones the first (on the CPU)."""
     columns = np.ascontiguousarray(targets.T)
-    found = np.zeros(len(queries), dtype=np.int64)
+    best_rows = np.zeros(len(queries), dtype=np.int64)
     for start in range(0, len(queries), _QUERIES):
         block = queries[start : start + _QUERIES]
         rows, best = np.arange(len(block)), np.full(len(block), -np.inf, dtype=np.float32)
@@ -150,8 +150,8 @@ def nearest(queries: Float32[np.ndarray, "q d"], targets: Float32[np.ndarray, "n
             score = scores[rows, winner]
             better = score > best
             best[better] = score[better]
-            found[start : start + _QUERIES][better] = winner[better] + first
-    return found
+            best_rows[start : start + _QUERIES][better] = winner[better] + first
+    return best_rows
 
 
 @cache
@@ -170,17 +170,17 @@ def nearest_on(device: str) -> Nearest:
         return nearest
 
     def search(queries: Float32[np.ndarray, "q d"], targets: Float32[np.ndarray, "n d"]) -> Int64[np.ndarray, " q"]:
-        found = np.zeros(len(queries), dtype=np.int64)
+        best_rows = np.zeros(len(queries), dtype=np.int64)
         try:
             rows, columns = torch.from_numpy(queries).to(chosen), torch.from_numpy(targets).to(chosen).T
             for start in range(0, len(queries), _QUERIES):
                 scores = rows[start : start + _QUERIES] @ columns
-                found[start : start + _QUERIES] = scores.argmax(1).cpu().numpy()
+                best_rows[start : start + _QUERIES] = scores.argmax(1).cpu().numpy()
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             return nearest(queries, targets)
-        return found
+        return best_rows
 
     return search
 

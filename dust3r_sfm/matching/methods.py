@@ -75,13 +75,13 @@ class TwoViews:
             matches: of the pair, in raw original pixels; the epipolar method is for them.
             seed: of the sampling.
         """
-        found: dict[Method, RelativePose | None] = {
+        by_method: dict[Method, RelativePose | None] = {
             "pnp": pose_from_pnp(0, 1, self.forward, float(self.matrices[1][0, 0]), seed=seed),
             "procrustes": pose_from_both_directions(0, 1, self.forward, self.backward, seed),
             "epipolar": pose_from_matches(self._in_network(matches), *self.matrices, _MAX_ERROR_NETWORK_PX, seed),
         }
-        order = sorted(found, key=lambda method: method != self.preference[0])
-        return {method: pose for method in order if (pose := found[method]) is not None}
+        order = sorted(by_method, key=lambda method: method != self.preference[0])
+        return {method: pose for method in order if (pose := by_method[method]) is not None}
 
     @property
     def preference(self) -> tuple[Method, str]:

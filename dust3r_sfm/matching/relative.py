@@ -113,17 +113,17 @@ def pose_from_pnp(
     options = pycolmap.AbsolutePoseEstimationOptions()
     options.ransac.max_error, options.ransac.random_seed = max_error, seed
     camera = _camera(intrinsics(focal2, (width, height)))
-    found = pycolmap.estimate_and_refine_absolute_pose(pixels[known], points[known], camera, options)
-    if found is None or found["num_inliers"] < _MIN_INLIERS:
+    estimate = pycolmap.estimate_and_refine_absolute_pose(pixels[known], points[known], camera, options)
+    if estimate is None or estimate["num_inliers"] < _MIN_INLIERS:
         return None
     return RelativePose(
         image1=image1,
         image2=image2,
-        cam2_from_cam1=found["cam_from_world"].matrix(),
+        cam2_from_cam1=estimate["cam_from_world"].matrix(),
         focal1=_focal(prediction.points1, prediction.confidence1),
         focal2=focal2,
-        num_inliers=int(found["num_inliers"]),
-        score=float(found["num_inliers"] / known.sum()),
+        num_inliers=int(estimate["num_inliers"]),
+        score=float(estimate["num_inliers"] / known.sum()),
     )
 
 
@@ -151,10 +151,10 @@ def pose_from_matches(
         return None
     options = pycolmap.RANSACOptions(max_error=max_error, random_seed=seed)
     cameras = _camera(intrinsics1), _camera(intrinsics2)
-    found = pycolmap.estimate_relative_pose(cameras[0], matches.xy1, cameras[1], matches.xy2, options)
-    if found is None or found["num_inliers"] < _MIN_INLIERS:
+    estimate = pycolmap.estimate_relative_pose(cameras[0], matches.xy1, cameras[1], matches.xy2, options)
+    if estimate is None or estimate["num_inliers"] < _MIN_INLIERS:
         return None
-    pose = found["cam2_from_cam1"].matrix()
+    pose = estimate["cam2_from_cam1"].matrix()
     pose[:, 3] /= max(float(np.linalg.norm(pose[:, 3])), np.finfo(np.float64).tiny)
     return RelativePose(
         image1=matches.image1,
@@ -162,8 +162,8 @@ def pose_from_matches(
         cam2_from_cam1=pose,
         focal1=float(intrinsics1[0, 0]),
         focal2=float(intrinsics2[0, 0]),
-        num_inliers=int(found["num_inliers"]),
-        score=float(found["num_inliers"] / len(matches.xy1)),
+        num_inliers=int(estimate["num_inliers"]),
+        score=float(estimate["num_inliers"] / len(matches.xy1)),
     )
 
 
@@ -211,10 +211,10 @@ def _consensus(
 
     some = np.linspace(0, len(source) - 1, min(len(source), _MAX_SAMPLED)).astype(int)
     options = pycolmap.RANSACOptions(max_error=max_error, random_seed=seed, max_num_trials=1000, min_num_trials=100)
-    found: Any = pycolmap.estimate_sim3d_robust(source[some], target[some], options)
-    if found is None:
+    estimate: Any = pycolmap.estimate_sim3d_robust(source[some], target[some], options)
+    if estimate is None:
         return similarity(source, target)
-    return np.vstack([found["tgt_from_src"].matrix(), [0.0, 0.0, 0.0, 1.0]])
+    return np.vstack([estimate["tgt_from_src"].matrix(), [0.0, 0.0, 0.0, 1.0]])
 
 
 def _paired(

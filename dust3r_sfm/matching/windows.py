@@ -92,14 +92,14 @@ class FineMatcher:
                 window, other = (_Window(box=boxes[side][k], described=sides[side]) for side in (source, target))
                 reach, here, there = _REACH * _gain(coarse[target], fine[target]), xy[source][rows], xy[target][rows]
                 ends[rows], confidence[rows] = _follow(window, other, here, there, reach, self._search)
-        found = np.isfinite(ends[:, 0])
-        if found.sum() < _FEWEST:
+        ended = np.isfinite(ends[:, 0])
+        if ended.sum() < _FEWEST:
             return matches
-        first, second = found & ~first_is_anchor, found & first_is_anchor
+        first, second = ended & ~first_is_anchor, ended & first_is_anchor
         xy1, xy2 = matches.xy1.copy(), matches.xy2.copy()
         xy1[first] = raw_from_network(ends[first], fine[0])
         xy2[second] = raw_from_network(ends[second], fine[1])
-        return replace(matches, xy1=xy1[found], xy2=xy2[found], confidence=confidence[found])
+        return replace(matches, xy1=xy1[ended], xy2=xy2[ended], confidence=confidence[ended])
 
     def _described(
         self, images: tuple[int, int], boxes: Sequence[Boxes], sizes: Sequence[Size]

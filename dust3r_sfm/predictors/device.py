@@ -32,8 +32,8 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise PredictorError(f"There is no device '{name}'; use auto, cpu, cuda, cuda:1 or mps.") from error
     if (device.index or 0) >= available.get(device.type, 0):
-        found = ", ".join(kind for kind, count in available.items() if count)
-        raise PredictorError(f"PyTorch finds no device '{name}' on this machine, only {found}; use --device auto.")
+        kinds = ", ".join(kind for kind, count in available.items() if count)
+        raise PredictorError(f"PyTorch finds no device '{name}' on this machine, only {kinds}; use --device auto.")
     return device
 
 

@@ -101,10 +101,10 @@ class MiniPredictor:
                 continue
             # In this order whatever was asked for, so that an edge does not depend on its company.
             i, j = min(edge), max(edge)
-            for found, prediction in zip(((i, j), (j, i)), self._decode(features[i], features[j]), strict=True):
-                if found in wanted and found not in done:
-                    done.add(found)
-                    yield found, prediction
+            for direction, prediction in zip(((i, j), (j, i)), self._decode(features[i], features[j]), strict=True):
+                if direction in wanted and direction not in done:
+                    done.add(direction)
+                    yield direction, prediction
 
     def describe(self, views: Sequence[View]) -> None:
         """The network was not trained to rank photographs; retrieval takes the embedded predictor's descriptors."""

@@ -193,10 +193,10 @@ class PredictionWriter:
 def store_files(path: Path) -> list[Path]:
     """Return the files that make up the store at `path`: itself, its shards, and the parts of unfinished runs."""
     shards = f"{path.stem}.*{path.suffix}"
-    found = [path] if path.is_file() else []
+    files = [path] if path.is_file() else []
     for pattern in (shards, f"{path.name}.parts/*.h5", f"{shards}.parts/*.h5"):
-        found += sorted(path.parent.glob(pattern))
-    return found
+        files += sorted(path.parent.glob(pattern))
+    return files
 
 
 def estimated_size(images: ImageSet, num_edges: int, descriptor_size: int = 0) -> int:

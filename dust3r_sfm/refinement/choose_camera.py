@@ -1,6 +1,5 @@
 """Which camera model the photographs carry: matches that an adjustment was not shown decide."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +13,7 @@ from dust3r_sfm.options import RefineOptions
 from dust3r_sfm.refinement.adjust import Freedom
 from dust3r_sfm.refinement.estimate import Estimate
 from dust3r_sfm.refinement.held_out import epipolar_errors, is_better, without
+from dust3r_sfm.system.parallel import num_cores
 from dust3r_sfm.types import Matches
 
 _SHARED = (
@@ -79,7 +79,7 @@ def with_best_lens(
     wanted = _wanted(lenses, options)
     tracks = estimate.triangulated(shown, limit)  # every trial starts from these cameras, and without distortion
     judging = [*held_out, *without(shown, tracks)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         trials = list(pool.map(adjust, wanted))
     counts = [_num_parameters(trial.model, free) for trial, free, _ in trials]
     best = 0

@@ -1,6 +1,5 @@
 """Keypoint matches of all pairs that overlap: guided where the alignment is good, verified where it is rough."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,10 +10,11 @@ from jaxtyping import Bool, Int64
 
 from dust3r_sfm.colmap.camera_models import normalised
 from dust3r_sfm.features.features import Features
-from dust3r_sfm.features.guided import Gate, Sight, guided_matches
+from dust3r_sfm.features.guided import ProjectedKeypoints, SearchWindow, guided_matches
 from dust3r_sfm.features.overlap import overlapping_pairs
 from dust3r_sfm.features.verified import verified_matches
 from dust3r_sfm.refinement.estimate import Estimate, depths_at
+from dust3r_sfm.system.parallel import num_cores
 from dust3r_sfm.system.progress import Step
 from dust3r_sfm.types import Edge, Matches, Scene
 
@@ -67,7 +67,7 @@ def match_keypoints(
         expected = residual.get(pair, usual)
         if expected > ROUGH:
             return _verified(estimate, features, pair)
-        gate = Gate(across=float(np.clip(4 * expected, *_ACROSS)), depth=max(10 * expected, _DEPTH))
+        gate = SearchWindow(across=float(np.clip(4 * expected, *_ACROSS)), depth=max(10 * expected, _DEPTH))
         return _guided(estimate, features, pair, gate)
 
     return _of_pairs(overlapping_pairs(scene, _NUM_NEIGHBOURS), match, step)
@@ -87,7 +87,7 @@ def rematch_keypoints(
     depth = float(np.clip(np.percentile(scaled.depth_errors(), 95), _DEPTH, _MAX_DEPTH))
 
     def match(pair: Edge) -> Matches:
-        gate = Gate(across=_PIXELS / scaled.camera(pair[1]).mean_focal_length(), depth=depth)
+        gate = SearchWindow(across=_PIXELS / scaled.camera(pair[1]).mean_focal_length(), depth=depth)
         return _guided(scaled, features, pair, gate)
 
     return _of_pairs(overlapping_pairs(scaled.scene, _NUM_NEIGHBOURS), match, step)
@@ -96,14 +96,14 @@ def rematch_keypoints(
 def _of_pairs(pairs: Sequence[Edge], match: Callable[[Edge], Matches], step: Step) -> list[Matches]:
     """Match pairs in threads; the result does not depend on their number."""
     found = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         for matches in pool.map(match, pairs):
             found.append(matches)
             step(len(found), len(pairs))
     return found
 
 
-def _guided(estimate: Estimate, features: Sequence[Features], pair: Edge, gate: Gate) -> Matches:
+def _guided(estimate: Estimate, features: Sequence[Features], pair: Edge, gate: SearchWindow) -> Matches:
     sight1, sight2 = (_sight(estimate, features[index], index) for index in pair)
     chosen, similarity = guided_matches(sight1, sight2, _relative(estimate, *pair), gate)
     return _matches(features, pair, chosen, similarity)
@@ -156,9 +156,9 @@ def of_weak_images(found: Sequence[Matches], matches: Sequence[Matches], num_ima
     return [pair for pair in found if weak[pair.image1] or weak[pair.image2]]
 
 
-def _sight(estimate: Estimate, features: Features, index: int) -> Sight:
+def _sight(estimate: Estimate, features: Features, index: int) -> ProjectedKeypoints:
     """An image's keypoints as its camera sees them; made per pair, as those of all images would fill the memory."""
-    return Sight(
+    return ProjectedKeypoints(
         xy=normalised(estimate.camera(index), features.xy),
         depth=depths_at(estimate.scene, index, features.xy),
         descriptors=features.unit_descriptors(),

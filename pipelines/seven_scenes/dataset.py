@@ -105,10 +105,10 @@ def _frames(folder: Path, split: str) -> list[str]:
         if number == line or not number.isdecimal():
             raise InputError(f"{place}: '{line}' does not read sequence and a number, as in sequence1.")
         sequence = f"seq-{int(number):02d}"
-        found = sorted(path.name for path in (folder / sequence).glob("frame-*.color.png"))
-        if not found:
+        names = sorted(path.name for path in (folder / sequence).glob("frame-*.color.png"))
+        if not names:
             raise InputError(f"{place}: {folder / sequence} holds no frame-*.color.png; unpack {sequence}.zip there.")
-        frames += [f"{sequence}/{frame}" for frame in found]
+        frames += [f"{sequence}/{frame}" for frame in names]
     return frames
 
 

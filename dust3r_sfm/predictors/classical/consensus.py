@@ -54,12 +54,12 @@ def choose(hypotheses: Hypotheses, seed: int) -> dict[Edge, Choice]:
     prior = np.zeros((len(edges), MAX_HYPOTHESES))
     judged = set(triplets.ravel().tolist())
     for row, edge in enumerate(edges):
-        found = hypotheses[edge][:MAX_HYPOTHESES]
-        poses[row, : len(found)] = [each.cam2_from_cam1 for each in found]
-        shares = np.array([each.score for each in found]) ** 2
-        prior[row, : len(found)] = found[0].num_inliers / (found[0].num_inliers + HALF_BELIEF)
+        candidates = hypotheses[edge][:MAX_HYPOTHESES]
+        poses[row, : len(candidates)] = [each.cam2_from_cam1 for each in candidates]
+        shares = np.array([each.score for each in candidates]) ** 2
+        prior[row, : len(candidates)] = candidates[0].num_inliers / (candidates[0].num_inliers + HALF_BELIEF)
         if row in judged:
-            prior[row, : len(found)] *= shares / shares.sum()
+            prior[row, : len(candidates)] *= shares / shares.sum()
     belief = prior
     closing = _closing(poses, triplets)
     for _ in range(NUM_ROUNDS):

@@ -20,7 +20,7 @@ from dust3r_sfm.predictors.classical.pose import MAX_ERROR, PosedPair, estimate_
 from dust3r_sfm.predictors.classical.sampson import (
     NOISE,
     NUM_POSE,
-    Correspondences,
+    CalibratedMatches,
     RayPairs,
     linearise,
     move,
@@ -51,7 +51,7 @@ MAX_STEP = 0.2
 class _Pair:
     image1: int
     image2: int
-    points: Correspondences
+    points: CalibratedMatches
     cam2_from_cam1: Float64[np.ndarray, "3 4"]
 
 
@@ -59,7 +59,7 @@ def find_lenses(
     start: Sequence[Lens],
     has_prior: Sequence[bool],
     groups: Sequence[int],
-    matches: Mapping[Edge, Correspondences],
+    matches: Mapping[Edge, CalibratedMatches],
     seed: int,
     num_workers: int,
 ) -> list[Lens]:
@@ -101,7 +101,7 @@ def find_lenses(
     return best
 
 
-def _informative_pairs(matches: Mapping[Edge, Correspondences]) -> list[Edge]:
+def _informative_pairs(matches: Mapping[Edge, CalibratedMatches]) -> list[Edge]:
     """The pairs with the most matches, a few for each image."""
     per_image: dict[int, list[tuple[int, Edge]]] = {}
     for edge, points in matches.items():
@@ -112,7 +112,11 @@ def _informative_pairs(matches: Mapping[Edge, Correspondences]) -> list[Edge]:
 
 
 def _posed(
-    edges: Sequence[Edge], matches: Mapping[Edge, Correspondences], lenses: Sequence[Lens], seed: int, num_workers: int
+    edges: Sequence[Edge],
+    matches: Mapping[Edge, CalibratedMatches],
+    lenses: Sequence[Lens],
+    seed: int,
+    num_workers: int,
 ) -> tuple[list[_Pair], float]:
     """Pose the pairs at the present lenses as their triplets agree, and choose the points that adjust them.
 
@@ -121,8 +125,8 @@ def _posed(
     """
 
     def pose(edge: Edge) -> list[PosedPair]:
-        found = estimate_poses(matches[edge], lenses[edge[0]], lenses[edge[1]], seed)
-        return [hypothesis for hypothesis in found if hypothesis.usable]
+        hypotheses = estimate_poses(matches[edge], lenses[edge[0]], lenses[edge[1]], seed)
+        return [hypothesis for hypothesis in hypotheses if hypothesis.usable]
 
     hypotheses = dict(zip(edges, map_ordered(pose, edges, num_workers), strict=True))
     # All pairs bear witness, also those the triplets doubt: a wrong lens must not win by what it lets close.

@@ -10,7 +10,7 @@ from dust3r_sfm.geometry.transforms import apply, invert
 from dust3r_sfm.predictors.classical.flow import EpipolarMap, FlowDepth, Picture, flow_depth, return_error
 from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.pose import triangulate_pair
-from dust3r_sfm.predictors.classical.sampson import Correspondences, RayPairs
+from dust3r_sfm.predictors.classical.sampson import CalibratedMatches, RayPairs
 from dust3r_sfm.types import NOTHING_KNOWN, PairPrediction
 
 MAX_CONFIDENCE = 20.0
@@ -39,7 +39,7 @@ class StereoPair:
     """
 
     cam2_from_cam1: Float64[np.ndarray, "3 4"]
-    points: Correspondences
+    points: CalibratedMatches
     belief: float
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float64
 
 from dust3r_sfm.geometry.transforms import rotation_angle
 from dust3r_sfm.predictors.classical.lens import Lens
-from dust3r_sfm.predictors.classical.sampson import Correspondences, RayPairs, refine_pose, sampson_distances
+from dust3r_sfm.predictors.classical.sampson import CalibratedMatches, RayPairs, refine_pose, sampson_distances
 
 if TYPE_CHECKING:
     import pycolmap
@@ -58,7 +58,7 @@ class PosedPair:
         return self.num_inliers >= MIN_INLIERS and self.parallax >= MIN_PARALLAX
 
 
-def estimate_poses(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> list[PosedPair]:
+def estimate_poses(points: CalibratedMatches, lens1: Lens, lens2: Lens, seed: int) -> list[PosedPair]:
     """Find the distinct refined hypotheses about a pair, best first; empty when nothing was found.
 
     Hypotheses come from the essential matrix (LO-RANSAC of pycolmap) and from a homography, which a mostly planar
@@ -72,20 +72,20 @@ def estimate_poses(points: Correspondences, lens1: Lens, lens2: Lens, seed: int)
     starts = _essential_poses(points, lens1, lens2, seed)
     if num_on_plane >= MIN_INLIERS // 2:
         starts += _homography_poses(homography)
-    judged = _distinct([judge(start, rays) for start in starts])
-    if not judged or (num_on_plane >= ON_PLANE * judged[0].num_inliers and _is_rotation(homography, lens1, lens2)):
+    scored = _distinct([score_pose(start, rays) for start in starts])
+    if not scored or (num_on_plane >= ON_PLANE * scored[0].num_inliers and _is_rotation(homography, lens1, lens2)):
         return []
-    promising = [each for each in judged if each.score > PROMISING * judged[0].score]
+    promising = [each for each in scored if each.score > PROMISING * scored[0].score]
     return _distinct([refine_hypothesis(each.cam2_from_cam1, rays) for each in promising])
 
 
 def known_pose(
-    cam2_from_cam1: Float64[np.ndarray, "3 4"], points: Correspondences, lens1: Lens, lens2: Lens
+    cam2_from_cam1: Float64[np.ndarray, "3 4"], points: CalibratedMatches, lens1: Lens, lens2: Lens
 ) -> list[PosedPair]:
     """Give the only hypothesis about a pair of known pose; nothing without the matches or the baseline for stereo."""
     if len(points) < MIN_INLIERS_KNOWN or not cam2_from_cam1[:, 3].any():
         return []
-    posed = judge(_unit(cam2_from_cam1), RayPairs.of(points, lens1, lens2))
+    posed = score_pose(_unit(cam2_from_cam1), RayPairs.of(points, lens1, lens2))
     return [posed] if posed.num_inliers >= MIN_INLIERS_KNOWN and posed.parallax >= MIN_PARALLAX else []
 
 
@@ -95,10 +95,10 @@ def refine_hypothesis(cam2_from_cam1: Float64[np.ndarray, "3 4"], rays: RayPairs
         near = np.abs(sampson_distances(cam2_from_cam1, rays)) < reach
         if near.sum() >= 8:
             cam2_from_cam1 = refine_pose(cam2_from_cam1, rays.subset(near))
-    return judge(cam2_from_cam1, rays)
+    return score_pose(cam2_from_cam1, rays)
 
 
-def judge(cam2_from_cam1: Float64[np.ndarray, "3 4"], rays: RayPairs) -> PosedPair:
+def score_pose(cam2_from_cam1: Float64[np.ndarray, "3 4"], rays: RayPairs) -> PosedPair:
     """Measure how well the matches support a pose."""
     distances = sampson_distances(cam2_from_cam1, rays)
     inverse1, inverse2, angles = triangulate_pair(cam2_from_cam1, rays)
@@ -156,24 +156,26 @@ def ransac_options(max_error: float, seed: int) -> "pycolmap.RANSACOptions":
     return options
 
 
-def _essential_poses(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> list[np.ndarray]:
+def _essential_poses(points: CalibratedMatches, lens1: Lens, lens2: Lens, seed: int) -> list[np.ndarray]:
     from dust3r_sfm.system._pycolmap import pycolmap
 
     camera1, camera2 = _camera(lens1), _camera(lens2)
     xy1, xy2 = lens1.undistort(points.xy1), lens2.undistort(points.xy2)
-    found = pycolmap.estimate_relative_pose(camera1, xy1, camera2, xy2, ransac_options(MAX_ERROR, seed))
-    return [] if found is None else [_unit(found["cam2_from_cam1"].matrix())]
+    estimate = pycolmap.estimate_relative_pose(camera1, xy1, camera2, xy2, ransac_options(MAX_ERROR, seed))
+    return [] if estimate is None else [_unit(estimate["cam2_from_cam1"].matrix())]
 
 
-def _homography(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> tuple[Float64[np.ndarray, "3 3"], int]:
+def _homography(
+    points: CalibratedMatches, lens1: Lens, lens2: Lens, seed: int
+) -> tuple[Float64[np.ndarray, "3 3"], int]:
     """Find the homography between the rays of most matches, and how many those are (LO-RANSAC of pycolmap)."""
     from dust3r_sfm.system._pycolmap import pycolmap
 
     xy1, xy2 = lens1.undistort(points.xy1), lens2.undistort(points.xy2)
-    found = pycolmap.estimate_homography_matrix(xy1, xy2, ransac_options(2 * MAX_ERROR, seed))
-    if found is None:
+    estimate = pycolmap.estimate_homography_matrix(xy1, xy2, ransac_options(2 * MAX_ERROR, seed))
+    if estimate is None:
         return np.eye(3), 0
-    return np.linalg.inv(lens2.matrix) @ found["H"] @ lens1.matrix, int(found["num_inliers"])
+    return np.linalg.inv(lens2.matrix) @ estimate["H"] @ lens1.matrix, int(estimate["num_inliers"])
 
 
 def _homography_poses(homography: Float64[np.ndarray, "3 3"]) -> list[np.ndarray]:

@@ -19,7 +19,7 @@ from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.picture import load_picture
 from dust3r_sfm.predictors.classical.pointmap import StereoPair, failed_pair, predict_pair
 from dust3r_sfm.predictors.classical.pose import PosedPair, estimate_poses, known_pose
-from dust3r_sfm.predictors.classical.sampson import Correspondences
+from dust3r_sfm.predictors.classical.sampson import CalibratedMatches
 from dust3r_sfm.predictors.classical.sift import Keypoints, find_keypoints, match_keypoints
 from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
@@ -62,10 +62,10 @@ class ClassicalPredictor:
         edges = sorted({(min(i, j), max(i, j)) for i, j in graph.edges.tolist()})
         keypoints = self._find_keypoints(views)
 
-        def match(edge: Edge) -> Correspondences:
+        def match(edge: Edge) -> CalibratedMatches:
             first, second = keypoints[edge[0]], keypoints[edge[1]]
             index = match_keypoints(first, second)
-            return Correspondences(xy1=first.xy[index[:, 0]], xy2=second.xy[index[:, 1]])
+            return CalibratedMatches(xy1=first.xy[index[:, 0]], xy2=second.xy[index[:, 1]])
 
         matches = dict(zip(edges, self._map(match, edges), strict=True))
         self._keypoints.clear()
@@ -89,8 +89,8 @@ class ClassicalPredictor:
             known = _known_pose(views[edge[0]], views[edge[1]])
             if known is not None:
                 return known_pose(known, matches[edge], lenses[edge[0]], lenses[edge[1]])
-            found = estimate_poses(matches[edge], lenses[edge[0]], lenses[edge[1]], self._seed)
-            return [hypothesis for hypothesis in found if hypothesis.usable]
+            hypotheses_of_pair = estimate_poses(matches[edge], lenses[edge[0]], lenses[edge[1]], self._seed)
+            return [hypothesis for hypothesis in hypotheses_of_pair if hypothesis.usable]
 
         hypotheses = dict(zip(edges, self._map(pose, edges), strict=True))
         given = {edge for edge in edges if _known_pose(views[edge[0]], views[edge[1]]) is not None}

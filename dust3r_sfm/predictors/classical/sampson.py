@@ -25,7 +25,7 @@ _GENERATORS = np.array(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Correspondences:
+class CalibratedMatches:
     """Positions of the same points in two photographs, in network pixels."""
 
     xy1: Float64[np.ndarray, "m 2"]
@@ -34,9 +34,9 @@ class Correspondences:
     def __len__(self) -> int:
         return len(self.xy1)
 
-    def subset(self, index: Shaped[np.ndarray, " k"]) -> "Correspondences":
+    def subset(self, index: Shaped[np.ndarray, " k"]) -> "CalibratedMatches":
         """Select by index or by a mask."""
-        return Correspondences(xy1=self.xy1[index], xy2=self.xy2[index])
+        return CalibratedMatches(xy1=self.xy1[index], xy2=self.xy2[index])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class RayPairs:
     focal2: float
 
     @classmethod
-    def of(cls, points: Correspondences, lens1: Lens, lens2: Lens) -> "RayPairs":
+    def of(cls, points: CalibratedMatches, lens1: Lens, lens2: Lens) -> "RayPairs":
         """Send correspondences through their lenses."""
         one = np.ones((len(points), 1))
         return cls(

@@ -42,12 +42,12 @@ def find_keypoints(view: View) -> Keypoints:
     grey = cv2.cvtColor(load_pixels(working), cv2.COLOR_RGB2GRAY)
     mask = load_mask(working)
     detector = cv2.SIFT.create(nfeatures=NUM_KEYPOINTS, contrastThreshold=CONTRAST_THRESHOLD)
-    found, raw = detector.detectAndCompute(grey, None if mask is None else mask.astype(np.uint8))
-    if not found:
+    keypoints, raw = detector.detectAndCompute(grey, None if mask is None else mask.astype(np.uint8))
+    if not keypoints:
         return Keypoints(xy=np.zeros((0, 2)), descriptors=np.zeros((0, 128), np.uint8))
-    strongest_first = np.argsort([-keypoint.response for keypoint in found], kind="stable")
+    strongest_first = np.argsort([-keypoint.response for keypoint in keypoints], kind="stable")
     # OpenCV puts (0, 0) at the centre of the first pixel.
-    xy = np.array([keypoint.pt for keypoint in found])[strongest_first] + 0.5
+    xy = np.array([keypoint.pt for keypoint in keypoints])[strongest_first] + 0.5
     network_from_working = view.network_from_image @ np.linalg.inv(working_from_image)
     raw = raw[strongest_first]
     root = np.sqrt(raw / np.maximum(raw.sum(axis=1, keepdims=True), 1e-9))

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.pose import MAX_ERROR, ransac_options
-from dust3r_sfm.predictors.classical.sampson import Correspondences
+from dust3r_sfm.predictors.classical.sampson import CalibratedMatches
 from dust3r_sfm.system.parallel import map_ordered
 from dust3r_sfm.types import Edge
 
@@ -64,7 +64,7 @@ def vote(
     group_of: Groups,
     prior: Prior,
     edges: Sequence[Edge],
-    matches: Mapping[Edge, Correspondences],
+    matches: Mapping[Edge, CalibratedMatches],
     seed: int,
     num_workers: int,
 ) -> tuple[Float64[np.ndarray, " g"], int]:
@@ -106,18 +106,18 @@ def vote(
     return np.log(FOCAL_GRID[best]), len(voters)
 
 
-def _table(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> np.ndarray | None:
+def _table(points: CalibratedMatches, lens1: Lens, lens2: Lens, seed: int) -> np.ndarray | None:
     """A pair's vote on the grid (focal of image 1, of image 2): 0 for an essential matrix, 1 for far from one."""
     from dust3r_sfm.system._pycolmap import pycolmap
 
     options = ransac_options(MAX_ERROR, seed)
-    found = pycolmap.estimate_fundamental_matrix(points.xy1, points.xy2, options)
+    geometry = pycolmap.estimate_fundamental_matrix(points.xy1, points.xy2, options)
     plane = pycolmap.estimate_homography_matrix(points.xy1, points.xy2, options)
     # A plane, or a camera that only turned, leaves the fundamental matrix undetermined.
     if (
-        found is None
-        or found["num_inliers"] < MIN_VOTERS
-        or (plane and plane["num_inliers"] > 0.8 * found["num_inliers"])
+        geometry is None
+        or geometry["num_inliers"] < MIN_VOTERS
+        or (plane and plane["num_inliers"] > 0.8 * geometry["num_inliers"])
     ):
         return None
     calibrations = []
@@ -128,7 +128,7 @@ def _table(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> np.n
         matrices[:, :, 2] = width / 2, height / 2, 1
         # Whatever cell a known lens is given, it is the known one.
         calibrations.append(np.tile(lens.matrix, (len(FOCAL_GRID), 1, 1)) if lens.is_known else matrices)
-    essential = np.swapaxes(calibrations[1], 1, 2)[None] @ found["F"] @ calibrations[0][:, None]
+    essential = np.swapaxes(calibrations[1], 1, 2)[None] @ geometry["F"] @ calibrations[0][:, None]
     values = np.linalg.svd(essential, compute_uv=False)
     unequal = (values[..., 0] - values[..., 1]) / (values[..., 0] + values[..., 1])
     return np.asarray(np.minimum((unequal / SPREAD) ** 2, 1))
