@@ -11,6 +11,7 @@ from dust3r_sfm.errors import PredictorError, WeightsError
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.network.names import KNOWN_WEIGHTS, KnownWeights, find_known, find_licence
 from dust3r_sfm.options import PredictOptions
+from dust3r_sfm.predictors.memory import MemoryLimits
 from dust3r_sfm.predictors.predictor import PixelPair
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     # Whole modules: names from them are resolved at run time too, where annotations are checked.
     import dust3r_sfm.network.network
     import dust3r_sfm.network.source
+    import dust3r_sfm.predictors.encoded
     import dust3r_sfm.predictors.pointmap_network
 
 PATCH_SIZE = 16
@@ -52,17 +54,18 @@ class NetworkPredictor:
     is_metric = False
     source: "dust3r_sfm.network.source.WeightsSource | None" = None
 
-    def __init__(self, options: PredictOptions, seed: int) -> None:
+    def __init__(self, options: PredictOptions, seed: int, limits: MemoryLimits | None = None) -> None:
         """
         Args:
             options: which weights, device and number of threads.
             seed: without effect: nothing here is random.
+            limits: of memory; default: what suits the device.
 
         Raises:
             PredictorError: for published weights that belong to another predictor.
         """
         self.name = self.known.name
-        self._options = options
+        self._options, self._limits = options, limits
         self._source = options.weights or self.known.name
         other = find_known(self._source)
         if other is not None and other != self.known:
@@ -86,7 +89,7 @@ class NetworkPredictor:
         """Load the network, unless `check` has."""
         self.check()
 
-    def encode(self, views: Sequence[View]) -> Sequence["dust3r_sfm.predictors.pointmap_network.Encoded"]:
+    def encode(self, views: Sequence[View]) -> Sequence["dust3r_sfm.predictors.encoded.Encoded"]:
         """Encode each photograph, on the device."""
         return self._network.encode(views)
 
@@ -102,11 +105,11 @@ class NetworkPredictor:
         """How many bytes the packed feature of a photograph takes at most."""
         return self._network.feature_bytes(view)
 
-    def pack(self, feature: "dust3r_sfm.predictors.pointmap_network.Encoded") -> dict[str, np.ndarray]:
+    def pack(self, feature: "dust3r_sfm.predictors.encoded.Encoded") -> dict[str, np.ndarray]:
         """The encoder's tokens (n, c) in half precision, and `usable` (h, w) where a mask hides pixels."""
         return self._network.pack(feature)
 
-    def unpack(self, arrays: Mapping[str, np.ndarray], view: View) -> "dust3r_sfm.predictors.pointmap_network.Encoded":
+    def unpack(self, arrays: Mapping[str, np.ndarray], view: View) -> "dust3r_sfm.predictors.encoded.Encoded":
         """The feature of a photograph as half floats remember it, on the device."""
         return self._network.unpack(arrays, view)
 
@@ -126,7 +129,7 @@ class NetworkPredictor:
         self.source = network.source
         self.descriptor_size = network.config.descriptor_size
         logging.getLogger("dust3r_sfm").warning("Licence of the weights %s: %s", self._source, self.licence)
-        return PointmapNetwork(network, device, self._options.num_workers, self._options.precision)
+        return PointmapNetwork(network, device, self._options.num_workers, self._options.precision, self._limits)
 
     def _require_fit(self, network: "dust3r_sfm.network.network.Network") -> None:
         """
