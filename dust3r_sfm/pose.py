@@ -189,7 +189,7 @@ def _solve(
     photos: tuple[Path, Path], pair: TwoViews, predictor: PairPredictor, seed: int, out: Path | None
 ) -> PairPose | None:
     """Match the pair and ask every method; None where too few matches agree with any."""
-    matches = match_pair(pair.forward, pair.backward, pair.view1, pair.view2, 0, 1, MatchOptions())
+    matches = match_pair(pair.forward, pair.backward, (pair.view1, pair.view2), (0, 1), MatchOptions())
     poses = pair.poses(matches, seed)
     if not poses:
         return None

@@ -21,10 +21,10 @@ from dust3r_sfm.system.progress import Step
 from dust3r_sfm.types import Size, View
 
 _PER_THREAD, _AT_LEAST = 4, 16
-"""Photographs that are looked at in one go, and lost when the run is killed."""
+"""Photographs that are looked at in one go, and lost when the run is killed. Chosen by hand."""
 
-_BYTES_PER_PIXEL = 280
-"""What COLMAP's SIFT needs at its peak."""
+_BYTES_PER_RAW_PX = 280
+"""What COLMAP's SIFT needs at its peak. Chosen by hand."""
 
 
 def find_features(views: Sequence[View], path: Path, step: Step = lambda done, total: None) -> list[Features]:
@@ -51,7 +51,7 @@ def _num_threads(views: Sequence[View]) -> int:
     """One per core, but no more than half of the memory can bear."""
     pixels = max((math.prod(_within(view.size, _longest_side())) for view in views), default=1)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 8e9
-    return max(1, min(num_cores(), int(memory / 2 / (_BYTES_PER_PIXEL * pixels))))
+    return max(1, min(num_cores(), int(memory / 2 / (_BYTES_PER_RAW_PX * pixels))))
 
 
 def _extract(views: Sequence[View], num_threads: int) -> list[Features]:

@@ -16,10 +16,12 @@ from dust3r_sfm.types import Scene, is_known
 
 DepthReader = Callable[[int], DepthRaster | None]
 
-SENSOR_MAX = 65535
+_SENSOR_MAX = 65535
 """7-Scenes writes this where the sensor saw nothing."""
-MIN_POINTS = 10
-"""Points of the model that tell the scale of a depth map, at least."""
+
+_MIN_POINTS = 10
+"""Points of the model that tell the scale of a depth map, at least. Chosen by hand."""
+
 _SUFFIXES = (".png", ".tiff", ".tif", ".npy", ".bin")
 
 
@@ -107,7 +109,7 @@ def read_depth(path: Path, unit: float) -> Float32[np.ndarray, "h w"]:
             depth = np.asarray(stored.to_array(), np.float32)
         else:
             steps = np.asarray(decode(path)).astype(np.float32)
-            depth = np.where(steps < SENSOR_MAX, steps * np.float32(unit), np.float32(0))
+            depth = np.where(steps < _SENSOR_MAX, steps * np.float32(unit), np.float32(0))
         if depth.ndim != 2:
             raise ValueError(f"it has {depth.ndim} dimensions")
     except Exception as error:  # decoders raise anything on damaged files
@@ -143,4 +145,4 @@ def _scale(reference: Reference, index: int, raster: DepthRaster) -> float | Non
         raster.depth, xy @ raster.matrix[:2, :2].T + raster.matrix[:2, 2]
     )
     ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
-    return float(np.median(ratio)) if len(ratio) >= MIN_POINTS else None
+    return float(np.median(ratio)) if len(ratio) >= _MIN_POINTS else None

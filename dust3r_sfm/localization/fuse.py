@@ -11,13 +11,17 @@ from jaxtyping import Float64, Int64
 
 from dust3r_sfm.localization.reference import Reference
 
-PIXEL = 1.0
-"""Error of a position in an image of the map, pixels."""
-DEPTH = 0.05
-"""Error of a depth, as a share of it."""
-AGREE = 4.0
-"""Points farther from the fused one than that many times their error count ever less."""
-ROUNDS = 5
+_ERROR_RAW_PX = 1.0
+"""Error of a position in an image of the map, pixels. Chosen by hand."""
+
+_ERROR_OF_DEPTH = 0.05
+"""Error of a depth, as a share of it. Chosen by hand."""
+
+_AGREE_SIGMAS = 4.0
+"""Points farther from the fused one than that many times their error count ever less. Chosen by hand."""
+
+_ROUNDS = 5
+"""Rounds of reweighting. Chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +61,14 @@ def fuse(
     information = _information(reference, correspondences)
     weight = np.ones(len(correspondences))
     xyz: Float64[np.ndarray, "k 3"] = np.zeros((len(xy), 3))
-    for _ in range(ROUNDS):
+    for _ in range(_ROUNDS):
         weighted = information * weight[:, None, None]
         total, moment = np.zeros((len(xy), 3, 3)), np.zeros((len(xy), 3))
         np.add.at(total, position_of.ravel(), weighted)
         np.add.at(moment, position_of.ravel(), np.einsum("mij,mj->mi", weighted, correspondences.xyz))
         xyz = np.asarray(np.linalg.solve(total, moment[..., None])[..., 0], np.float64)
         off = correspondences.xyz - xyz[position_of.ravel()]
-        weight = 1.0 / (1.0 + np.einsum("mi,mij,mj->m", off, information, off) / AGREE**2)
+        weight = 1.0 / (1.0 + np.einsum("mi,mij,mj->m", off, information, off) / _AGREE_SIGMAS**2)
     return xy, xyz
 
 
@@ -77,7 +81,7 @@ def _information(reference: Reference, correspondences: Correspondences) -> Floa
     distance = np.maximum(np.linalg.norm(ray, axis=1), 1e-12)
     along = ray[:, :, None] * ray[:, None, :] / (distance**2)[:, None, None]
     across = np.eye(3) - along
-    error_across, error_along = PIXEL * distance / focal, DEPTH * distance
+    error_across, error_along = _ERROR_RAW_PX * distance / focal, _ERROR_OF_DEPTH * distance
     information: Float64[np.ndarray, "m 3 3"] = (
         across / (error_across**2)[:, None, None] + along / (error_along**2)[:, None, None]
     )

@@ -10,11 +10,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.images.colmap_models import read_model
 from dust3r_sfm.images.known_cameras import known_camera
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.localization.fuse import Correspondences, fuse
-from dust3r_sfm.localization.open_map import LocalizationMap, find_image_root, open_map
+from dust3r_sfm.localization.open_map import LocalizationMap, find_map
 from dust3r_sfm.localization.pose import (
     PoseEstimate,
     default_max_error,
@@ -29,13 +28,12 @@ from dust3r_sfm.localization.reference import covisible_groups
 from dust3r_sfm.localization.relative import scaled_relative_pose
 from dust3r_sfm.localization.results import Results
 from dust3r_sfm.options import ImageOptions, LocalizeOptions, PredictOptions, RunOptions
-from dust3r_sfm.predictors.predictor import load_predictor
 from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.types import KnownCamera, Localization, Matches, View
 
 logger = logging.getLogger("dust3r_sfm")
 
-SPEED_OPTIONS = ("batch", "cache", "failed", "result_names", "image_root", "query_images")
+_SPEED_OPTIONS = ("batch", "cache", "failed", "result_names", "image_root", "query_images")
 """Options that change where things are or how they are written, not what is found."""
 
 
@@ -91,16 +89,16 @@ def localize(
     """
     options, predict = options or LocalizeOptions(), predict or PredictOptions()
     run, progress = run or RunOptions(), progress or Silent()
-    grid = load_predictor(predict, run.seed).grid
+    found = find_map(path, options, predict, run.seed)
     listed = options.query_images is None and queries.suffix.lower() == ".txt"
-    root = options.image_root or (find_image_root(path, read_model(path)) if listed else path)
-    with open_queries(queries, root, options, grid) as listed_queries:
+    root = found.image_root if listed else path
+    with open_queries(queries, root, options, found.predictor.grid) as listed_queries:
         inputs = _inputs(path, queries, options, predict, run)
         written = Results(results, inputs, overwrite=run.overwrite)
         waiting = [query for query in listed_queries if query.name not in written.done]
         warnings: tuple[str, ...] = ()
         if waiting:
-            opened = open_map(path, options, predict, run.seed, progress)
+            opened = found.open(progress)
             warnings = opened.reference.warnings
             with progress.stage("localize") as step:
                 for start in range(0, len(waiting), max(options.batch, 1)):
@@ -251,7 +249,7 @@ def _inputs(
     path: Path, queries: Path, options: LocalizeOptions, predict: PredictOptions, run: RunOptions
 ) -> dict[str, Any]:
     """What the results depend on, as JSON values."""
-    chosen = {name: value for name, value in asdict(options).items() if name not in SPEED_OPTIONS}
+    chosen = {name: value for name, value in asdict(options).items() if name not in _SPEED_OPTIONS}
     return {
         "map": str(path.resolve()),
         "queries": str(queries.resolve()),

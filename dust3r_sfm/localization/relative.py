@@ -23,9 +23,11 @@ from dust3r_sfm.matching.mutual import raw_from_network
 from dust3r_sfm.matching.relative import information, pose_from_pnp
 from dust3r_sfm.types import KnownCamera, RelativePose, View, is_known
 
-STRIDE = 4
-"""Every n-th pixel of each axis tells the scale."""
-MIN_PIXELS = 30
+_STRIDE_NETWORK_PX = 4
+"""Every n-th pixel of each axis tells the scale. Chosen by hand."""
+
+_MIN_PIXELS = 30
+"""Pixels that tell the scale, at least. Chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ def scaled_relative_pose(
         None where no prediction gives a pose and a scale.
     """
     focals = [
-        weiszfeld_focal(each.forward.points1, information(each.forward.confidence1), stride=STRIDE)
+        weiszfeld_focal(each.forward.points1, information(each.forward.confidence1), stride=_STRIDE_NETWORK_PX)
         for each in predicted
         if is_known(each.forward.confidence1).any()
     ]
@@ -81,14 +83,14 @@ def _scale(each: PredictedPair, reference: Reference, lift: Lift) -> float | Non
     index, prediction = each.pair[1], each.backward
     view = reference.views[index]
     height, width = prediction.confidence1.shape
-    pixels = pixel_grid(height, width)[::STRIDE, ::STRIDE].reshape(-1, 2)
-    depth = prediction.points1[::STRIDE, ::STRIDE, 2].ravel().astype(np.float64)
-    known = is_known(prediction.confidence1[::STRIDE, ::STRIDE].ravel()) & (depth > 0)
+    pixels = pixel_grid(height, width)[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].reshape(-1, 2)
+    depth = prediction.points1[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX, 2].ravel().astype(np.float64)
+    known = is_known(prediction.confidence1[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].ravel()) & (depth > 0)
     world = lift(index, raw_from_network(pixels[known], view))
     pose = reference.cam_from_world[index]
     ratio = (world @ pose[2, :3] + pose[2, 3]) / depth[known]
     ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
-    return float(np.median(ratio)) if len(ratio) >= MIN_PIXELS else None
+    return float(np.median(ratio)) if len(ratio) >= _MIN_PIXELS else None
 
 
 def _in_world(
@@ -104,9 +106,9 @@ def _in_world(
     width, height = view.size
     camera = KnownCamera(model="SIMPLE_PINHOLE", size=view.size, params=(raw_focal, width / 2, height / 2))
     rows, columns = each.backward.confidence2.shape
-    pixels = pixel_grid(rows, columns)[::STRIDE, ::STRIDE].reshape(-1, 2)
-    points = each.backward.points2[::STRIDE, ::STRIDE].reshape(-1, 3).astype(np.float64)
-    known = is_known(each.backward.confidence2[::STRIDE, ::STRIDE].ravel())
+    pixels = pixel_grid(rows, columns)[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].reshape(-1, 2)
+    points = each.backward.points2[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].reshape(-1, 3).astype(np.float64)
+    known = is_known(each.backward.confidence2[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].ravel())
     return ScaledPose(
         estimate=PoseEstimate(
             cam_from_world=pose,

@@ -16,13 +16,14 @@ from dust3r_sfm.matching.pointmap import Pointmap
 from dust3r_sfm.options import MatchOptions
 from dust3r_sfm.types import PairPrediction
 
-AS_IN_THE_PAPER = MatchOptions(match_stride=8)
+_AS_IN_THE_PAPER = MatchOptions(match_stride=8)
+"""Seeds on every eighth pixel (Leroy et al. 2024, section 3.3)."""
 
-MAX_ROUNDS = 10
-"""Rounds there and back; what has not settled then is dropped."""
+_MAX_ROUNDS = 10
+"""Rounds there and back; what has not settled then is dropped. Chosen by hand."""
 
 _QUERIES, _TARGETS = 256, 2048
-"""Descriptors in a block: 2 MB of scores."""
+"""Descriptors in a block: 2 MB of scores. Chosen by hand."""
 
 Nearest = Callable[[Float32[np.ndarray, "q d"], Float32[np.ndarray, "n d"]], Int64[np.ndarray, " q"]]
 """Gives, for each row of the first table, the most similar row of the second: `nearest`, or `nearest_on(device)`."""
@@ -43,7 +44,7 @@ class Correspondences:
 
 
 def correspondences(
-    forward: PairPrediction, backward: PairPrediction | None = None, options: MatchOptions = AS_IN_THE_PAPER
+    forward: PairPrediction, backward: PairPrediction | None = None, options: MatchOptions = _AS_IN_THE_PAPER
 ) -> Correspondences:
     """Find the correspondences of a pair from every `match_stride`-th pixel of both images.
 
@@ -78,7 +79,7 @@ def reciprocal(
     descriptors1: Float32[np.ndarray, "n d"],
     descriptors2: Float32[np.ndarray, "m d"],
     seeds: Int64[np.ndarray, " s"],
-    max_rounds: int = MAX_ROUNDS,
+    max_rounds: int = _MAX_ROUNDS,
 ) -> tuple[Int64[np.ndarray, " k"], Int64[np.ndarray, " k"]]:
     """Let seeds of image 1 jump to their nearest neighbour in image 2 and back until they stay.
 

@@ -15,19 +15,19 @@ from dust3r_sfm.geometry.transforms import apply
 from dust3r_sfm.types import NOTHING_KNOWN, Matches, PairPrediction, RelativePose, is_known
 
 _ROUNDS = 6
-"""Rounds of reweighting; the median residual settles in four to five."""
+"""Rounds of reweighting; the median residual settles in four to five. Chosen by hand."""
 
-_AGREE = 0.05
-"""Distance over depth up to which two pointmaps agree about a pixel."""
+_AGREE_OF_DEPTH = 0.05
+"""Distance over depth up to which two pointmaps agree about a pixel. Chosen by hand."""
 
 _MIN_INLIERS = 12
-"""Fewer agreeing correspondences say nothing about a pose."""
+"""Fewer agreeing correspondences say nothing about a pose. Chosen by hand."""
 
 _MAX_SAMPLED = 500
-"""Correspondences that take part in the sampling."""
+"""Correspondences that take part in the sampling. Chosen by hand."""
 
-_STRIDE = 4
-"""Every n-th pixel of each axis takes part; neighbours say the same."""
+_STRIDE_NETWORK_PX = 4
+"""Every n-th pixel of each axis takes part; neighbours say the same. Chosen by hand."""
 
 
 def pose_from_both_directions(
@@ -105,9 +105,11 @@ def pose_from_pnp(
     from dust3r_sfm.system._pycolmap import pycolmap
 
     height, width = prediction.confidence2.shape
-    points = prediction.points2[::_STRIDE, ::_STRIDE].reshape(-1, 3).astype(np.float64)
-    known = np.isfinite(points).all(axis=1) & is_known(prediction.confidence2[::_STRIDE, ::_STRIDE].ravel())
-    pixels = pixel_grid(height, width)[::_STRIDE, ::_STRIDE].reshape(-1, 2)
+    points = prediction.points2[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].reshape(-1, 3).astype(np.float64)
+    known = np.isfinite(points).all(axis=1) & is_known(
+        prediction.confidence2[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].ravel()
+    )
+    pixels = pixel_grid(height, width)[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].reshape(-1, 2)
     if known.sum() < _MIN_INLIERS:
         return None
     options = pycolmap.AbsolutePoseEstimationOptions()
@@ -180,7 +182,7 @@ def _procrustes(
     if len(source) < _MIN_INLIERS:
         return None
     depth = np.linalg.norm(target, axis=1)
-    cam2_from_cam1 = _consensus(source, target, _AGREE * float(np.median(depth)), seed)
+    cam2_from_cam1 = _consensus(source, target, _AGREE_OF_DEPTH * float(np.median(depth)), seed)
     # Depth noise grows with depth, so that near points count more.
     weight = weight / np.maximum(depth**2, np.finfo(np.float64).tiny)
     for _ in range(_ROUNDS):
@@ -188,7 +190,7 @@ def _procrustes(
         robust = 1.0 / (1.0 + (residual / max(2.0 * float(np.median(residual)), 1e-9)) ** 2) ** 2
         cam2_from_cam1 = similarity(source, target, weight * robust)
     residual = np.linalg.norm(apply(cam2_from_cam1, source) - target, axis=1) / depth
-    num_inliers = int((residual <= _AGREE).sum())
+    num_inliers = int((residual <= _AGREE_OF_DEPTH).sum())
     if num_inliers < _MIN_INLIERS:
         return None
     scale = float(np.cbrt(np.linalg.det(cam2_from_cam1[:3, :3])))
@@ -224,7 +226,7 @@ def _paired(
     target_confidence: Float32[np.ndarray, "h w"],
 ) -> tuple[Float64[np.ndarray, "m 3"], Float64[np.ndarray, "m 3"], Float64[np.ndarray, " m"]]:
     """Points of the same pixels in two maps, weighted by the log confidence of both (0 where either knows nothing)."""
-    grid = np.s_[::_STRIDE, ::_STRIDE]
+    grid = np.s_[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX]
     from_points, to_points = source[grid].reshape(-1, 3), target[grid].reshape(-1, 3)
     product = information(source_confidence[grid]) * information(target_confidence[grid])
     weight = np.sqrt(product.ravel().astype(np.float64))
@@ -239,7 +241,7 @@ def information(confidence: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray
 
 
 def _focal(points: Float32[np.ndarray, "h w 3"], confidence: Float32[np.ndarray, "h w"]) -> float:
-    return weiszfeld_focal(points, information(confidence), stride=_STRIDE)
+    return weiszfeld_focal(points, information(confidence), stride=_STRIDE_NETWORK_PX)
 
 
 def _camera(matrix: Float64[np.ndarray, "3 3"]) -> Any:

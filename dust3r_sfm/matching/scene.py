@@ -51,8 +51,8 @@ def match_scene(
         i, j = edge
         forward = predictions[edge]
         if forward.descriptors1 is None:
-            return match_pair(forward, None, views[i], views[j], i, j, options)
-        return match_pair(forward, predictions.get((j, i)), views[i], views[j], i, j, options, nearest_on(device))
+            return match_pair(forward, None, (views[i], views[j]), edge, options)
+        return match_pair(forward, predictions.get((j, i)), (views[i], views[j]), edge, options, nearest_on(device))
 
     coarse = map_ordered(match, [kept[pair] for pair in sorted(kept)], num_cores())
     matched = []

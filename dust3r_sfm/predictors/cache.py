@@ -17,8 +17,10 @@ from dust3r_sfm.system.hdf5 import read_arrays, write_arrays
 from dust3r_sfm.types import Edge, ImageSet, View
 
 PHOTOGRAPHS_PER_CALL = 32
-"""Encoded at once before they are put on disk: what a kill can lose."""
-OVERHEAD_PER_PHOTOGRAPH = 8192
+"""Encoded at once before they are put on disk: what a kill can lose. Chosen by hand."""
+
+_OVERHEAD_BYTES = 8192
+"""What a file takes besides its arrays. Chosen by hand."""
 
 
 class FeatureCache:
@@ -57,9 +59,7 @@ class FeatureCache:
         if self._disk is None:
             return 0
         views = [self._images.views[image] for image in self._used]
-        return sum(
-            self._disk.feature_bytes(view) + OVERHEAD_PER_PHOTOGRAPH for view in views if not self._file(view).exists()
-        )
+        return sum(self._disk.feature_bytes(view) + _OVERHEAD_BYTES for view in views if not self._file(view).exists())
 
     def features(self, edges: Sequence[Edge]) -> Mapping[int, Any]:
         """The features of all photographs of `edges` (and of others); the ones not used for longest make room.

@@ -21,8 +21,11 @@ from dust3r_sfm.predictors.shard import Shard
 from dust3r_sfm.predictors.store import PredictionStore, check_disk, estimated_size
 from dust3r_sfm.types import Edge, ImageSet, PairGraph
 
-SECONDS_BETWEEN_REPORTS = 1.0
-SECONDS_TO_ANSWER = 10.0
+_REPORT_SECONDS = 1.0
+"""Time between two looks at the progress. Chosen by hand."""
+
+_ANSWER_SECONDS = 10.0
+"""Time that a machine of the cluster may take to answer. Chosen by hand."""
 
 
 def predict_on_cluster(
@@ -72,7 +75,7 @@ def predict_on_cluster(
         ]
         try:
             while pending:
-                finished, pending = ray.wait(pending, timeout=SECONDS_BETWEEN_REPORTS)
+                finished, pending = ray.wait(pending, timeout=_REPORT_SECONDS)
                 ray.get(finished)
                 report(ray.get(counter.total.remote()))
         finally:
@@ -129,7 +132,7 @@ def _connected(ray: Any) -> Iterator[None]:
     host, _, port = os.environ.get("RAY_ADDRESS", "").removeprefix("ray://").rpartition(":")
     try:
         if host and port.isdecimal():  # Ray itself tries for minutes
-            socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+            socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         raise PredictorError(

@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     import dust3r_sfm.predictors.encoded
     import dust3r_sfm.predictors.pointmap_network
 
-PATCH_SIZE = 16
-HEAD = "downstream_head"
-NEVER_USED = ".refinenet4.resConfUnit1."
+_PATCH_NETWORK_PX = 16
+"""Side of a patch (Wang et al. 2024)."""
+
+_HEAD = "downstream_head"
+"""How names of the heads' parameters begin."""
+
+_NEVER_USED = ".refinenet4.resConfUnit1."
 """Parameters of a DPT head that nothing feeds; some files leave them out."""
 
 
@@ -74,7 +78,7 @@ class NetworkPredictor:
                 "which shows the photographs as they want them."
             )
         self.licence = find_licence(self._source)
-        self.grid = Grid(size=self.known.image_size, multiple_of=PATCH_SIZE, square_crop=self.known.square)
+        self.grid = Grid(size=self.known.image_size, multiple_of=_PATCH_NETWORK_PX, square_crop=self.known.square)
 
     def check(self) -> None:
         """Load the network, so that whatever is wrong with the weights is known before the work.
@@ -138,15 +142,15 @@ class NetworkPredictor:
         """
         source, config = network.source, network.config
         missing = source.report.missing if source is not None else ()
-        if any(name.startswith(HEAD) and NEVER_USED not in name for name in missing):
+        if any(name.startswith(_HEAD) and _NEVER_USED not in name for name in missing):
             raise WeightsError(
                 f"{self._source} holds no heads, so it is a start for training and predicts nothing; give the weights "
                 "of a trained network."
             )
-        if PATCH_SIZE % config.patch_size:
+        if _PATCH_NETWORK_PX % config.patch_size:
             raise WeightsError(
                 f"The network of {self._source} has patches of {config.patch_size} pixels, which do not divide "
-                f"{PATCH_SIZE}; give one of DUSt3R's kind."
+                f"{_PATCH_NETWORK_PX}; give one of DUSt3R's kind."
             )
         if bool(config.descriptor_size) != self.has_descriptors:
             other = "dust3r-512-dpt" if self.has_descriptors else "mast3r-512"

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import dust3r_sfm.network.mini
     import dust3r_sfm.network.source
 
-IMAGE_SIZE, PATCH_SIZE = 224, 16
+_IMAGE_NETWORK_PX, _PATCH_NETWORK_PX = 224, 16
+"""Longer side of a picture, and side of a patch. Chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ class MiniPredictor:
                 "--device cuda, and give --weights OUT/best."
             )
         self._options, self._weights = options, options.weights
-        self.grid = Grid(size=IMAGE_SIZE, multiple_of=PATCH_SIZE)
+        self.grid = Grid(size=_IMAGE_NETWORK_PX, multiple_of=_PATCH_NETWORK_PX)
 
     def check(self) -> None:
         """Load the network, so that whatever is wrong with the weights is known before the work.

@@ -12,8 +12,10 @@ from jaxtyping import Float16, Float32
 from dust3r_sfm.types import NOTHING_KNOWN, PairPrediction, is_known
 
 MAX_BYTES_PER_PIXEL = 8
-HALF = np.finfo(np.float16)
-LEAST_KNOWN = np.float32(NOTHING_KNOWN + HALF.eps)
+"""A point and a confidence of half floats."""
+
+_HALF = np.finfo(np.float16)
+LEAST_KNOWN = np.float32(NOTHING_KNOWN + _HALF.eps)
 """The least confidence above "nothing known" that a half float can say."""
 
 
@@ -43,7 +45,7 @@ def write_record(group: h5py.Group, prediction: PairPrediction) -> int:
             # HDF5 keeps no data for a dataset that was never written, only its shape and fill value.
             group.create_dataset(name, shape=values.shape, dtype=np.float16, fillvalue=NOTHING_KNOWN)
         elif values is not None:
-            half = np.clip(values, HALF.min, HALF.max).astype(np.float16)
+            half = np.clip(values, _HALF.min, _HALF.max).astype(np.float16)
             group.create_dataset(name, data=half)
             num_bytes += half.nbytes
     return num_bytes

@@ -30,9 +30,17 @@ from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 
 FORMAT = "dust3r_sfm predictions 1"
 MAX_PART_BYTES = 16 << 20
-MAX_PART_SECONDS = 20.0
+"""What is gathered in memory at most before it is put on disk. Chosen by hand."""
+
+_MAX_PART_SECONDS = 20.0
+"""Work that a kill can lose. Chosen by hand."""
+
 MAX_OPEN_FILES = 64
-OVERHEAD_PER_EDGE = 4096
+"""Files open at once: systems allow 256 and more. Chosen by hand."""
+
+_OVERHEAD_BYTES = 4096
+"""What an edge takes besides its maps. Chosen by hand."""
+
 _SENTENCE = ("file of predictions", "delete it and run the same command again")
 """What the store holds, and what helps where it is damaged."""
 
@@ -141,7 +149,7 @@ class PredictionWriter:
     """Adds predictions to the store at `path`; use it in a `with` block.
 
     Predictions are gathered in memory and put on disk as whole files, so a kill loses at most the last
-    `MAX_PART_SECONDS` or `MAX_PART_BYTES` and never damages what is there. When the block ends well the parts become
+    `_MAX_PART_SECONDS` or `MAX_PART_BYTES` and never damages what is there. When the block ends well the parts become
     one file; when it ends with an error they stay, and the next run goes on from them.
 
     Raises:
@@ -157,8 +165,8 @@ class PredictionWriter:
     def add(self, edge: Edge, prediction: PairPrediction) -> None:
         """Store one prediction."""
         group = self._part.create_group(f"{self._names[edge[0]]}/{self._names[edge[1]]}")
-        self._num_bytes += write_record(group, prediction) + OVERHEAD_PER_EDGE
-        if self._num_bytes > MAX_PART_BYTES or time.monotonic() - self._started > MAX_PART_SECONDS:
+        self._num_bytes += write_record(group, prediction) + _OVERHEAD_BYTES
+        if self._num_bytes > MAX_PART_BYTES or time.monotonic() - self._started > _MAX_PART_SECONDS:
             self.flush()
 
     def flush(self) -> None:
@@ -208,7 +216,7 @@ def estimated_size(images: ImageSet, num_edges: int, descriptor_size: int = 0) -
         descriptor_size: numbers in a descriptor, 0 without descriptors (MASt3R's 24 take six times the rest).
     """
     num_pixels = float(np.mean([view.network_size[0] * view.network_size[1] for view in images.views]))
-    per_pixel, overhead = MAX_BYTES_PER_PIXEL, OVERHEAD_PER_EDGE
+    per_pixel, overhead = MAX_BYTES_PER_PIXEL, _OVERHEAD_BYTES
     if descriptor_size:  # as many datasets again: half floats, and one for their confidence
         per_pixel, overhead = per_pixel + 2 * (descriptor_size + 1), 2 * overhead
     return int(num_edges * (2 * num_pixels * per_pixel + overhead))

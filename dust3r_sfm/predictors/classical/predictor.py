@@ -14,7 +14,7 @@ from dust3r_sfm.options import PredictOptions
 from dust3r_sfm.predictors.classical.consensus import MIN_BELIEF, choose
 from dust3r_sfm.predictors.classical.describe import describe_keypoints
 from dust3r_sfm.predictors.classical.flow import Picture
-from dust3r_sfm.predictors.classical.focal import DEFAULT_FOCAL, find_lenses
+from dust3r_sfm.predictors.classical.focal import DEFAULT_FOCAL_OF_SIDE, find_lenses
 from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.picture import load_picture
 from dust3r_sfm.predictors.classical.pointmap import StereoPair, failed_pair, predict_pair
@@ -71,7 +71,7 @@ class ClassicalPredictor:
         self._keypoints.clear()
         priors = [_prior_focal(view) for view in views]
         start = [
-            Lens(size=view.network_size, focal=prior or DEFAULT_FOCAL * max(view.network_size))
+            Lens(size=view.network_size, focal=prior or DEFAULT_FOCAL_OF_SIDE * max(view.network_size))
             if view.known_intrinsics is None
             else Lens.of_known(view)
             for view, prior in zip(views, priors, strict=True)

@@ -131,7 +131,7 @@ def test_the_lens_of_a_distorted_camera_has_its_rays(photographs, index):
     raw = pixel_grid(20, 20).reshape(-1, 2) * np.array(view.size) / 20
     network = raw @ view.network_from_image[:2, :2].T + view.network_from_image[:2, 2]
     exact = made.cam_from_img(raw) @ raw_from_upright(view.network_from_image)[:2, :2]
-    assert np.abs(lens.normalise(network) - exact).max() * lens.focal < 1.0
+    assert np.abs(lens.normalize(network) - exact).max() * lens.focal < 1.0
     np.testing.assert_allclose(lens.distort(lens.undistort(network)), network, atol=1e-3)
 
 

@@ -9,7 +9,7 @@ from dust3r_sfm.geometry.transforms import rotation_angle, rotation_exp
 from dust3r_sfm.predictors.classical.focal import find_lenses
 from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.pose import estimate_poses, triangulate_pair
-from dust3r_sfm.predictors.classical.sampson import CalibratedMatches, RayPairs, linearise, move, sampson_distances
+from dust3r_sfm.predictors.classical.sampson import CalibratedMatches, RayPairs, linearize, move, sampson_distances
 
 LENS1 = Lens(size=(512, 384), focal=450.0, radial=0.12)
 LENS2 = Lens(size=(384, 512), focal=520.0, radial=-0.05)
@@ -41,14 +41,14 @@ def test_distort_inverts_undistort() -> None:
 def test_derivatives_match_finite_differences() -> None:
     rng = np.random.default_rng(1)
     points = CalibratedMatches(xy1=rng.uniform(0, 380, (20, 2)), xy2=rng.uniform(0, 380, (20, 2)))
-    here = linearise(POSE, RayPairs.of(points, LENS1, LENS2))
+    here = linearize(POSE, RayPairs.of(points, LENS1, LENS2))
     for column in range(5):
         step = np.eye(5)[column] * 1e-6
         ahead, behind = (
             sampson_distances(move(POSE, sign * step), RayPairs.of(points, LENS1, LENS2)) for sign in (1, -1)
         )
         np.testing.assert_allclose((ahead - behind) / 2e-6, here.by_pose[:, column], rtol=1e-5, atol=1e-3)
-    by_log_focal, by_radial = LENS1.normalise_derivatives(points.xy1)
+    by_log_focal, by_radial = LENS1.normalize_derivatives(points.xy1)
     for expected, lenses in (
         (
             (here.by_ray1 * by_log_focal).sum(1) + here.by_focal1,
