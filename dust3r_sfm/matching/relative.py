@@ -52,34 +52,30 @@ def pose_from_both_directions(
             strict=True,
         )
     )
-    focals = _focal(prediction.points1, prediction.confidence1), _focal(reverse.points1, reverse.confidence1)
-    return _procrustes(image1, image2, source, target, weight, focals, seed)
-
-
-def pose_from_own_map(
-    image1: int,
-    image2: int,
-    prediction: PairPrediction,
-    points2: Float32[np.ndarray, "h w 3"],
-    confidence2: Float32[np.ndarray, "h w"],
-    seed: int = 0,
-) -> RelativePose | None:
-    """Align image 2's pointmap in camera 1's frame with its own pointmap of any other pair (Procrustes).
-
-    For pairs that were predicted in one direction only.
-
-    Args:
-        image1, image2: indices of the images.
-        prediction: the pair (1, 2), in camera 1's frame.
-        points2, confidence2: pointmap of image 2 in camera 2's frame, in any scale.
-        seed: of the sampling that finds the first guess.
-
-    Returns:
-        The pose in the units of `prediction`.
-    """
-    source, target, weight = _paired(prediction.points2, prediction.confidence2, points2, confidence2)
-    focals = _focal(prediction.points1, prediction.confidence1), _focal(points2, confidence2)
-    return _procrustes(image1, image2, source, target, weight, focals, seed)
+    if len(source) < _MIN_INLIERS:
+        return None
+    depth = np.linalg.norm(target, axis=1)  # distances count relative to it
+    cam2_from_cam1 = _consensus(source, target, _AGREE_OF_DEPTH * float(np.median(depth)), seed)
+    # Depth noise grows with depth, so that near points count more.
+    weight = weight / np.maximum(depth**2, np.finfo(np.float64).tiny)
+    for _ in range(_ROUNDS):
+        residual = np.linalg.norm(apply(cam2_from_cam1, source) - target, axis=1) / depth
+        robust = 1.0 / (1.0 + (residual / max(2.0 * float(np.median(residual)), 1e-9)) ** 2) ** 2
+        cam2_from_cam1 = similarity(source, target, weight * robust)
+    residual = np.linalg.norm(apply(cam2_from_cam1, source) - target, axis=1) / depth
+    num_inliers = int((residual <= _AGREE_OF_DEPTH).sum())
+    if num_inliers < _MIN_INLIERS:
+        return None
+    scale = float(np.cbrt(np.linalg.det(cam2_from_cam1[:3, :3])))
+    return RelativePose(
+        image1=image1,
+        image2=image2,
+        cam2_from_cam1=cam2_from_cam1[:3] / scale,
+        focal1=_focal(prediction.points1, prediction.confidence1),
+        focal2=_focal(reverse.points1, reverse.confidence1),
+        num_inliers=num_inliers,
+        score=num_inliers / len(source),
+    )
 
 
 def pose_from_pnp(
@@ -166,42 +162,6 @@ def pose_from_matches(
         focal2=float(intrinsics2[0, 0]),
         num_inliers=int(estimate["num_inliers"]),
         score=float(estimate["num_inliers"] / len(matches.xy1)),
-    )
-
-
-def _procrustes(
-    image1: int,
-    image2: int,
-    source: Float64[np.ndarray, "m 3"],
-    target: Float64[np.ndarray, "m 3"],
-    weight: Float64[np.ndarray, " m"],
-    focals: tuple[float, float],
-    seed: int,
-) -> RelativePose | None:
-    """Fit target = s R source + t by reweighted least squares; distances count relative to depth."""
-    if len(source) < _MIN_INLIERS:
-        return None
-    depth = np.linalg.norm(target, axis=1)
-    cam2_from_cam1 = _consensus(source, target, _AGREE_OF_DEPTH * float(np.median(depth)), seed)
-    # Depth noise grows with depth, so that near points count more.
-    weight = weight / np.maximum(depth**2, np.finfo(np.float64).tiny)
-    for _ in range(_ROUNDS):
-        residual = np.linalg.norm(apply(cam2_from_cam1, source) - target, axis=1) / depth
-        robust = 1.0 / (1.0 + (residual / max(2.0 * float(np.median(residual)), 1e-9)) ** 2) ** 2
-        cam2_from_cam1 = similarity(source, target, weight * robust)
-    residual = np.linalg.norm(apply(cam2_from_cam1, source) - target, axis=1) / depth
-    num_inliers = int((residual <= _AGREE_OF_DEPTH).sum())
-    if num_inliers < _MIN_INLIERS:
-        return None
-    scale = float(np.cbrt(np.linalg.det(cam2_from_cam1[:3, :3])))
-    return RelativePose(
-        image1=image1,
-        image2=image2,
-        cam2_from_cam1=cam2_from_cam1[:3] / scale,
-        focal1=focals[0],
-        focal2=focals[1],
-        num_inliers=num_inliers,
-        score=num_inliers / len(source),
     )
 
 
