@@ -231,6 +231,27 @@ def localize(
     print(localize(map_folder, queries, results, options, predictor, run, Terminal()))
 
 
+def pose(
+    photo1: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A.jpg")],
+    photo2: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B.jpg")],
+    predictor: PredictOptions,
+    run: RunOptions,
+    out: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[OUT]")] = None,
+) -> None:
+    """Find the pose of one photograph's camera relative to another's: no model, just the pair.
+
+    Args:
+        photo1: The first photograph.
+        photo2: The second.
+        predictor: Which predictor.
+        run: How to run.
+        out: Folder for pose.json and matches.png, a picture of the matches; default: print only.
+    """
+    from dust3r_sfm.pose import relative_pose
+
+    print(relative_pose(photo1, photo2, out, predictor, run, Terminal()))
+
+
 def train(out: Out, options: TrainOptions) -> None:
     """Train a network on photographs with known depth and cameras, or go on with --resume.
 
@@ -275,6 +296,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "localize": localize,
     "predictors": predictors,
     "doctor": doctor,
+    "pose": pose,
 }
 
 

@@ -1,12 +1,12 @@
 """What this machine and installation can do, for `dust3r-sfm doctor` and bug reports."""
 
-import os
 import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 
 from dust3r_sfm import __version__
 from dust3r_sfm.system._pycolmap import pycolmap
+from dust3r_sfm.system.parallel import num_cores
 
 PACKAGES = (
     "torch",
@@ -32,7 +32,7 @@ def report() -> str:
     lines = [f"dust3r_sfm {__version__}, Python {platform.python_version()}, {platform.platform()}"]
     lines += [f"{name:<24}{_version(name)}" for name in PACKAGES]
     lines += [f"{name:<24}{_version(name)} ({purpose})" for name, purpose in EXTRAS.items()]
-    lines.append(f"{'CPU cores':<24}{os.cpu_count()}")
+    lines.append(f"{'CPU cores':<24}{num_cores()}")
     lines.append(f"{'devices':<24}{', '.join(_devices())}")
     lines.append(f"{'pycolmap with CUDA':<24}{'yes' if pycolmap.has_cuda else 'no: patch_match_stereo needs it'}")
     lines.append(

@@ -12,7 +12,7 @@ from dust3r_sfm.evaluation.localization import LocalizationErrors, compare_poses
 from dust3r_sfm.localization.depths import DepthReader
 from dust3r_sfm.localization.lift import DepthLift, FirstOf, Lift, PointLift
 from dust3r_sfm.localization.localize import localize_queries
-from dust3r_sfm.localization.open_map import OWN_RADIUS, RADIUS, LocalizationMap, make_map
+from dust3r_sfm.localization.open_map import OWN_RADIUS_OF_SIDE, RADIUS_OF_SIDE, LocalizationMap, make_map
 from dust3r_sfm.localization.queries import Query, open_queries
 from dust3r_sfm.localization.reference import Reference, read_reference
 from dust3r_sfm.localization.results import Results
@@ -98,8 +98,8 @@ def localize_scene(
         if waiting:
             _localize(_open(scene, out, predictor, options, protocol, progress), waiting, results, progress)
         results.finish([query.name for query in queries], options.result_names, options.failed)
-    found = {name: each.cam_from_world for name, each in results.done.items() if each.cam_from_world is not None}
-    return compare_poses(found, scene.truth)
+    poses = {name: each.cam_from_world for name, each in results.done.items() if each.cam_from_world is not None}
+    return compare_poses(poses, scene.truth)
 
 
 def covisible_pairs(model: Reconstruction, num_covis: int) -> list[tuple[str, str]]:
@@ -139,10 +139,10 @@ def read_lines(path: Path) -> list[tuple[str, str]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is missing or no text file; unpack the data set again.") from error
-    found = [(line.strip(), f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
-    if not found:
+    entries = [(line.strip(), f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    if not entries:
         raise InputError(f"{path} is empty; unpack the data set again.")
-    return found
+    return entries
 
 
 def _open(
@@ -156,9 +156,11 @@ def _open(
     reference = read_reference(scene.model, scene.image_root, predictor.grid)
     lifts: list[Lift] = [] if scene.depth is None else [DepthLift(reference, scene.depth(reference))]
     if scene.model.num_points3D():
-        lifts.insert(0, PointLift(reference, OWN_RADIUS if lifts else RADIUS))
+        lifts.insert(0, PointLift(reference, OWN_RADIUS_OF_SIDE if lifts else RADIUS_OF_SIDE))
     seed, cache = protocol.run.seed, out / "cache"
-    return make_map(reference, FirstOf(lifts), predictor, options, protocol.predict, cache, seed, progress)
+    return make_map(
+        reference, FirstOf(lifts), predictor, replace(options, cache=cache), protocol.predict, seed, progress
+    )
 
 
 def _localize(opened: LocalizationMap, waiting: Sequence[Query], results: Results, progress: Progress) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from dust3r_sfm.evaluation.localization import DUST3R_THRESHOLDS, HLOC_THRESHOLDS, OURS, LocalizationErrors
 from dust3r_sfm.system.files import write_json, write_text
 
-THRESHOLDS = sorted({*HLOC_THRESHOLDS, *DUST3R_THRESHOLDS, *OURS})
+_THRESHOLDS = sorted({*HLOC_THRESHOLDS, *DUST3R_THRESHOLDS, *OURS})
+"""All thresholds of the tables."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +57,11 @@ def write_tables(
     text += _table([["method", *measured], *rows, ours]) + "\n"
     text += f"Queries within distance and angle, percent ({method}).\n"
     text += _table(
-        [["scene", *(f"{distance * 100:g}cm,{angle:g}" for distance, angle in THRESHOLDS), "localized"]]
+        [["scene", *(f"{distance * 100:g}cm,{angle:g}" for distance, angle in _THRESHOLDS), "localized"]]
         + [
             [
                 scene,
-                *(f"{errors.recall[key]:.1f}" for key in THRESHOLDS),
+                *(f"{errors.recall[key]:.1f}" for key in _THRESHOLDS),
                 f"{errors.num_localized}/{errors.num_queries}",
             ]
             for scene, errors in measured.items()

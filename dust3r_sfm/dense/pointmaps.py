@@ -4,7 +4,6 @@ It stands beside `dense`, because `patch_match_stereo` skips the views that have
 of `dense` at the resolution of the pointmaps: nothing is enlarged to raise the number of points.
 """
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +23,7 @@ from dust3r_sfm.geometry.grid import network_from_raw
 from dust3r_sfm.images.decode import decode, naming
 from dust3r_sfm.system._pycolmap import Camera, Reconstruction
 from dust3r_sfm.system.files import atomic_path, noticing_a_full_disk
+from dust3r_sfm.system.parallel import num_cores
 from dust3r_sfm.types import Scene, Size
 
 FOLDER = "dense_pointmaps"
@@ -59,7 +59,7 @@ def write_pointmaps(out: Path, reconstruction: Reconstruction, scene: Scene) -> 
     trusted = {name: clean_depth(scene.depths[index_of[name]], scene.confidences[index_of[name]]) for name in mapped}
     depths = corrected_depths(reconstruction, scene, trusted)
     workspace = out / FOLDER
-    with atomic_path(workspace) as temporary, noticing_a_full_disk(out), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with atomic_path(workspace) as temporary, noticing_a_full_disk(out), ThreadPoolExecutor(num_cores()) as pool:
         (temporary / "images").mkdir(parents=True)
         write_sparse(temporary, small)
         write_stereo(temporary, mapped)

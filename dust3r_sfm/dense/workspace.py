@@ -1,6 +1,5 @@
 """The `dense` folder: undistorted images and PINHOLE cameras for `colmap patch_match_stereo` and splatting trainers."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from dust3r_sfm.errors import ImageError, InputError, OutputError
 from dust3r_sfm.images.decode import as_rgb, decode, naming, open_image, raw_size
 from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.files import atomic_path, noticing_a_full_disk
+from dust3r_sfm.system.parallel import num_cores
 from dust3r_sfm.tracks.keypoints import positions
 from dust3r_sfm.types import View
 
@@ -74,7 +74,7 @@ def write_workspace(
     centred = centred_reconstruction(reconstruction)
     names = [image.name for image in images]
     mask_of = {view.name: view.mask for view in views}
-    with atomic_path(dense) as temporary, noticing_a_full_disk(out), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with atomic_path(dense) as temporary, noticing_a_full_disk(out), ThreadPoolExecutor(num_cores()) as pool:
         (temporary / "images").mkdir(parents=True)
         for camera_id, camera in reconstruction.cameras.items():
             members = [image.name for image in images if image.camera_id == camera_id]

@@ -1,12 +1,10 @@
 """Local features of photographs at full resolution, kept in hloc's HDF5 format.
 
-A group per image name holds `keypoints` (k × 2, the centre of the first pixel at 0, as hloc has it), `descriptors`
-(d × k), `scores` and `image_size`; whatever extractor wrote it can be read.
+Whatever extractor wrote the file, it can be read; see `dust3r_sfm.hloc`.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,9 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64, UInt8
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.hloc import read_keypoints, write_keypoints
+from dust3r_sfm.system.hdf5 import open_or_say
 from dust3r_sfm.types import View
-
-_HLOC_ORIGIN = 0.5
-"""hloc counts pixels from the centre of the first one, COLMAP from its corner."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,26 +54,22 @@ def read_features(path: Path, views: Sequence[View], with_descriptors: bool = Tr
     Raises:
         InputError: the file cannot be read, or lacks keypoints or descriptors of an image that it lists.
     """
-    wanted = ("keypoints", "descriptors") if with_descriptors else ("keypoints",)
-    xy, descriptors, scores = [], [], []
-    with _reading(path) as file:
-        for view in views:
-            group = file.get(view.name, {"keypoints": _NOTHING, "descriptors": _NOTHING.T})
-            missing = [name for name in wanted if name not in group]
-            if missing:
-                raise InputError(f"{path} has no {missing[0]} for {view.name}; extract the features again.")
-            xy.append(group["keypoints"][()][:, :2].astype(np.float64) + _HLOC_ORIGIN)
-            values = group["descriptors"][()].T if with_descriptors else np.zeros((len(xy[-1]), 0))
-            descriptors.append(np.ascontiguousarray(values))
-            scores.append(np.asarray(group["scores"] if "scores" in group else np.ones(len(xy[-1])), np.float32))
-    width = max((values.shape[1] for values in descriptors), default=0)
-    return [
-        Features(xy=places, descriptors=values if len(values) else np.zeros((0, width)), scores=telling)
-        for places, values, telling in zip(xy, descriptors, scores, strict=True)
-    ]
+    with open_or_say(path, "HDF5 file of local features", "extract them again") as h5:
+        read = [_read_one(h5, view.name, path, with_descriptors) for view in views]
+    width = max((features.descriptors.shape[1] for features in read), default=0)
+    return [features if len(features.xy) else replace(features, descriptors=np.zeros((0, width))) for features in read]
 
 
-_NOTHING = np.zeros((0, 2))
+def _read_one(h5: h5py.File, name: str, path: Path, with_descriptors: bool) -> Features:
+    """The features of one image; none where the file lacks it."""
+    if name not in h5:
+        return Features(xy=np.zeros((0, 2)), descriptors=np.zeros((0, 0)), scores=np.zeros(0, np.float32))
+    group, xy = h5[name], read_keypoints(h5, name, path)
+    if with_descriptors and "descriptors" not in group:
+        raise InputError(f"{path} has no descriptors of {name}; extract the features again.")
+    descriptors = group["descriptors"][()].T if with_descriptors else np.zeros((len(xy), 0))
+    scores = np.asarray(group["scores"] if "scores" in group else np.ones(len(xy)), np.float32)
+    return Features(xy=xy, descriptors=np.ascontiguousarray(descriptors), scores=scores)
 
 
 def append_features(path: Path, view: View, features: Features) -> None:
@@ -86,7 +79,7 @@ def append_features(path: Path, view: View, features: Features) -> None:
         if view.name in file:
             del file[view.name]
         group = file.create_group(view.name)
-        group["keypoints"] = (features.xy - _HLOC_ORIGIN).astype(np.float32)
+        write_keypoints(group, features.xy)
         group["descriptors"] = features.descriptors.T
         group["scores"] = features.scores
         group["image_size"] = np.array(view.size)
@@ -109,12 +102,3 @@ def names_in(path: Path) -> set[str]:
         path.unlink()
         return set()
     return names
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[Any]:
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except OSError as error:
-        raise InputError(f"{path} is no HDF5 file of local features; extract them again.") from error

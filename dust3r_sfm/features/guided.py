@@ -8,21 +8,23 @@ from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 
+from dust3r_sfm.features.two_best import TwoBest
 from dust3r_sfm.system.compiled import compiled
 
 _PER_CELL = 4
-"""Keypoints are looked up in a grid with so many to a cell."""
+"""Keypoints in a cell of the grid that they are looked up in. Chosen by hand."""
 
 _MIN_SIMILARITY = 0.765
+"""Least inner product of two descriptors that match (COLMAP's default, as the cosine of its largest distance)."""
+
 _MAX_RATIO = 0.8
-"""Least inner product of two descriptors that match, and largest angle between them over that to the second nearest
-inside the gate; COLMAP's own."""
+"""Largest angle between two descriptors over that to the second nearest inside the window (COLMAP's default)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate:
+class SearchWindow:
     """How far from its predicted place a keypoint may be matched.
 
     Attributes:
@@ -35,7 +37,7 @@ class Gate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sight:
+class ProjectedKeypoints:
     """Keypoints of one photograph, as its camera sees them.
 
     Attributes:
@@ -50,63 +52,46 @@ class Sight:
 
 
 def guided_matches(
-    sight1: Sight, sight2: Sight, cam2_from_cam1: Float64[np.ndarray, "3 4"], gate: Gate
+    keypoints1: ProjectedKeypoints,
+    keypoints2: ProjectedKeypoints,
+    cam2_from_cam1: Float64[np.ndarray, "3 4"],
+    window: SearchWindow,
 ) -> tuple[Int64[np.ndarray, "m 2"], Float64[np.ndarray, " m"]]:
-    """Match keypoints inside the gate: mutual best, and clearly better than the second best.
+    """Match keypoints inside the window: mutual best, and clearly better than the second best.
 
     Args:
-        sight1, sight2: keypoints of both photographs.
+        keypoints1, keypoints2: keypoints of both photographs.
         cam2_from_cam1: pose in the units of the depths.
-        gate: tolerance around the predicted place.
+        window: tolerance around the predicted place.
 
     Returns:
         Keypoints of both photographs per match, ordered by the first; and the similarity of their descriptors.
     """
-    rows, start, end = _segments(sight1, cam2_from_cam1, gate.depth)
-    columns = np.flatnonzero(np.isfinite(sight2.xy).all(axis=1))  # a lens may have no ray for a pixel
+    rows, start, end = _segments(keypoints1, cam2_from_cam1, window.depth)
+    columns = np.flatnonzero(np.isfinite(keypoints2.xy).all(axis=1))  # a lens may have no ray for a pixel
     if len(rows) == 0 or len(columns) == 0:
         return np.zeros((0, 2), np.int64), np.zeros(0)
-    grid = _Grid.of(sight2.xy[columns])
+    grid = _Grid.of(keypoints2.xy[columns])
     columns = columns[grid.order]
     best1, best2 = (
-        _Best(*found)
-        for found in _two_best(
+        TwoBest(*tables)
+        for tables in _two_best_inside(
             start,
             end,
-            gate.across,
-            sight1.descriptors[rows],
-            sight2.xy[columns],
-            sight2.descriptors[columns],
+            window.across,
+            keypoints1.descriptors[rows],
+            keypoints2.xy[columns],
+            keypoints2.descriptors[columns],
             grid.first,
             grid.corner,
             grid.side,
         )
     )
-    chosen = np.flatnonzero(best1.is_clear() & (best2.partner[best1.partner] == np.arange(len(rows))))
-    partner = best1.partner[chosen]
-    clear = best2.is_clear()[partner]
-    pairs = np.column_stack([rows[chosen[clear]], columns[partner[clear]]])
-    return pairs, best1.first[chosen[clear]].astype(np.float64)
-
-
-@dataclass(frozen=True)
-class _Best:
-    """What keypoints of one photograph found in the other.
-
-    Attributes:
-        partner: the most similar keypoint, -1 where nothing was inside the gate (k,).
-        first, second: its similarity, and that of its runner-up; -1 where nothing (k,).
-    """
-
-    partner: Int64[np.ndarray, " k"]
-    first: Float32[np.ndarray, " k"]
-    second: Float32[np.ndarray, " k"]
-
-    def is_clear(self) -> Bool[np.ndarray, " k"]:
-        """Whether the best is similar, and clearly more so than the runner-up."""
-        angle, next_angle = (np.arccos(np.clip(value, -1.0, 1.0)) for value in (self.first, self.second))
-        clear: Bool[np.ndarray, " k"] = (self.first >= _MIN_SIMILARITY) & (angle <= _MAX_RATIO * next_angle)
-        return clear
+    is_clear1, is_clear2 = (best.is_clear(_MIN_SIMILARITY, _MAX_RATIO) for best in (best1, best2))
+    chosen = np.flatnonzero(is_clear1 & (best2.partner[best1.partner] == np.arange(len(rows))))
+    chosen = chosen[is_clear2[best1.partner[chosen]]]
+    pairs = np.column_stack([rows[chosen], columns[best1.partner[chosen]]])
+    return pairs, best1.best[chosen].astype(np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,15 +124,22 @@ class _Grid:
 
 @compiled
 @no_type_check
-def _two_best(start, end, across, looks1, xy2, looks2, first, corner, side):
-    """Return partner, similarity and runner-up's of keypoints with places from `start` to `end`, and of those there.
+def _two_best_inside(start, end, across, descriptors1, xy2, descriptors2, first, corner, side):
+    """Return the fields of `TwoBest` for keypoints with places from `start` to `end`, and for those there.
 
-    `xy2` and `looks2` are in the grid's order. Inside is what lies in the rectangle around a segment.
+    Inside is what lies in the rectangle around a segment.
+
+    Args:
+        start, end: ends of the segments of possible places at z = 1 (s, 2).
+        across: how far from a segment a keypoint may lie, same units.
+        descriptors1: of the keypoints with these segments (s, d).
+        xy2, descriptors2: keypoints of the other photograph, in the grid's order (k, 2), (k, d).
+        first, corner, side: see `_Grid`.
     """
-    partner1, partner2 = np.full(len(looks1), -1), np.full(len(looks2), -1)
-    best1, best2 = np.full(len(looks1), np.float32(-1)), np.full(len(looks2), np.float32(-1))
+    partner1, partner2 = np.full(len(descriptors1), -1), np.full(len(descriptors2), -1)
+    best1, best2 = np.full(len(descriptors1), np.float32(-1)), np.full(len(descriptors2), np.float32(-1))
     next1, next2 = best1.copy(), best2.copy()
-    for i in range(len(looks1)):
+    for i in range(len(descriptors1)):
         x, y = start[i]
         length = np.hypot(end[i, 0] - x, end[i, 1] - y)
         along_x, along_y = 1.0, 0.0
@@ -173,8 +165,8 @@ def _two_best(start, end, across, looks1, xy2, looks2, first, corner, side):
                 if abs(off_y * along_x - off_x * along_y) > across or forward < -across or forward > length + across:
                     continue
                 similarity = np.float32(0)
-                for k in range(looks1.shape[1]):
-                    similarity += looks1[i, k] * looks2[j, k]
+                for k in range(descriptors1.shape[1]):
+                    similarity += descriptors1[i, k] * descriptors2[j, k]
                 if similarity > best1[i]:
                     partner1[i], next1[i], best1[i] = j, best1[i], similarity
                 elif similarity > next1[i]:
@@ -187,7 +179,7 @@ def _two_best(start, end, across, looks1, xy2, looks2, first, corner, side):
 
 
 def _segments(
-    source: Sight, target_from_source: Float64[np.ndarray, "3 4"], depth_error: float
+    source: ProjectedKeypoints, target_from_source: Float64[np.ndarray, "3 4"], depth_error: float
 ) -> tuple[Int64[np.ndarray, " s"], Float64[np.ndarray, "s 2"], Float64[np.ndarray, "s 2"]]:
     """Keypoints with a depth, and the two ends of their places in the target as the depth varies."""
     rows = np.flatnonzero(source.depth > 0)

@@ -16,14 +16,15 @@ from dust3r_sfm.features.features import Features, append_features, names_in, re
 from dust3r_sfm.images.load import load_mask, load_original
 from dust3r_sfm.system._pycolmap import quiet
 from dust3r_sfm.system.files import noticing_a_full_disk
+from dust3r_sfm.system.parallel import num_cores
 from dust3r_sfm.system.progress import Step
 from dust3r_sfm.types import Size, View
 
 _PER_THREAD, _AT_LEAST = 4, 16
-"""Photographs that are looked at in one go, and lost when the run is killed."""
+"""Photographs that are looked at in one go, and lost when the run is killed. Chosen by hand."""
 
-_BYTES_PER_PIXEL = 280
-"""What COLMAP's SIFT needs at its peak."""
+_BYTES_PER_RAW_PX = 280
+"""What COLMAP's SIFT needs at its peak. Chosen by hand."""
 
 
 def find_features(views: Sequence[View], path: Path, step: Step = lambda done, total: None) -> list[Features]:
@@ -50,7 +51,7 @@ def _num_threads(views: Sequence[View]) -> int:
     """One per core, but no more than half of the memory can bear."""
     pixels = max((math.prod(_within(view.size, _longest_side())) for view in views), default=1)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 8e9
-    return max(1, min(os.cpu_count() or 1, int(memory / 2 / (_BYTES_PER_PIXEL * pixels))))
+    return max(1, min(num_cores(), int(memory / 2 / (_BYTES_PER_RAW_PX * pixels))))
 
 
 def _extract(views: Sequence[View], num_threads: int) -> list[Features]:
@@ -60,7 +61,7 @@ def _extract(views: Sequence[View], num_threads: int) -> list[Features]:
     """
     from dust3r_sfm.system._pycolmap import pycolmap
 
-    found = []
+    features = []
     with (
         TemporaryDirectory() as folder,
         noticing_a_full_disk(Path(folder)),
@@ -82,8 +83,8 @@ def _extract(views: Sequence[View], num_threads: int) -> list[Features]:
                 image: Any = database.read_image_with_name(file.name)
                 keypoints = np.asarray(database.read_keypoints(image.image_id), np.float32).reshape(-1, 6)
                 descriptors = np.asarray(database.read_descriptors(image.image_id).data, np.uint8).reshape(-1, 128)
-                found.append(_of_view(view, keypoints, descriptors))
-    return found
+                features.append(_of_view(view, keypoints, descriptors))
+    return features
 
 
 def _write_grey(view: View, path: Path) -> None:

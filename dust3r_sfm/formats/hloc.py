@@ -8,12 +8,10 @@ import numpy as np
 from jaxtyping import Integer
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.hloc import pair_name, write_keypoints, write_matches
 from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.files import atomic_path, write_text
 from dust3r_sfm.tracks.keypoints import positions
-
-_CENTRE_OF_FIRST_PIXEL = 0.5
-"""COLMAP's coordinate of what hloc counts as 0."""
 
 
 def write_hloc(folder: Path, reconstruction: Reconstruction, database: Path) -> None:
@@ -40,23 +38,19 @@ def write_hloc(folder: Path, reconstruction: Reconstruction, database: Path) -> 
     matches = {
         pair: rows for pair, rows in _verified_matches(database).items() if pair[0] in names and pair[1] in names
     }
-    groups = {(id1, id2): _pair_name(names[id1], names[id2]) for id1, id2 in matches}
+    groups = {(id1, id2): pair_name(names[id1], names[id2]) for id1, id2 in matches}
     if len(set(groups.values())) < len(groups):
         raise InputError("Two pairs have one name in hloc, which writes '/' as '-'; rename the photographs' folders.")
     with atomic_path(folder / "features.h5") as temporary, h5py.File(temporary, "w") as h5:
         for image in reconstruction.images.values():
-            keypoints = positions(image.points2D) - _CENTRE_OF_FIRST_PIXEL
+            keypoints = positions(image.points2D)
             group = h5.create_group(image.name)
-            group["keypoints"] = keypoints.astype(np.float32)
+            write_keypoints(group, keypoints)
             group["scores"] = np.ones(len(keypoints), np.float32)
             group["image_size"] = np.array([image.camera.width, image.camera.height])
     with atomic_path(folder / "matches.h5") as temporary, h5py.File(temporary, "w") as h5:
         for (id1, id2), rows in matches.items():
-            matches0 = np.full(len(reconstruction.images[id1].points2D), -1, np.int32)
-            matches0[rows[:, 0]] = rows[:, 1]
-            group = h5.create_group(groups[id1, id2])
-            group["matches0"] = matches0
-            group["matching_scores0"] = (matches0 >= 0).astype(np.float16)
+            write_matches(h5.create_group(groups[id1, id2]), rows, len(reconstruction.images[id1].points2D))
     write_text(folder / "pairs.txt", "".join(f"{names[id1]} {names[id2]}\n" for id1, id2 in matches))
 
 
@@ -74,8 +68,3 @@ def _verified_matches(database: Path) -> dict[tuple[int, int], Integer[np.ndarra
         for (id1, id2), geometry in sorted(zip(pairs, geometries, strict=True), key=lambda entry: entry[0])
         if len(geometry.inlier_matches)
     }
-
-
-def _pair_name(name1: str, name2: str) -> str:
-    """hloc's `names_to_pair`."""
-    return f"{name1.replace('/', '-')}/{name2.replace('/', '-')}"

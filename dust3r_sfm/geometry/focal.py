@@ -5,9 +5,12 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-ENOUGH_PIXELS = 3000
-"""So many pixels give the focal length of all to 0.02 %, a thirtieth of what a good prediction is off itself."""
-CONVERGED = 1e-6
+_ENOUGH_PIXELS = 3000
+"""So many pixels give the focal length of all to 0.02 %, a thirtieth of what a good prediction is off itself. Chosen by
+hand."""
+
+_CONVERGED_OF_FOCAL = 1e-6
+"""Change of the focal length, as a share of it, at which the iteration ends. Chosen by hand."""
 
 
 def weiszfeld_focal(
@@ -28,14 +31,14 @@ def weiszfeld_focal(
         confidence: weights, all equal by default.
         principal_point: (x, y) in pixels, the centre of the map by default.
         iterations: steps at most.
-        stride: use every n-th pixel of each axis; by default so that about `ENOUGH_PIXELS` take part, 1: all.
+        stride: use every n-th pixel of each axis; by default so that about `_ENOUGH_PIXELS` take part, 1: all.
 
     Returns:
         The focal length in pixels; NaN when no pixel can be used.
     """
     height, width = points.shape[:2]
     if stride is None:
-        stride = max(1, math.floor(math.sqrt(height * width / ENOUGH_PIXELS)))
+        stride = max(1, math.floor(math.sqrt(height * width / _ENOUGH_PIXELS)))
     # From the middle of the first cell, so that the lattice is as far from all borders.
     lattice = np.s_[(stride - 1) // 2 :: stride, (stride - 1) // 2 :: stride]
     centre = (width / 2, height / 2) if principal_point is None else principal_point
@@ -70,6 +73,6 @@ def focal_of_points(
     for _ in range(iterations):
         robust = weight / np.maximum(np.sqrt((x - focal * right) ** 2 + (y - focal * down) ** 2), 1e-8)
         before, focal = focal, (robust @ across) / (robust @ along)
-        if abs(focal - before) <= CONVERGED * abs(focal):
+        if abs(focal - before) <= _CONVERGED_OF_FOCAL * abs(focal):
             break
     return float(focal)

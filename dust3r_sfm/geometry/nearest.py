@@ -7,13 +7,18 @@ import numpy as np
 from jaxtyping import Float, Int64, Integer
 from scipy.spatial import cKDTree
 
-FEW_POINTS = 1000
-"""Clouds this small are searched in double precision at once."""
-NEAR_TIE = 1e-5
-"""Squared distances that differ by a smaller share may have changed places by rounding to single precision."""
-NUM_CANDIDATES = 4
-"""Neighbours that are compared in double precision before a tree in double precision is worth its making."""
-SINGLE_TREE = {"algorithm": 4, "leaf_max_size": 8, "dim": 3, "reorder": True}
+_FEW_POINTS = 1000
+"""Clouds this small are searched in double precision at once. Chosen by hand."""
+
+_NEAR_TIE_OF_SQUARE = 1e-5
+"""Squared distances that differ by a smaller share may have changed places by rounding to single precision. Chosen by
+hand."""
+
+_NUM_CANDIDATES = 4
+"""Neighbours that are compared in double precision before a tree in double precision is worth its making. Chosen by
+hand."""
+
+_SINGLE_TREE = {"algorithm": 4, "leaf_max_size": 8, "dim": 3, "reorder": True}
 """FLANN's exact tree for few dimensions (FLANN_INDEX_KDTREE_SINGLE)."""
 
 
@@ -65,7 +70,7 @@ class _Cloud:
     def _single(self) -> Any:
         import cv2
 
-        return cv2.flann.Index(self.points, SINGLE_TREE)
+        return cv2.flann.Index(self.points, _SINGLE_TREE)
 
     @cached_property
     def _double(self) -> cKDTree:
@@ -74,12 +79,12 @@ class _Cloud:
 
     def nearest(self, queries: Float[np.ndarray, "q 3"]) -> Int64[np.ndarray, " q"]:
         """Return the index of the point nearest to each query."""
-        if len(self.points) < FEW_POINTS or self.points.dtype != np.float32 or not len(queries):
+        if len(self.points) < _FEW_POINTS or self.points.dtype != np.float32 or not len(queries):
             return np.asarray(self._double.query(queries)[1], np.int64)
         exhaustive = {"checks": -1, "eps": 0.0, "sorted": True}
-        found, squares = self._single.knnSearch(queries, NUM_CANDIDATES, params=exhaustive)
+        found, squares = self._single.knnSearch(queries, _NUM_CANDIDATES, params=exhaustive)
         nearest = np.asarray(found[:, 0], np.int64)
-        farther = squares > (1 + NEAR_TIE) * squares[:, :1]
+        farther = squares > (1 + _NEAR_TIE_OF_SQUARE) * squares[:, :1]
         close = np.flatnonzero(~farther[:, 1])
         offsets = self.points[found[close]].astype(np.float64) - queries[close, None]
         nearest[close] = found[close, (offsets**2).sum(axis=2).argmin(axis=1)]

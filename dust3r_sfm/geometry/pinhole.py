@@ -37,6 +37,11 @@ def project(points: Float[np.ndarray, "*b 3"], matrix: Float[np.ndarray, "3 3"])
     return xy
 
 
+def pixel_scale(target_from_source: Float64[np.ndarray, "3 3"]) -> float:
+    """Give the pixels of the target in one of the source (geometric mean), for an affine map between pixel grids."""
+    return float(np.sqrt(abs(np.linalg.det(target_from_source[:2, :2]))))
+
+
 def triangulate(
     cam_from_world: Float64[np.ndarray, "o 3 4"],
     camera_rays: Float64[np.ndarray, "o 3"],

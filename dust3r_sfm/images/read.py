@@ -15,6 +15,7 @@ from dust3r_sfm.images.masks import check_mask, find_masks
 from dust3r_sfm.images.resize import DEFAULT_GRID, Grid, network_grid
 from dust3r_sfm.images.sharing import camera_groups
 from dust3r_sfm.options import ImageOptions
+from dust3r_sfm.system.parallel import num_cores
 from dust3r_sfm.types import Dropped, ImageSet, Size, View
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}) | HEIC_SUFFIXES
@@ -78,8 +79,7 @@ def read_images(
         InputError: no folder, no usable photograph, an unknown name, masks or camera sharing that do not fit.
         ImageError: the first unusable photograph, with `strict`.
     """
-    found = find_images(root)
-    chosen = _outside(found, root, options.masks) if names is None else _known(names, root)
+    chosen = _outside(find_images(root), root, options.masks) if names is None else _known(names, root)
     if not chosen:
         raise InputError(f"There are no photographs in {root}: it needs files ending in {', '.join(sorted(SUFFIXES))}.")
     photographs, dropped = _inspect_all(root, chosen, grid, progress or (lambda done, total: None))
@@ -160,7 +160,7 @@ def _inspect_all(
     """Decode every file once, in threads (the decoders release the interpreter's lock)."""
     photographs = {}
     dropped = []
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
         results = pool.map(lambda name: _inspect(root / name, name, grid), names)
         for done, (name, result) in enumerate(zip(names, results, strict=True), start=1):
             progress(done, len(names))

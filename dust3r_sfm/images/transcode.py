@@ -13,6 +13,7 @@ from PIL import Image
 from dust3r_sfm.images.decode import as_rgb, decode, naming, open_image
 from dust3r_sfm.images.exif import exif_bytes
 from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.parallel import num_cores
 from dust3r_sfm.types import ImageSet, View
 
 SUFFIX_OF_FORMAT = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "TIFF": ".tif", "BMP": ".bmp"}
@@ -52,7 +53,7 @@ def transcode(images: ImageSet, folder: Path) -> ImageSet:
     for view, suffix in zip(images.views, suffixes, strict=True):
         names.append(view.name if suffix is None else _new_name(view.name, suffix, taken))
         taken.add(names[-1])
-    with atomic_path(folder) as temporary, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with atomic_path(folder) as temporary, ThreadPoolExecutor(num_cores()) as pool:
         list(pool.map(lambda view, name: _fill(view, temporary / name, folder / name), images.views, names))
     views = [
         dataclasses.replace(view, name=name, path=folder / name) for view, name in zip(images.views, names, strict=True)

@@ -2,13 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.hdf5 import read_arrays, write_arrays
 from dust3r_sfm.types import View
 
 
@@ -28,13 +26,7 @@ class ImageCache:
         """The arrays of a photograph, or None."""
         if self._folder is None:
             return None
-        try:
-            with h5py.File(self._file(view), "r") as h5:
-                if h5.attrs["made_by"] != self._mark(view):
-                    return None
-                return {name: dataset[()] for name, dataset in h5.items()}
-        except (OSError, KeyError, RuntimeError):  # not there, or damaged
-            return None
+        return read_arrays(self._file(view), self._mark(view))
 
     def write(self, view: View, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep the arrays of a photograph.
@@ -42,15 +34,8 @@ class ImageCache:
         Raises:
             OutputError: the disk is full, or the folder cannot be written.
         """
-        if self._folder is None:
-            return
-        content = BytesIO()
-        with h5py.File(content, "w") as h5:  # in memory first: HDF5 does not survive a disk that fills up under it
-            h5.attrs["made_by"] = self._mark(view)
-            for name, array in arrays.items():
-                h5.create_dataset(name, data=array)
-        with atomic_path(self._file(view)) as temporary:
-            temporary.write_bytes(content.getbuffer())
+        if self._folder is not None:
+            write_arrays(self._file(view), self._mark(view), arrays)
 
     def _mark(self, view: View) -> str:
         state = view.path.stat()

@@ -19,8 +19,8 @@ from dust3r_sfm.predictors.predictor import PairPredictor, StoresFeatures
 from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import Edge, ImageSet, Matches, PairPrediction, View
 
-IMAGES_IN_MEMORY = 2000
-"""Keypoints of that many images take about 1 GB."""
+_IMAGES_IN_MEMORY = 2000
+"""Keypoints of that many images take about 1 GB. Chosen by hand."""
 
 Pair = tuple[int, int]
 """(query, image of the map)."""
@@ -46,7 +46,7 @@ class KeypointStore:
         self._reference = reference
         self._cache = ImageCache(cache, "sift 1")
         self.num_workers = num_cores(num_workers)
-        self._of_image = lru_cache(IMAGES_IN_MEMORY)(self._read_or_find)
+        self._of_image = lru_cache(_IMAGES_IN_MEMORY)(self._read_or_find)
         self._queries: dict[Path, Keypoints] = {}
 
     def image(self, index: int) -> Keypoints:
@@ -56,11 +56,11 @@ class KeypointStore:
 
     def images(self, step: Callable[[int, int], None] = lambda done, total: None) -> list[Keypoints]:
         """The keypoints of all images of the map."""
-        total, found = len(self._reference.views), []
+        total, keypoint_sets = len(self._reference.views), []
         for keypoints in map_ordered(self.image, range(total), self.num_workers):
-            found.append(keypoints)
-            step(len(found), total)
-        return found
+            keypoint_sets.append(keypoints)
+            step(len(keypoint_sets), total)
+        return keypoint_sets
 
     def query(self, view: View) -> Keypoints:
         """The keypoints of a query."""
@@ -142,19 +142,14 @@ class PointmapMatcher:
 
     def match(self, queries: Sequence[View], pairs: Sequence[Pair]) -> list[Matches]:
         """See `Matcher`."""
-        found = {}
+        matches = {}
         for predicted in self.predict(queries, pairs):
             query, image = predicted.pair
-            found[predicted.pair] = match_pair(
-                predicted.forward,
-                predicted.backward,
-                queries[query],
-                self._reference.views[image],
-                query,
-                image,
-                self._options,
+            views = queries[query], self._reference.views[image]
+            matches[predicted.pair] = match_pair(
+                predicted.forward, predicted.backward, views, predicted.pair, self._options
             )
-        return [found[pair] for pair in pairs]
+        return [matches[pair] for pair in pairs]
 
     def predict(self, queries: Sequence[View], pairs: Sequence[Pair]) -> Iterator[PredictedPair]:
         """Predict both directions of each pair."""

@@ -12,14 +12,16 @@ from dust3r_sfm.images.decode import decode
 from dust3r_sfm.localization.lift import DepthRaster, sample_depth
 from dust3r_sfm.localization.reference import Reference
 from dust3r_sfm.system._pycolmap import Reconstruction
-from dust3r_sfm.types import Scene
+from dust3r_sfm.types import Scene, is_known
 
 DepthReader = Callable[[int], DepthRaster | None]
 
-SENSOR_MAX = 65535
+_SENSOR_MAX = 65535
 """7-Scenes writes this where the sensor saw nothing."""
-MIN_POINTS = 10
-"""Points of the model that tell the scale of a depth map, at least."""
+
+_MIN_POINTS = 10
+"""Points of the model that tell the scale of a depth map, at least. Chosen by hand."""
+
 _SUFFIXES = (".png", ".tiff", ".tif", ".npy", ".bin")
 
 
@@ -42,8 +44,8 @@ def depth_files(
     Raises:
         InputError: no image has a depth map there.
     """
-    found = {index: _find(folder, name) for index, name in enumerate(reference.names)}
-    if not any(found.values()):
+    files = {index: _find(folder, name) for index, name in enumerate(reference.names)}
+    if not any(files.values()):
         raise InputError(f"{folder} has no depth map of the map's images, such as {reference.names[0]}.png.")
     # Matrices and not cameras, whose memory goes with the model.
     pinhole = (
@@ -51,7 +53,7 @@ def depth_files(
     )
 
     def read(index: int) -> DepthRaster | None:
-        path, view = found[index], reference.views[index]
+        path, view = files[index], reference.views[index]
         if path is None:
             return None
         depth = read_depth(path, unit)
@@ -78,7 +80,7 @@ def scene_depths(reference: Reference, scene: Scene) -> DepthReader:
         at = index_of.get(reference.names[index])
         if at is None or not scene.registered[at]:
             return None
-        depth = np.where(scene.confidences[at] > 1, scene.depths[at], np.float32(0))
+        depth = np.where(is_known(scene.confidences[at]), scene.depths[at], np.float32(0))
         raster = DepthRaster(depth=depth, matrix=scene.network_from_image[at])
         scale = _scale(reference, index, raster)
         return None if scale is None else DepthRaster(depth=depth * np.float32(scale), matrix=raster.matrix)
@@ -107,7 +109,7 @@ def read_depth(path: Path, unit: float) -> Float32[np.ndarray, "h w"]:
             depth = np.asarray(stored.to_array(), np.float32)
         else:
             steps = np.asarray(decode(path)).astype(np.float32)
-            depth = np.where(steps < SENSOR_MAX, steps * np.float32(unit), np.float32(0))
+            depth = np.where(steps < _SENSOR_MAX, steps * np.float32(unit), np.float32(0))
         if depth.ndim != 2:
             raise ValueError(f"it has {depth.ndim} dimensions")
     except Exception as error:  # decoders raise anything on damaged files
@@ -143,4 +145,4 @@ def _scale(reference: Reference, index: int, raster: DepthRaster) -> float | Non
         raster.depth, xy @ raster.matrix[:2, :2].T + raster.matrix[:2, 2]
     )
     ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
-    return float(np.median(ratio)) if len(ratio) >= MIN_POINTS else None
+    return float(np.median(ratio)) if len(ratio) >= _MIN_POINTS else None

@@ -1,21 +1,21 @@
-"""Files of hloc (github.com/cvg/Hierarchical-Localization): pairs, global features, keypoints and matches.
+"""Retrieval and matches of queries from files of hloc: pairs, global features, keypoints and matches."""
 
-hloc puts the centre of the first pixel at 0; here everything is moved to COLMAP's 0.5.
-"""
-
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.hloc import read_keypoints, read_matches, require_rows, split_pair
 from dust3r_sfm.localization.correspond import Pair
 from dust3r_sfm.localization.reference import Reference
 from dust3r_sfm.localization.retrieve import DescriptorRetrieval
+from dust3r_sfm.system.hdf5 import open_or_say
 from dust3r_sfm.types import Matches, View
+
+_FEATURES, _AGAIN = "HDF5 file of hloc's features", "extract the features of all images again"
 
 
 def read_retrieval(path: Path, names: Sequence[str]) -> dict[str, list[int]]:
@@ -36,7 +36,7 @@ def read_retrieval(path: Path, names: Sequence[str]) -> dict[str, list[int]]:
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
-        parts = line.rstrip("\n").split("\t") if "\t" in line else line.split()
+        parts = split_pair(line)
         if len(parts) != 2:
             raise InputError(f"{path}, line {number}: '{line.strip()}' is not the names of a query and of an image.")
         query, image = parts
@@ -59,7 +59,7 @@ def global_retrieval(path: Path, reference: Reference) -> DescriptorRetrieval:
     """
 
     def read(names: Sequence[str]) -> Float32[np.ndarray, "n d"]:
-        with _reading(path) as h5:
+        with open_or_say(path, _FEATURES, _AGAIN) as h5:
             missing = next((name for name in names if f"{name}/global_descriptor" not in h5), None)
             if missing is not None:
                 raise InputError(f"{path} has no global descriptor of {missing}; extract the features of all images.")
@@ -89,38 +89,19 @@ class FileMatcher:
         Raises:
             InputError: a file cannot be read, lacks an image, or the two do not fit each other.
         """
-        with _reading(self._features) as features, _reading(self._matches) as matches:
+        with (
+            open_or_say(self._features, _FEATURES, _AGAIN) as features,
+            open_or_say(self._matches, "HDF5 file of hloc's matches", "match the features again") as matches,
+        ):
             return [self._match(features, matches, queries[query].name, query, image) for query, image in pairs]
 
     def _match(self, features: h5py.File, matches: h5py.File, name: str, query: int, image: int) -> Matches:
         other = self._reference.names[image]
-        first, second = _keypoints(features, name, self._features), _keypoints(features, other, self._features)
-        index, scores = find_matches(matches, name, other)
-        if len(index) and (index.max(axis=0) >= (len(first), len(second))).any():
-            raise InputError(f"{self._matches} matches keypoints of {name} – {other} that {self._features} lacks.")
-        return Matches(image1=query, image2=image, xy1=first[index[:, 0]], xy2=second[index[:, 1]], confidence=scores)
-
-
-def find_matches(h5: h5py.File, name1: str, name2: str) -> tuple[np.ndarray, Float64[np.ndarray, " m"]]:
-    """Indices of matched keypoints (m, 2) of an ordered pair, and their scores (1 where there are none)."""
-    for first, second, swapped in ((name1, name2, False), (name2, name1, True)):
-        one, two = first.replace("/", "-"), second.replace("/", "-")
-        for key in (f"{one}/{two}", f"{one}_{two}"):
-            if f"{key}/matches0" not in h5:
-                continue
-            matched = h5[key]["matches0"][()].astype(np.int64)
-            rows = np.flatnonzero(matched >= 0)
-            index = np.stack([rows, matched[rows]], axis=1)
-            scores = h5[key]["matching_scores0"][()][rows] if "matching_scores0" in h5[key] else np.ones(len(rows))
-            return (index[:, ::-1] if swapped else index), scores.astype(np.float64)
-    return np.zeros((0, 2), np.int64), np.zeros(0)
-
-
-def _keypoints(h5: h5py.File, name: str, path: Path) -> Float64[np.ndarray, "n 2"]:
-    if f"{name}/keypoints" not in h5:
-        raise InputError(f"{path} has no keypoints of {name}; extract the features of all images.")
-    keypoints: Float64[np.ndarray, "n 2"] = h5[name]["keypoints"][()].astype(np.float64).reshape(-1, 2) + 0.5
-    return keypoints
+        xy1, xy2 = (read_keypoints(features, each, self._features) for each in (name, other))
+        stored = read_matches(matches, name, other)
+        rows, scores = (np.zeros((0, 2), np.int64), np.zeros(0)) if stored is None else stored
+        require_rows(rows, (len(xy1), len(xy2)), (name, other), self._matches)
+        return Matches(image1=query, image2=image, xy1=xy1[rows[:, 0]], xy2=xy2[rows[:, 1]], confidence=scores)
 
 
 def _lines(path: Path) -> list[str]:
@@ -128,15 +109,3 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as a text file of pairs; check the path.") from error
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[h5py.File]:
-    if not path.is_file():
-        raise InputError(f"There is no file {path}; check the path.")
-    try:
-        h5 = h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(f"{path} is not an HDF5 file of hloc, or damaged; extract it again.") from error
-    with h5:
-        yield h5

@@ -11,9 +11,11 @@ from scipy.spatial import cKDTree
 
 from dust3r_sfm.localization.reference import Reference
 
-JUMP = 0.05
-"""Neighbouring depths that differ by more than this share are of two surfaces."""
-MAPS_IN_MEMORY = 256
+_JUMP_OF_DEPTH = 0.05
+"""Neighbouring depths that differ by more than this share are of two surfaces. Chosen by hand."""
+
+_MAPS_IN_MEMORY = 256
+"""Depth maps that are kept. Chosen by hand."""
 
 
 @runtime_checkable
@@ -39,7 +41,7 @@ class PointLift:
     def __init__(self, reference: Reference, radius: float) -> None:
         self._reference = reference
         self._radius = radius
-        self._observations = lru_cache(MAPS_IN_MEMORY)(self._observed)
+        self._observations = lru_cache(_MAPS_IN_MEMORY)(self._observed)
 
     def __call__(self, index: int, xy: Float64[np.ndarray, "m 2"]) -> Float64[np.ndarray, "m 3"]:
         """See `Lift`."""
@@ -49,10 +51,10 @@ class PointLift:
             return lifted
         radius = max(self._radius * max(self._reference.views[index].size), 1e-6)
         distance, nearest = tree.query(xy, distance_upper_bound=radius)
-        found = np.isfinite(distance)
-        near = points[nearest[found]]
-        offset = self._reference.rays(index, xy[found]) - self._reference.rays(index, tree.data[nearest[found]])
-        lifted[found] = self._reference.to_world(index, near + near[:, 2:] * np.pad(offset, ((0, 0), (0, 1))))
+        has_point = np.isfinite(distance)
+        near = points[nearest[has_point]]
+        offset = self._reference.rays(index, xy[has_point]) - self._reference.rays(index, tree.data[nearest[has_point]])
+        lifted[has_point] = self._reference.to_world(index, near + near[:, 2:] * np.pad(offset, ((0, 0), (0, 1))))
         return lifted
 
     def _observed(self, index: int) -> tuple[cKDTree | None, Float64[np.ndarray, "k 3"]]:
@@ -89,7 +91,7 @@ class DepthLift:
 
     def __init__(self, reference: Reference, read: Callable[[int], DepthRaster | None]) -> None:
         self._reference = reference
-        self._read = lru_cache(MAPS_IN_MEMORY)(read)
+        self._read = lru_cache(_MAPS_IN_MEMORY)(read)
 
     def __call__(self, index: int, xy: Float64[np.ndarray, "m 2"]) -> Float64[np.ndarray, "m 3"]:
         """See `Lift`."""
@@ -142,7 +144,9 @@ def sample_depth(depth: Float32[np.ndarray, "h w"], xy: Float64[np.ndarray, "m 2
     values, weight = np.stack(depths, axis=1), np.stack(weights, axis=1)
     values = np.where(np.isfinite(values), values, 0.0)
     nearest = values[np.arange(len(values)), weight.argmax(axis=1)]
-    weight = np.where((values > 0) & (np.abs(values - nearest[:, None]) <= JUMP * nearest[:, None]), weight, 0.0)
+    weight = np.where(
+        (values > 0) & (np.abs(values - nearest[:, None]) <= _JUMP_OF_DEPTH * nearest[:, None]), weight, 0.0
+    )
     total = weight.sum(axis=1)
     known = inside & (nearest > 0) & (total > 0)
     return np.where(known, (weight * values).sum(axis=1) / np.where(known, total, 1.0), np.nan)

@@ -10,11 +10,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.images.colmap_models import read_model
 from dust3r_sfm.images.known_cameras import known_camera
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.localization.fuse import Correspondences, fuse
-from dust3r_sfm.localization.open_map import LocalizationMap, find_image_root, open_map
+from dust3r_sfm.localization.open_map import LocalizationMap, find_map
 from dust3r_sfm.localization.pose import (
     PoseEstimate,
     default_max_error,
@@ -29,13 +28,12 @@ from dust3r_sfm.localization.reference import covisible_groups
 from dust3r_sfm.localization.relative import scaled_relative_pose
 from dust3r_sfm.localization.results import Results
 from dust3r_sfm.options import ImageOptions, LocalizeOptions, PredictOptions, RunOptions
-from dust3r_sfm.predictors.predictor import load_predictor
 from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.types import KnownCamera, Localization, Matches, View
 
 logger = logging.getLogger("dust3r_sfm")
 
-SPEED_OPTIONS = ("batch", "cache", "failed", "result_names", "image_root", "query_images")
+_SPEED_OPTIONS = ("batch", "cache", "failed", "result_names", "image_root", "query_images")
 """Options that change where things are or how they are written, not what is found."""
 
 
@@ -91,25 +89,25 @@ def localize(
     """
     options, predict = options or LocalizeOptions(), predict or PredictOptions()
     run, progress = run or RunOptions(), progress or Silent()
-    grid = load_predictor(predict, run.seed).grid
+    found = find_map(path, options, predict, run.seed)
     listed = options.query_images is None and queries.suffix.lower() == ".txt"
-    root = options.image_root or (find_image_root(path, read_model(path)) if listed else path)
-    with open_queries(queries, root, options, grid) as found:
+    root = found.image_root if listed else path
+    with open_queries(queries, root, options, found.predictor.grid) as listed_queries:
         inputs = _inputs(path, queries, options, predict, run)
         written = Results(results, inputs, overwrite=run.overwrite)
-        waiting = [query for query in found if query.name not in written.done]
+        waiting = [query for query in listed_queries if query.name not in written.done]
         warnings: tuple[str, ...] = ()
         if waiting:
-            opened = open_map(path, options, predict, run.seed, progress)
+            opened = found.open(progress)
             warnings = opened.reference.warnings
             with progress.stage("localize") as step:
                 for start in range(0, len(waiting), max(options.batch, 1)):
                     written.add(localize_queries(opened, waiting[start : start + max(options.batch, 1)]))
-                    step(len(written.done), len(found))
-        written.finish([query.name for query in found], options.result_names, options.failed)
-    reasons = {query.name: written.done[query.name].reason for query in found}
+                    step(len(written.done), len(listed_queries))
+        written.finish([query.name for query in listed_queries], options.result_names, options.failed)
+    reasons = {query.name: written.done[query.name].reason for query in listed_queries}
     return LocalizeSummary(
-        num_queries=len(found),
+        num_queries=len(listed_queries),
         num_localized=sum(not reason for reason in reasons.values()),
         results=results,
         reasons={name: reason for name, reason in reasons.items() if reason},
@@ -145,11 +143,11 @@ def localize_queries(opened: LocalizationMap, queries: Sequence[Query]) -> list[
     retrieved = opened.retrieval.rank(views, opened.options.num_loc)
     pairs = [(number, image) for number, images in enumerate(retrieved) for image in images]
     matches: list[list[Matches]] = [[] for _ in usable]
-    for (number, _), found in zip(pairs, opened.matcher.match(views, pairs), strict=True):
-        matches[number].append(found)
+    for (number, _), matched in zip(pairs, opened.matcher.match(views, pairs), strict=True):
+        matches[number].append(matched)
     localized = {
-        query.name: _localize(opened, query, view, images, found)
-        for query, view, images, found in zip(usable, views, retrieved, matches, strict=True)
+        query.name: _localize(opened, query, view, images, matched)
+        for query, view, images, matched in zip(usable, views, retrieved, matches, strict=True)
     }
     opened.store.forget_queries()
     return [localized.get(query.name) or Localization(name=query.name, reason=query.reason) for query in queries]
@@ -164,7 +162,7 @@ def _localize(
         return Localization(**known, reason="no image of the map is listed for it; add it to the retrieval")
     known["retrieved"] = tuple(reference.names[image] for image in images)
     known["nearest"] = reference.cam_from_world[images[0]]
-    lifted = {found.image2: _lifted(opened, found) for found in matches}
+    lifted = {pair_matches.image2: _lifted(opened, pair_matches) for pair_matches in matches}
     known["num_matches"] = sum(map(len, lifted.values()))
     estimate, xy = None, np.zeros((0, 2))
     if query.camera is None and opened.pointmaps is not None:
@@ -182,23 +180,25 @@ def _localize(
 
 
 def _solve(
-    opened: LocalizationMap, query: Query, view: View, images: Sequence[int], found: Correspondences
+    opened: LocalizationMap, query: Query, view: View, images: Sequence[int], correspondences: Correspondences
 ) -> PoseEstimate | None:
     """The pose that correspondences with some images of the map agree on, with the camera that explains them best."""
     options, seed = opened.options, opened.seed
     max_error = options.ransac_thresh or default_max_error(view)
     camera, focal = query_camera(view, query.camera)
-    best = estimate_pose(found.xy, found.xyz, camera, focal, max_error, seed)
+    best = estimate_pose(correspondences.xy, correspondences.xyz, camera, focal, max_error, seed)
     if focal != "known" and options.map_cameras:
         for camera in opened.reference.cameras(images, view.size):
-            solved = estimate_pose(found.xy, found.xyz, camera, "known", max_error, seed)
+            solved = estimate_pose(correspondences.xy, correspondences.xyz, camera, "known", max_error, seed)
             better = solved is not None and (
-                best is None or misfit(solved, found.xy, found.xyz) <= misfit(best, found.xy, found.xyz)
+                best is None
+                or misfit(solved, correspondences.xy, correspondences.xyz)
+                <= misfit(best, correspondences.xy, correspondences.xyz)
             )
             best, focal = (solved, "known") if better else (best, focal)
     if best is None:
         return None
-    return refine_pose(best, *fuse(opened.reference, found[best.inlier]), focal)
+    return refine_pose(best, *fuse(opened.reference, correspondences[best.inlier]), focal)
 
 
 def _judged(
@@ -237,9 +237,9 @@ def _lifted(opened: LocalizationMap, matches: Matches) -> Correspondences:
 def _pooled(lifted: Sequence[Correspondences]) -> Correspondences:
     """All correspondences; the same position with the same point counts once, as in hloc."""
     pooled = Correspondences(
-        xy=np.concatenate([found.xy for found in lifted]),
-        xyz=np.concatenate([found.xyz for found in lifted]),
-        image=np.concatenate([found.image for found in lifted]),
+        xy=np.concatenate([each.xy for each in lifted]),
+        xyz=np.concatenate([each.xyz for each in lifted]),
+        image=np.concatenate([each.image for each in lifted]),
     )
     _, first = np.unique(np.column_stack([pooled.xy, pooled.xyz]), axis=0, return_index=True)
     return pooled[np.sort(first)]
@@ -249,7 +249,7 @@ def _inputs(
     path: Path, queries: Path, options: LocalizeOptions, predict: PredictOptions, run: RunOptions
 ) -> dict[str, Any]:
     """What the results depend on, as JSON values."""
-    chosen = {name: value for name, value in asdict(options).items() if name not in SPEED_OPTIONS}
+    chosen = {name: value for name, value in asdict(options).items() if name not in _SPEED_OPTIONS}
     return {
         "map": str(path.resolve()),
         "queries": str(queries.resolve()),

@@ -2,7 +2,8 @@
 
 import contextlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from dust3r_sfm.errors import InputError
@@ -20,10 +21,12 @@ from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.progress import Progress, Silent
 
-OWN_RADIUS = 0.002
-"""Share of the longer side within which a model's point stands for a pixel, where there is depth for the others."""
-RADIUS = 0.01
-"""The same where the model's points are all there is."""
+OWN_RADIUS_OF_SIDE = 0.002
+"""Share of the longer side within which a model's point stands for a pixel, where there is depth for the others. Chosen
+by hand."""
+
+RADIUS_OF_SIDE = 0.01
+"""The same where the model's points are all there is. Chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,60 @@ class LocalizationMap:
     seed: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class FoundMap:
+    """A map that is not made ready yet: its model and the predictor are read, its photographs are not.
+
+    Attributes:
+        path: of the map.
+        model: the COLMAP model.
+        predictor: retrieves and matches.
+        options: how to localize.
+        predict: which predictor.
+        seed: of the sampling.
+    """
+
+    path: Path
+    model: Reconstruction
+    predictor: PairPredictor
+    options: LocalizeOptions
+    predict: PredictOptions
+    seed: int
+
+    @cached_property
+    def image_root(self) -> Path:
+        """Folder of the photographs.
+
+        Raises:
+            InputError: they are not beside the map.
+        """
+        return self.options.image_root or find_image_root(self.path, self.model)
+
+    def open(self, progress: Progress | None = None) -> LocalizationMap:
+        """Make it ready; see `open_map`."""
+        options = self.options
+        cache = options.cache or (self.path / "localization" if (self.path / "scene.h5").is_file() else None)
+        pixels = options.hloc_matches is None or not (options.retrieval_pairs or options.global_features)
+        reference = read_reference(self.model, self.image_root, self.predictor.grid, pixels)
+        lift = choose_lift(reference, self.path, self.predictor, cache, options, progress)
+        return make_map(
+            reference, lift, self.predictor, replace(options, cache=cache), self.predict, self.seed, progress
+        )
+
+
+def find_map(
+    path: Path, options: LocalizeOptions | None = None, predict: PredictOptions | None = None, seed: int = 0
+) -> FoundMap:
+    """Read the model of a map and make the predictor, which is quick; see `open_map`.
+
+    Raises:
+        InputError: there is no model.
+    """
+    options, predict = options or LocalizeOptions(), predict or PredictOptions()
+    predictor = load_predictor(predict, seed)
+    return FoundMap(path=path, model=read_model(path), predictor=predictor, options=options, predict=predict, seed=seed)
+
+
 def open_map(
     path: Path,
     options: LocalizeOptions | None = None,
@@ -72,16 +129,7 @@ def open_map(
     Raises:
         InputError: there is no model, its photographs are missing, it has no geometry, or files of hloc do not fit it.
     """
-    options = options or LocalizeOptions()
-    model = read_model(path)
-    root = options.image_root or find_image_root(path, model)
-    own = (path / "scene.h5").is_file()
-    cache = options.cache or (path / "localization" if own else None)
-    predictor = load_predictor(predict or PredictOptions(), seed)
-    pixels = options.hloc_matches is None or not (options.retrieval_pairs or options.global_features)
-    reference = read_reference(model, root, predictor.grid, pixels)
-    lift = choose_lift(reference, path, predictor, cache, options, progress)
-    return make_map(reference, lift, predictor, options, predict, cache, seed, progress)
+    return find_map(path, options, predict, seed).open(progress)
 
 
 def make_map(
@@ -90,7 +138,6 @@ def make_map(
     predictor: PairPredictor,
     options: LocalizeOptions | None = None,
     predict: PredictOptions | None = None,
-    cache: Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> LocalizationMap:
@@ -100,9 +147,9 @@ def make_map(
         reference: the posed images.
         lift: points of their pixels.
         predictor: retrieves and matches.
-        options: how to localize; those about files of the map are not looked at.
+        options: how to localize, and `cache`, the folder that keeps what is computed of the images; the other options
+            about files of the map are not looked at.
         predict: number of workers.
-        cache: folder that keeps what is computed of the images.
         seed: of the sampling.
         progress: shows the stages.
 
@@ -110,7 +157,7 @@ def make_map(
         InputError: files of hloc do not fit the map.
     """
     options, predict = options or LocalizeOptions(), predict or PredictOptions()
-    store = KeypointStore(reference, cache, predict.num_workers)
+    store = KeypointStore(reference, options.cache, predict.num_workers)
     retrieval: Retrieval
     if options.retrieval_pairs is not None:
         retrieval = ListedRetrieval(read_retrieval(options.retrieval_pairs, reference.names))
@@ -123,7 +170,7 @@ def make_map(
     by_keypoints = options.correspondences == "keypoints" or (
         options.correspondences == "auto" and predictor.name == "classical"
     )
-    pointmaps = PointmapMatcher(reference, predictor, cache)
+    pointmaps = PointmapMatcher(reference, predictor, options.cache)
     if options.hloc_matches is not None or options.hloc_features is not None:
         if options.hloc_matches is None or options.hloc_features is None:
             raise InputError("hloc's matches index its keypoints: give --hloc-features and --hloc-matches together.")
@@ -176,7 +223,7 @@ def choose_lift(
         with (progress or Silent()).stage("depth") as step:
             lifts.append(DepthLift(reference, triangulated_depths(reference, predictor, cache, step)))
     if num_points and geometry in ("auto", "points"):
-        lifts = [PointLift(reference, OWN_RADIUS if lifts else RADIUS), *lifts]
+        lifts = [PointLift(reference, OWN_RADIUS_OF_SIDE if lifts else RADIUS_OF_SIDE), *lifts]
     return FirstOf(lifts)
 
 
@@ -192,9 +239,9 @@ def find_image_root(path: Path, model: Reconstruction) -> Path:
     if record.is_file():
         with contextlib.suppress(ValueError, KeyError, TypeError):  # an incomplete record says nothing
             candidates += [path / "images", Path(json.loads(record.read_text(encoding="utf-8"))["photographs"]["root"])]
-    found = (find_model(path) or path).resolve()
-    candidates += [folder / "images" for folder in (path, found, *list(found.parents)[:2])]
-    candidates += [path, *list(found.parents)[:2]]
+    model_folder = (find_model(path) or path).resolve()
+    candidates += [folder / "images" for folder in (path, model_folder, *list(model_folder.parents)[:2])]
+    candidates += [path, *list(model_folder.parents)[:2]]
     for candidate in candidates:
         if any((candidate / name).is_file() for name in names):
             return candidate
@@ -206,5 +253,6 @@ def _undistorted(folder: Path) -> Reconstruction | None:
     """The model of COLMAP's workspace that depth maps belong to, if they are from one."""
     workspace = folder.parent.parent
     if folder.name == "depth_maps" and find_model(workspace / "sparse"):
-        return read_model(workspace / "sparse")
+        model: Reconstruction = read_model(workspace / "sparse")
+        return model
     return None

@@ -11,22 +11,32 @@ from dust3r_sfm.types import KnownCamera, Size, View
 
 FocalState = Literal["known", "prior", "unknown"]
 
-MIN_INLIERS = 6
-"""Fewer correspondences agree on a pose by accident."""
-DEFAULT_FOCAL = 1.2
-"""Focal length over the longer side where nothing is known: COLMAP's start."""
-FOCAL_LIMITS = (0.2, 20.0)
-"""A focal length that is found outside these multiples of the longer side fits wrong correspondences."""
-RIGHT, FAR_OFF = 2.0, 12.0
-"""Pixels at which a correspondence is as likely wrong as right, and beyond which all are equally wrong."""
-CLEARLY_MORE = 1.2
-"""A focal length that is found anew replaces the one EXIF tells when this many times as many inliers say so."""
-CELLS = 24
-"""Cells along the longer side."""
-HALF_CELLS = 12.0
-"""Cells with inliers at which a pose is believed by half."""
-HALF_SHARE = 0.1
-"""Share of inliers at which a pose is believed by half."""
+_MIN_INLIERS = 6
+"""Fewer correspondences agree on a pose by accident. Chosen by hand."""
+
+_DEFAULT_FOCAL_OF_SIDE = 1.2
+"""Focal length over the longer side where nothing is known (COLMAP's default)."""
+
+_FOCAL_LIMITS_OF_SIDE = (0.2, 20.0)
+"""A focal length that is found outside these multiples of the longer side fits wrong correspondences. Chosen by
+hand."""
+
+_RIGHT_RAW_PX, _FAR_OFF_RAW_PX = 2.0, 12.0
+"""Pixels at which a correspondence is as likely wrong as right, and beyond which all are equally wrong. Chosen by
+hand."""
+
+_CLEARLY_MORE = 1.2
+"""A focal length that is found anew replaces the one EXIF tells when this many times as many inliers say so. Chosen by
+hand."""
+
+_CELLS_OF_SIDE = 24
+"""Cells along the longer side. Chosen by hand."""
+
+_HALF_CELLS = 12.0
+"""Cells with inliers at which a pose is believed by half. Chosen by hand."""
+
+_HALF_OF_MATCHES = 0.1
+"""Share of inliers at which a pose is believed by half. Chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +66,7 @@ def query_camera(view: View, known: KnownCamera | None) -> tuple[Any, FocalState
     """The camera to start from: the known one, or a pinhole with the focal length of EXIF or a guess."""
     if known is not None:
         return colmap_camera(known), "known"
-    focal = view.focal_prior or DEFAULT_FOCAL * max(view.size)
+    focal = view.focal_prior or _DEFAULT_FOCAL_OF_SIDE * max(view.size)
     width, height = view.size
     camera = KnownCamera(model="SIMPLE_PINHOLE", size=view.size, params=(focal, width / 2, height / 2))
     return colmap_camera(camera), "unknown" if view.focal_prior is None else "prior"
@@ -90,12 +100,12 @@ def estimate_pose(
     """
     if focal == "known":
         return _estimate(xy, xyz, camera, max_error, seed, find=False, refine=False)
-    found = _estimate(xy, xyz, camera, max_error, seed, find=True, refine=True)
+    solution = _estimate(xy, xyz, camera, max_error, seed, find=True, refine=True)
     if focal == "unknown":
-        return found
+        return solution
     refined = _estimate(xy, xyz, camera, max_error, seed, find=False, refine=True)
-    if refined is None or (found is not None and found.num_inliers > CLEARLY_MORE * refined.num_inliers):
-        return found
+    if refined is None or (solution is not None and solution.num_inliers > _CLEARLY_MORE * refined.num_inliers):
+        return solution
     return refined
 
 
@@ -115,14 +125,14 @@ def refine_pose(
     """
     from dust3r_sfm.system._pycolmap import pycolmap
 
-    if len(xy) < MIN_INLIERS:
+    if len(xy) < _MIN_INLIERS:
         return estimate
     camera = pycolmap.Camera(estimate.camera.todict())  # the refinement writes into it
     options = pycolmap.AbsolutePoseRefinementOptions()
     options.refine_focal_length = focal != "known"
     start, every = pycolmap.Rigid3d(estimate.cam_from_world), np.ones(len(xy), bool)
-    found = pycolmap.refine_absolute_pose(start, xy, xyz, every, camera, options, return_covariance=True)
-    refined = None if found is None else _checked(found, camera, estimate.inlier, focal != "known")
+    solution = pycolmap.refine_absolute_pose(start, xy, xyz, every, camera, options, return_covariance=True)
+    refined = None if solution is None else _checked(solution, camera, estimate.inlier, focal != "known")
     return estimate if refined is None else refined
 
 
@@ -134,11 +144,11 @@ def misfit(estimate: PoseEstimate, xy: Float64[np.ndarray, "m 2"], xyz: Float64[
     """
     seen = xyz @ estimate.cam_from_world[:, :3].T + estimate.cam_from_world[:, 3]
     front = seen[:, 2] > 0
-    pixels = np.full(len(xy), FAR_OFF)
+    pixels = np.full(len(xy), _FAR_OFF_RAW_PX)
     projected = np.asarray(estimate.camera.img_from_cam(seen[front]), np.float64).reshape(-1, 2)
-    pixels[front] = np.nan_to_num(np.linalg.norm(projected - xy[front], axis=1), nan=FAR_OFF)
+    pixels[front] = np.nan_to_num(np.linalg.norm(projected - xy[front], axis=1), nan=_FAR_OFF_RAW_PX)
     parameters = 0.5 * np.log(max(len(xy), 1)) if estimate.found_focal else 0.0
-    return float(np.log1p((np.minimum(pixels, FAR_OFF) / RIGHT) ** 2).sum() + parameters)
+    return float(np.log1p((np.minimum(pixels, _FAR_OFF_RAW_PX) / _RIGHT_RAW_PX) ** 2).sum() + parameters)
 
 
 def _estimate(
@@ -153,7 +163,7 @@ def _estimate(
 ) -> PoseEstimate | None:
     from dust3r_sfm.system._pycolmap import pycolmap
 
-    if len(xy) < MIN_INLIERS:
+    if len(xy) < _MIN_INLIERS:
         return None
     estimation = pycolmap.AbsolutePoseEstimationOptions()
     estimation.estimate_focal_length = find
@@ -161,21 +171,25 @@ def _estimate(
     refinement = pycolmap.AbsolutePoseRefinementOptions()
     refinement.refine_focal_length = refine
     camera = pycolmap.Camera(camera.todict())  # the estimator writes into it
-    found = pycolmap.estimate_and_refine_absolute_pose(xy, xyz, camera, estimation, refinement, return_covariance=True)
-    if found is None or found["num_inliers"] < MIN_INLIERS:
+    solution = pycolmap.estimate_and_refine_absolute_pose(
+        xy, xyz, camera, estimation, refinement, return_covariance=True
+    )
+    if solution is None or solution["num_inliers"] < _MIN_INLIERS:
         return None
-    return _checked(found, camera, np.asarray(found["inlier_mask"], bool).ravel(), refine)
+    return _checked(solution, camera, np.asarray(solution["inlier_mask"], bool).ravel(), refine)
 
 
 def _checked(
-    found: dict[str, Any], camera: Any, inlier: Bool[np.ndarray, " m"], refined_focal: bool
+    solution: dict[str, Any], camera: Any, inlier: Bool[np.ndarray, " m"], refined_focal: bool
 ) -> PoseEstimate | None:
     """What pycolmap found, unless it is no pose or a focal length that no lens has."""
-    pose = np.asarray(found["cam_from_world"].matrix(), np.float64)
+    pose = np.asarray(solution["cam_from_world"].matrix(), np.float64)
     focal = camera.mean_focal_length() / max(camera.width, camera.height)
-    if not np.isfinite(pose).all() or (refined_focal and not FOCAL_LIMITS[0] < focal < FOCAL_LIMITS[1]):
+    if not np.isfinite(pose).all() or (
+        refined_focal and not _FOCAL_LIMITS_OF_SIDE[0] < focal < _FOCAL_LIMITS_OF_SIDE[1]
+    ):
         return None
-    covariance = np.asarray(found["covariance"], np.float64)[:6, :6]
+    covariance = np.asarray(solution["covariance"], np.float64)[:6, :6]
     return PoseEstimate(
         cam_from_world=pose,
         camera=camera,
@@ -199,7 +213,7 @@ def pose_confidence(xy: Float64[np.ndarray, "m 2"], inlier: Bool[np.ndarray, " m
     Returns:
         0 to 1.
     """
-    cells = np.floor(xy[inlier] / max(size) * CELLS).astype(np.int64)
-    spread = (len(np.unique(cells, axis=0)) / HALF_CELLS) ** 4
-    share = (float(inlier.mean()) / HALF_SHARE) ** 3 if len(inlier) else 0.0
+    cells = np.floor(xy[inlier] / max(size) * _CELLS_OF_SIDE).astype(np.int64)
+    spread = (len(np.unique(cells, axis=0)) / _HALF_CELLS) ** 4
+    share = (float(inlier.mean()) / _HALF_OF_MATCHES) ** 3 if len(inlier) else 0.0
     return spread / (1 + spread) * share / (1 + share)

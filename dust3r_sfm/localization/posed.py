@@ -16,16 +16,23 @@ from dust3r_sfm.localization.reference import Reference
 from dust3r_sfm.pairs.graph import pair_graph
 from dust3r_sfm.pairs.neighbours import nearest_neighbours
 from dust3r_sfm.predictors.predictor import PairPredictor
-from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
+from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View, is_known
 
-NUM_NEIGHBOURS = 4
-"""Neighbours by whose baselines each photograph is triangulated."""
-STRIDE = 3
-MIN_PIXELS = 100
-AGREE = 0.05
-"""Depths of two pairs that differ by less than this share are one surface."""
-MAX_SPREAD = 0.15
-"""A pair whose pixels disagree more about its scale (interquartile range over median) is not believed."""
+_NUM_NEIGHBOURS = 4
+"""Neighbours by whose baselines each photograph is triangulated. Chosen by hand."""
+
+_STRIDE_NETWORK_PX = 3
+"""Every n-th pixel of each axis tells the scale. Chosen by hand."""
+
+_MIN_PIXELS = 100
+"""Pixels that tell the scale, at least. Chosen by hand."""
+
+_AGREE_OF_DEPTH = 0.05
+"""Depths of two pairs that differ by less than this share are one surface. Chosen by hand."""
+
+_MAX_SPREAD_OF_SCALE = 0.15
+"""A pair whose pixels disagree more about its scale (interquartile range over median) is not believed. Chosen by
+hand."""
 
 
 def triangulated_depths(
@@ -49,7 +56,7 @@ def triangulated_depths(
         ReconstructionError: no pair of photographs gives depth (no overlap, no baseline, wrong poses).
     """
     graph = _neighbours(reference)
-    files = ImageCache(cache, f"triangulated by {predictor.name} {getattr(predictor, 'source', '')} {NUM_NEIGHBOURS}")
+    files = ImageCache(cache, f"triangulated by {predictor.name} {getattr(predictor, 'source', '')} {_NUM_NEIGHBOURS}")
     stored = {index: files.read(view) for index, view in enumerate(reference.views)}
     depths: dict[int, Float32[np.ndarray, "h w"]] = {
         index: arrays["depth"] for index, arrays in stored.items() if arrays is not None
@@ -84,18 +91,20 @@ def known_scale(
         None where too few pixels tell, or they disagree.
     """
     height, width = prediction.confidence2.shape
-    pixels = pixel_grid(height, width)[::STRIDE, ::STRIDE].reshape(-1, 2)
-    points = prediction.points2[::STRIDE, ::STRIDE].reshape(-1, 3).astype(np.float64)
-    known = (prediction.confidence2[::STRIDE, ::STRIDE].ravel() > 1.0) & np.isfinite(points).all(axis=1)
+    pixels = pixel_grid(height, width)[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].reshape(-1, 2)
+    points = prediction.points2[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].reshape(-1, 3).astype(np.float64)
+    known = is_known(prediction.confidence2[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].ravel()) & np.isfinite(
+        points
+    ).all(axis=1)
     rays = np.column_stack([(pixels - matrix2[:2, 2]) / matrix2[(0, 1), (0, 1)], np.ones(len(pixels))])[known]
     turned = np.cross(rays, points[known] @ cam2_from_cam1[:, :3].T)
     moved = np.cross(rays, np.broadcast_to(cam2_from_cam1[:, 3], rays.shape))
     scale = -(turned * moved).sum(axis=1) / np.maximum((turned**2).sum(axis=1), 1e-18)
     scale = scale[np.isfinite(scale) & (scale > 0)]
-    if len(scale) < max(MIN_PIXELS, 0.5 * known.sum()):
+    if len(scale) < max(_MIN_PIXELS, 0.5 * known.sum()):
         return None
     low, median, high = np.percentile(scale, (25, 50, 75))
-    return float(median) if high - low < 2 * MAX_SPREAD * median else None
+    return float(median) if high - low < 2 * _MAX_SPREAD_OF_SCALE * median else None
 
 
 def _predicted(
@@ -125,7 +134,7 @@ def _merged(votes: list[tuple[np.ndarray, np.ndarray]], view: View) -> Float32[n
     depth, confidence = np.stack([vote[0] for vote in votes]), np.stack([vote[1] for vote in votes])
     weight = np.where(np.isfinite(depth) & (depth > 0), confidence - 1, 0)
     best = np.take_along_axis(depth, weight.argmax(axis=0)[None], axis=0)
-    weight = np.where(np.abs(depth - best) < AGREE * best, weight, 0)
+    weight = np.where(np.abs(depth - best) < _AGREE_OF_DEPTH * best, weight, 0)
     total = weight.sum(axis=0)
     merged = (weight * np.nan_to_num(depth)).sum(axis=0) / np.maximum(total, 1e-9)
     return np.where(total > 0, merged, 0).astype(np.float32)
@@ -143,11 +152,11 @@ def _neighbours(reference: Reference) -> PairGraph:
     centre = centres(reference.cam_from_world)
     direction = reference.cam_from_world[:, 2, :3]
     distance = cdist(centre, centre)
-    wanted = max(float(np.median(np.sort(distance, axis=1)[:, min(NUM_NEIGHBOURS, len(centre) - 1)])), 1e-12)
+    wanted = max(float(np.median(np.sort(distance, axis=1)[:, min(_NUM_NEIGHBOURS, len(centre) - 1)])), 1e-12)
 
     def similarity(rows: slice) -> Float64[np.ndarray, "rows n"]:
         apart = np.log(np.maximum(distance[rows], 1e-3 * wanted) / wanted)
         aligned = np.clip(direction[rows] @ direction.T, 0, 1) ** 4
         return np.asarray(aligned * np.exp(-(apart**2)), dtype=np.float64)
 
-    return nearest_neighbours(len(centre), NUM_NEIGHBOURS, similarity)
+    return nearest_neighbours(len(centre), _NUM_NEIGHBOURS, similarity)

@@ -15,7 +15,9 @@ from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import ImageOptions, LocalizeOptions
 from dust3r_sfm.types import KnownCamera, View
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
+_VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
+"""Files that are taken for videos."""
+
 _SAME_BYTES = "it has the same bytes as "
 
 
@@ -57,7 +59,7 @@ def open_queries(path: Path, image_root: Path, options: LocalizeOptions, grid: G
         if not names:
             raise InputError(f"There are no photographs in {path}; give a folder, a list or one photograph.")
         yield _read(path, names, {}, options, grid)
-    elif path.suffix.lower() in VIDEO_SUFFIXES:
+    elif path.suffix.lower() in _VIDEO_SUFFIXES:
         with tempfile.TemporaryDirectory() as folder:
             yield _read(Path(folder), _frames(path, Path(folder), options.frame_step), {}, options, grid)
     elif path.suffix.lower() in SUFFIXES and path.is_file():
@@ -146,8 +148,8 @@ def _read(
             views[name] = replace(views[reason.removeprefix(_SAME_BYTES)], name=name, path=root / name)
     cameras = dict(listed)
     if options.query_intrinsics is not None:
-        found, _ = read_intrinsics(options.query_intrinsics, list(views.values()))
-        cameras = {**found, **{name: camera for name, camera in cameras.items() if camera is not None}}
+        intrinsics, _ = read_intrinsics(options.query_intrinsics, list(views.values()))
+        cameras = {**intrinsics, **{name: camera for name, camera in cameras.items() if camera is not None}}
     queries = []
     for name in names:
         view, camera = views.get(name), cameras.get(name)

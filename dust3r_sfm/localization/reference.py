@@ -21,8 +21,9 @@ from dust3r_sfm.pairs.graph import component_labels
 from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.types import ImageSet, KnownCamera, Size, View
 
-NUM_CAMERAS = 3
-"""So many cameras are tried on a query; photographs of one camera each would be as many as the images."""
+_NUM_CAMERAS = 3
+"""So many cameras are tried on a query; photographs of one camera each would be as many as the images. Chosen by
+hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ class Reference:
     def cameras(self, indices: Sequence[int], size: Size) -> list[Any]:
         """The distinct `pycolmap.Camera` of some images whose pictures have a size, those of most images first."""
         count = Counter(self.image(index).camera_id for index in indices if self.views[index].size == size)
-        return [self.model.camera(camera_id) for camera_id, _ in count.most_common(NUM_CAMERAS)]
+        return [self.model.camera(camera_id) for camera_id, _ in count.most_common(_NUM_CAMERAS)]
 
     def observations(self, index: int) -> tuple[Float64[np.ndarray, "k 2"], Float64[np.ndarray, "k 3"]]:
         """Where an image observes the model's points: raw pixels, and the points in the world."""

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 from dust3r_sfm.geometry.focal import weiszfeld_focal
 from dust3r_sfm.geometry.grid import raw_from_upright
-from dust3r_sfm.geometry.pinhole import pixel_grid
+from dust3r_sfm.geometry.pinhole import pixel_grid, pixel_scale
 from dust3r_sfm.geometry.transforms import compose
 from dust3r_sfm.images.known_cameras import colmap_camera
 from dust3r_sfm.localization.correspond import PredictedPair
@@ -20,12 +20,14 @@ from dust3r_sfm.localization.lift import Lift
 from dust3r_sfm.localization.pose import PoseEstimate
 from dust3r_sfm.localization.reference import Reference
 from dust3r_sfm.matching.mutual import raw_from_network
-from dust3r_sfm.matching.relative import pose_from_pnp
-from dust3r_sfm.types import KnownCamera, RelativePose, View
+from dust3r_sfm.matching.relative import information, pose_from_pnp
+from dust3r_sfm.types import KnownCamera, RelativePose, View, is_known
 
-STRIDE = 4
-"""Every n-th pixel of each axis tells the scale."""
-MIN_PIXELS = 30
+_STRIDE_NETWORK_PX = 4
+"""Every n-th pixel of each axis tells the scale. Chosen by hand."""
+
+_MIN_PIXELS = 30
+"""Pixels that tell the scale, at least. Chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +61,9 @@ def scaled_relative_pose(
         None where no prediction gives a pose and a scale.
     """
     focals = [
-        weiszfeld_focal(each.forward.points1, np.log(np.maximum(each.forward.confidence1, 1.0)), stride=STRIDE)
+        weiszfeld_focal(each.forward.points1, information(each.forward.confidence1), stride=_STRIDE_NETWORK_PX)
         for each in predicted
-        if (each.forward.confidence1 > 1).any()
+        if is_known(each.forward.confidence1).any()
     ]
     focals = [focal for focal in focals if np.isfinite(focal)]
     if not focals:
@@ -81,14 +83,14 @@ def _scale(each: PredictedPair, reference: Reference, lift: Lift) -> float | Non
     index, prediction = each.pair[1], each.backward
     view = reference.views[index]
     height, width = prediction.confidence1.shape
-    pixels = pixel_grid(height, width)[::STRIDE, ::STRIDE].reshape(-1, 2)
-    depth = prediction.points1[::STRIDE, ::STRIDE, 2].ravel().astype(np.float64)
-    known = (prediction.confidence1[::STRIDE, ::STRIDE].ravel() > 1.0) & (depth > 0)
+    pixels = pixel_grid(height, width)[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].reshape(-1, 2)
+    depth = prediction.points1[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX, 2].ravel().astype(np.float64)
+    known = is_known(prediction.confidence1[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].ravel()) & (depth > 0)
     world = lift(index, raw_from_network(pixels[known], view))
     pose = reference.cam_from_world[index]
     ratio = (world @ pose[2, :3] + pose[2, 3]) / depth[known]
     ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
-    return float(np.median(ratio)) if len(ratio) >= MIN_PIXELS else None
+    return float(np.median(ratio)) if len(ratio) >= _MIN_PIXELS else None
 
 
 def _in_world(
@@ -100,17 +102,18 @@ def _in_world(
     query_from_image = np.column_stack([relative.cam2_from_cam1[:, :3], relative.cam2_from_cam1[:, 3] * scale])
     image_from_world = image_upright.T @ reference.cam_from_world[index]
     pose = upright @ compose(query_from_image, image_from_world)
-    raw_focal = relative.focal2 / float(np.sqrt(abs(np.linalg.det(view.network_from_image[:2, :2]))))
+    raw_focal = relative.focal2 / pixel_scale(view.network_from_image)
     width, height = view.size
     camera = KnownCamera(model="SIMPLE_PINHOLE", size=view.size, params=(raw_focal, width / 2, height / 2))
     rows, columns = each.backward.confidence2.shape
-    pixels = pixel_grid(rows, columns)[::STRIDE, ::STRIDE].reshape(-1, 2)
-    points = each.backward.points2[::STRIDE, ::STRIDE].reshape(-1, 3).astype(np.float64)
+    pixels = pixel_grid(rows, columns)[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].reshape(-1, 2)
+    points = each.backward.points2[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].reshape(-1, 3).astype(np.float64)
+    known = is_known(each.backward.confidence2[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].ravel())
     return ScaledPose(
         estimate=PoseEstimate(
             cam_from_world=pose,
             camera=colmap_camera(camera),
-            inlier=_agreeing(points, pixels, relative) & (each.backward.confidence2[::STRIDE, ::STRIDE].ravel() > 1.0),
+            inlier=_agreeing(points, pixels, relative) & known,
             covariance=None,
         ),
         xy=raw_from_network(pixels, view),

@@ -51,7 +51,7 @@ class Results:
                 told = OutputError(f"{path} cannot be written ({error.strerror}); choose another place for it.")
             raise told from error
 
-    def add(self, found: Iterable[Localization]) -> None:
+    def add(self, localizations: Iterable[Localization]) -> None:
         """Note finished queries at once.
 
         Raises:
@@ -59,7 +59,7 @@ class Results:
         """
         try:
             with self._journal.open("a", encoding="utf-8") as file:
-                for localization in found:
+                for localization in localizations:
                     self.done[localization.name] = localization
                     file.write(_line(localization))
         except OSError as error:
@@ -67,9 +67,9 @@ class Results:
 
     def finish(self, names: Sequence[str], written: Names, failed: Literal["omit", "nearest"]) -> None:
         """Write the text and the JSON file, in the order of `names`, and remove the journal."""
-        found = [self.done[name] for name in names]
-        write_text(self.path, results_text(found, written, failed))
-        queries = {localization.name: to_json(localization) for localization in found}
+        localizations = [self.done[name] for name in names]
+        write_text(self.path, results_text(localizations, written, failed))
+        queries = {localization.name: to_json(localization) for localization in localizations}
         write_json(self.json_path, {"inputs": self._inputs, "queries": queries})
         self._journal.unlink(missing_ok=True)
 
@@ -79,11 +79,11 @@ class Results:
             if not file.is_file():
                 continue
             try:
-                inputs, found = entries(file)
+                inputs, localizations = entries(file)
             except (ValueError, KeyError, TypeError, AttributeError, IndexError):
                 occupied = True
                 continue
-            if file == self._journal and not found:  # of a run that failed before its first query
+            if file == self._journal and not localizations:  # of a run that failed before its first query
                 continue
             if inputs != self._inputs:
                 changed = next((name for name in self._inputs if inputs.get(name) != self._inputs[name]), "options")
@@ -91,16 +91,16 @@ class Results:
                     f"{file} holds results of another run ({changed} was {inputs.get(changed)}, is now "
                     f"{self._inputs.get(changed)}); choose another name, or add --overwrite."
                 )
-            self.done.update({localization.name: localization for localization in found})
+            self.done.update({localization.name: localization for localization in localizations})
         if occupied:
             raise OutputError(f"{self.path} or a file beside it was not written by this command; add --overwrite.")
 
 
-def results_text(found: Sequence[Localization], names: Names, failed: Literal["omit", "nearest"]) -> str:
+def results_text(localizations: Sequence[Localization], names: Names, failed: Literal["omit", "nearest"]) -> str:
     """hloc's results: `name qw qx qy qz tx ty tz` a line, camera from world.
 
     Args:
-        found: what localization found.
+        localizations: what localization found.
         names: full, the file with its folder (hloc's `prepend_camera_name`), or the file alone.
         failed: whether queries without a pose are left out, or given the pose of the first retrieved image.
 
@@ -108,7 +108,7 @@ def results_text(found: Sequence[Localization], names: Names, failed: Literal["o
         InputError: two queries would have the same name, or a name holds a blank.
     """
     lines: dict[str, str] = {}
-    for localization in found:
+    for localization in localizations:
         name = "/".join(PurePosixPath(localization.name).parts[{"full": 0, "parent": -2, "base": -1}[names] :])
         if any(map(str.isspace, name)):
             raise InputError(f"'{name}' holds a blank, which hloc's results cannot; rename the query.")

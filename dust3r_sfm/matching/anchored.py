@@ -14,25 +14,24 @@ from dust3r_sfm.matching.descriptors import Described, Nearest, nearest, returni
 from dust3r_sfm.matching.mutual import raw_from_network, spread_first
 from dust3r_sfm.matching.pointmap import plausible
 from dust3r_sfm.options import MatchOptions
-from dust3r_sfm.types import Matches, PairPrediction, View
+from dust3r_sfm.types import Edge, Matches, PairPrediction, View
 
-_TOLERANCE = 3.0
-"""A match leads back to its anchor within so many pixels; rounding alone takes it one or two away."""
+_TOLERANCE_NETWORK_PX = 3.0
+"""A match leads back to its anchor within so many pixels; rounding alone takes it one or two away. Chosen by hand."""
 
-_BORDER = 3
-"""What lies outside the other image ends at its border; matches so near to it are dropped."""
+_BORDER_NETWORK_PX = 3
+"""What lies outside the other image ends at its border; matches so near to it are dropped. Chosen by hand."""
 
-_PLAUSIBLE = (10.0, 40.0)
-"""Points of a match farther apart than 10 pixel footprints contradict it; on two noisy pointmaps, than 40."""
+_PLAUSIBLE_FOOTPRINTS = (10.0, 40.0)
+"""Points of a match farther apart than 10 pixel footprints contradict it; on two noisy pointmaps, than 40. Chosen by
+hand."""
 
 
 def anchored_matches(
     forward: PairPrediction,
     backward: PairPrediction | None,
-    view1: View,
-    view2: View,
-    image1: int,
-    image2: int,
+    views: tuple[View, View],
+    images: Edge,
     options: MatchOptions,
     search: Nearest = nearest,
 ) -> Matches:
@@ -44,8 +43,8 @@ def anchored_matches(
     Args:
         forward: prediction of the pair (1, 2), with descriptors.
         backward: that of (2, 1), or None.
-        view1, view2: the photographs.
-        image1, image2: their indices.
+        views: the photographs.
+        images: their indices.
         options: lattice, number and confidence of matches.
         search: how neighbours are found, see `descriptors.nearest_on`.
 
@@ -61,10 +60,10 @@ def anchored_matches(
 
     cells = np.concatenate([from1.cells, from2.cells])
     kept = spread_first(cells, options.max_matches)
-    xy1 = raw_from_network(np.concatenate([from1.anchors, from2.ends])[kept], view1)
-    xy2 = raw_from_network(np.concatenate([from1.ends, from2.anchors])[kept], view2)
+    xy1 = raw_from_network(np.concatenate([from1.anchors, from2.ends])[kept], views[0])
+    xy2 = raw_from_network(np.concatenate([from1.ends, from2.anchors])[kept], views[1])
     confidence = np.concatenate([from1.confidence, from2.confidence])[kept]
-    return Matches(image1=image1, image2=image2, xy1=xy1, xy2=xy2, confidence=confidence)
+    return Matches(image1=images[0], image2=images[1], xy1=xy1, xy2=xy2, confidence=confidence)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +79,9 @@ class _Followed:
 def _follow(source: Described, target: Described, search: Nearest) -> _Followed:
     """Match the anchors of `source`."""
     map1, map2 = source.points, target.points
-    index, end = returning(source.table, target.table, map1.anchors, map1.width, _TOLERANCE, search)
+    index, end = returning(source.table, target.table, map1.anchors, map1.width, _TOLERANCE_NETWORK_PX, search)
     usable = map2.is_known[end] & inside_border(map2.pixels(end), target.shape)
-    usable[usable] = plausible(map1, map2, index[usable], end[usable], _PLAUSIBLE)
+    usable[usable] = plausible(map1, map2, index[usable], end[usable], _PLAUSIBLE_FOOTPRINTS)
     index, end = index[usable], end[usable]
     return _Followed(
         anchors=map1.pixels(index),
@@ -95,7 +94,7 @@ def _follow(source: Described, target: Described, search: Nearest) -> _Followed:
 def inside_border(xy: Float64[np.ndarray, "m 2"], shape: tuple[int, int]) -> Bool[np.ndarray, " m"]:
     """Which positions are far enough from the border of a picture of (height, width) to be a match's end."""
     half = np.array(shape[::-1]) / 2
-    inside: Bool[np.ndarray, " m"] = np.all(np.abs(xy - half) <= half - _BORDER, axis=1)
+    inside: Bool[np.ndarray, " m"] = np.all(np.abs(xy - half) <= half - _BORDER_NETWORK_PX, axis=1)
     return inside
 
 

@@ -16,13 +16,14 @@ from dust3r_sfm.matching.pointmap import Pointmap
 from dust3r_sfm.options import MatchOptions
 from dust3r_sfm.types import PairPrediction
 
-AS_IN_THE_PAPER = MatchOptions(match_stride=8)
+_AS_IN_THE_PAPER = MatchOptions(match_stride=8)
+"""Seeds on every eighth pixel (Leroy et al. 2024, section 3.3)."""
 
-MAX_ROUNDS = 10
-"""Rounds there and back; what has not settled then is dropped."""
+_MAX_ROUNDS = 10
+"""Rounds there and back; what has not settled then is dropped. Chosen by hand."""
 
 _QUERIES, _TARGETS = 256, 2048
-"""Descriptors in a block: 2 MB of scores."""
+"""Descriptors in a block: 2 MB of scores. Chosen by hand."""
 
 Nearest = Callable[[Float32[np.ndarray, "q d"], Float32[np.ndarray, "n d"]], Int64[np.ndarray, " q"]]
 """Gives, for each row of the first table, the most similar row of the second: `nearest`, or `nearest_on(device)`."""
@@ -43,7 +44,7 @@ class Correspondences:
 
 
 def correspondences(
-    forward: PairPrediction, backward: PairPrediction | None = None, options: MatchOptions = AS_IN_THE_PAPER
+    forward: PairPrediction, backward: PairPrediction | None = None, options: MatchOptions = _AS_IN_THE_PAPER
 ) -> Correspondences:
     """Find the correspondences of a pair from every `match_stride`-th pixel of both images.
 
@@ -69,16 +70,16 @@ def correspondences(
         index1, index2 = index1[usable], index2[usable]
         pairs.append(np.column_stack([index1, index2]))
         confidences.append(np.sqrt(side1.confidence[index1] * side2.confidence[index2]))
-    found, first = np.unique(np.concatenate(pairs), axis=0, return_index=True)
+    distinct, first = np.unique(np.concatenate(pairs), axis=0, return_index=True)
     confidence = np.concatenate(confidences)[first].astype(np.float64)
-    return Correspondences(index1=found[:, 0], index2=found[:, 1], confidence=confidence)
+    return Correspondences(index1=distinct[:, 0], index2=distinct[:, 1], confidence=confidence)
 
 
 def reciprocal(
     descriptors1: Float32[np.ndarray, "n d"],
     descriptors2: Float32[np.ndarray, "m d"],
     seeds: Int64[np.ndarray, " s"],
-    max_rounds: int = MAX_ROUNDS,
+    max_rounds: int = _MAX_ROUNDS,
 ) -> tuple[Int64[np.ndarray, " k"], Int64[np.ndarray, " k"]]:
     """Let seeds of image 1 jump to their nearest neighbour in image 2 and back until they stay.
 
@@ -140,7 +141,7 @@ def returning(
 def nearest(queries: Float32[np.ndarray, "q d"], targets: Float32[np.ndarray, "n d"]) -> Int64[np.ndarray, " q"]:
     """Find the row of `targets` with the largest dot product with each query; of equal ones the first (on the CPU)."""
     columns = np.ascontiguousarray(targets.T)
-    found = np.zeros(len(queries), dtype=np.int64)
+    best_rows = np.zeros(len(queries), dtype=np.int64)
     for start in range(0, len(queries), _QUERIES):
         block = queries[start : start + _QUERIES]
         rows, best = np.arange(len(block)), np.full(len(block), -np.inf, dtype=np.float32)
@@ -150,8 +151,8 @@ def nearest(queries: Float32[np.ndarray, "q d"], targets: Float32[np.ndarray, "n
             score = scores[rows, winner]
             better = score > best
             best[better] = score[better]
-            found[start : start + _QUERIES][better] = winner[better] + first
-    return found
+            best_rows[start : start + _QUERIES][better] = winner[better] + first
+    return best_rows
 
 
 @cache
@@ -170,17 +171,17 @@ def nearest_on(device: str) -> Nearest:
         return nearest
 
     def search(queries: Float32[np.ndarray, "q d"], targets: Float32[np.ndarray, "n d"]) -> Int64[np.ndarray, " q"]:
-        found = np.zeros(len(queries), dtype=np.int64)
+        best_rows = np.zeros(len(queries), dtype=np.int64)
         try:
             rows, columns = torch.from_numpy(queries).to(chosen), torch.from_numpy(targets).to(chosen).T
             for start in range(0, len(queries), _QUERIES):
                 scores = rows[start : start + _QUERIES] @ columns
-                found[start : start + _QUERIES] = scores.argmax(1).cpu().numpy()
+                best_rows[start : start + _QUERIES] = scores.argmax(1).cpu().numpy()
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             return nearest(queries, targets)
-        return found
+        return best_rows
 
     return search
 

@@ -8,11 +8,12 @@ from dust3r_sfm.matching.pointmap import Pointmap, plausible
 from dust3r_sfm.options import MatchOptions
 from dust3r_sfm.types import Matches, PairPrediction, View
 
-_PLAUSIBLE = (3.0, 10.0)
-"""Neighbours farther apart than 3 pixel footprints do not correspond; on two noisy pointmaps, than 10."""
+_PLAUSIBLE_FOOTPRINTS = (3.0, 10.0)
+"""Neighbours farther apart than 3 pixel footprints do not correspond; on two noisy pointmaps, than 10. Chosen by
+hand."""
 
-_SHARED_ANCHOR_SHIFT = 0.25
-"""Two anchors that match to within this many pixels stay where they are, which joins their tracks."""
+_SHARED_ANCHOR_NETWORK_PX = 0.25
+"""Two anchors that match to within this many pixels stay where they are, which joins their tracks. Chosen by hand."""
 
 _SPREAD = (0.7548776662466927, 0.5698402909980532)
 """Steps of the two-dimensional golden sequence (R2): any prefix of its order covers the plane evenly."""
@@ -40,14 +41,14 @@ def mutual_matches(
     map1 = Pointmap.of(prediction.points1, prediction.confidence1, options)
     map2 = Pointmap.of(prediction.points2, prediction.confidence2, options)
     index1, index2 = mutual_nearest(map1.points, map2.points, map1.anchors, map2.anchors)
-    close = plausible(map1, map2, index1, index2, _PLAUSIBLE)
+    close = plausible(map1, map2, index1, index2, _PLAUSIBLE_FOOTPRINTS)
     index1, index2 = index1[close], index2[close]
 
     # One side of a match is an anchor and stays; the other moves to sub-pixel.
     from1, from2 = map1.is_anchor[index1], map2.is_anchor[index2]
     shift1 = map1.shift_towards(index1, map2.points[index2])
     shift2 = map2.shift_towards(index2, map1.points[index1])
-    stay2 = from2 & (~from1 | (np.abs(shift2).max(axis=1, initial=0.0) <= _SHARED_ANCHOR_SHIFT))
+    stay2 = from2 & (~from1 | (np.abs(shift2).max(axis=1, initial=0.0) <= _SHARED_ANCHOR_NETWORK_PX))
     shift1[from1], shift2[stay2] = 0.0, 0.0
 
     anchor = np.where(from1[:, None], map1.lattice(index1), map2.lattice(index2))

@@ -9,16 +9,14 @@ from dust3r_sfm.matching.anchored import anchored_matches
 from dust3r_sfm.matching.descriptors import Nearest, nearest
 from dust3r_sfm.matching.mutual import mutual_matches
 from dust3r_sfm.options import MatchOptions
-from dust3r_sfm.types import Matches, PairPrediction, View
+from dust3r_sfm.types import Edge, Matches, PairPrediction, View
 
 
 def match_pair(
     forward: PairPrediction,
     backward: PairPrediction | None,
-    view1: View,
-    view2: View,
-    image1: int,
-    image2: int,
+    views: tuple[View, View],
+    images: Edge,
     options: MatchOptions,
     search: Nearest = nearest,
 ) -> Matches:
@@ -30,18 +28,18 @@ def match_pair(
     Args:
         forward: prediction of the pair (1, 2).
         backward: that of (2, 1), or None; only descriptors make use of it.
-        view1, view2: the photographs.
-        image1, image2: their indices.
+        views: the photographs.
+        images: their indices.
         options: lattice, number and confidence of matches.
         search: how neighbours of descriptors are found, see `descriptors.nearest_on`.
 
     Returns:
         Matches in raw original pixels; without descriptors those of `mutual_matches` alone.
     """
-    by_points = mutual_matches(forward, view1, view2, image1, image2, options)
+    by_points = mutual_matches(forward, *views, *images, options)
     if forward.descriptors1 is None:
         return by_points
-    matches = anchored_matches(forward, backward, view1, view2, image1, image2, options, search)
+    matches = anchored_matches(forward, backward, views, images, options, search)
     free = np.flatnonzero(~_among(by_points.xy1, matches.xy1) & ~_among(by_points.xy2, matches.xy2))
     room = max(0, options.max_matches - len(matches.xy1))
     if len(free) > room:

@@ -6,18 +6,14 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from dust3r_sfm.options import MatchOptions
-
-_NO_INFORMATION = 1.01
-"""Confidence up to which a pixel says nothing (predictors give 1 there; the rest is half precision)."""
+from dust3r_sfm.types import is_known
 
 
 def known_pixels(
     points: Float32[np.ndarray, "h w 3"], confidence: Float32[np.ndarray, "h w"], options: MatchOptions
 ) -> Bool[np.ndarray, "h w"]:
     """Say which pixels of a pointmap may be matched: those that know something, without the least confident ones."""
-    known: Bool[np.ndarray, "h w"] = (
-        np.isfinite(points).all(axis=-1) & np.isfinite(confidence) & (confidence > _NO_INFORMATION)
-    )
+    known: Bool[np.ndarray, "h w"] = np.isfinite(points).all(axis=-1) & np.isfinite(confidence) & is_known(confidence)
     if options.confidence_percentile > 0 and known.any():
         known &= confidence >= np.percentile(confidence[known], options.confidence_percentile)
     return known

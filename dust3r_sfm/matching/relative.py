@@ -12,22 +12,22 @@ from dust3r_sfm.geometry.focal import weiszfeld_focal
 from dust3r_sfm.geometry.pinhole import intrinsics, pixel_grid
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import apply
-from dust3r_sfm.types import Matches, PairPrediction, RelativePose
+from dust3r_sfm.types import NOTHING_KNOWN, Matches, PairPrediction, RelativePose, is_known
 
 _ROUNDS = 6
-"""Rounds of reweighting; the median residual settles in four to five."""
+"""Rounds of reweighting; the median residual settles in four to five. Chosen by hand."""
 
-_AGREE = 0.05
-"""Distance over depth up to which two pointmaps agree about a pixel."""
+_AGREE_OF_DEPTH = 0.05
+"""Distance over depth up to which two pointmaps agree about a pixel. Chosen by hand."""
 
 _MIN_INLIERS = 12
-"""Fewer agreeing correspondences say nothing about a pose."""
+"""Fewer agreeing correspondences say nothing about a pose. Chosen by hand."""
 
 _MAX_SAMPLED = 500
-"""Correspondences that take part in the sampling."""
+"""Correspondences that take part in the sampling. Chosen by hand."""
 
-_STRIDE = 4
-"""Every n-th pixel of each axis takes part; neighbours say the same."""
+_STRIDE_NETWORK_PX = 4
+"""Every n-th pixel of each axis takes part; neighbours say the same. Chosen by hand."""
 
 
 def pose_from_both_directions(
@@ -52,34 +52,30 @@ def pose_from_both_directions(
             strict=True,
         )
     )
-    focals = _focal(prediction.points1, prediction.confidence1), _focal(reverse.points1, reverse.confidence1)
-    return _procrustes(image1, image2, source, target, weight, focals, seed)
-
-
-def pose_from_own_map(
-    image1: int,
-    image2: int,
-    prediction: PairPrediction,
-    points2: Float32[np.ndarray, "h w 3"],
-    confidence2: Float32[np.ndarray, "h w"],
-    seed: int = 0,
-) -> RelativePose | None:
-    """Align image 2's pointmap in camera 1's frame with its own pointmap of any other pair (Procrustes).
-
-    For pairs that were predicted in one direction only.
-
-    Args:
-        image1, image2: indices of the images.
-        prediction: the pair (1, 2), in camera 1's frame.
-        points2, confidence2: pointmap of image 2 in camera 2's frame, in any scale.
-        seed: of the sampling that finds the first guess.
-
-    Returns:
-        The pose in the units of `prediction`.
-    """
-    source, target, weight = _paired(prediction.points2, prediction.confidence2, points2, confidence2)
-    focals = _focal(prediction.points1, prediction.confidence1), _focal(points2, confidence2)
-    return _procrustes(image1, image2, source, target, weight, focals, seed)
+    if len(source) < _MIN_INLIERS:
+        return None
+    depth = np.linalg.norm(target, axis=1)  # distances count relative to it
+    cam2_from_cam1 = _consensus(source, target, _AGREE_OF_DEPTH * float(np.median(depth)), seed)
+    # Depth noise grows with depth, so that near points count more.
+    weight = weight / np.maximum(depth**2, np.finfo(np.float64).tiny)
+    for _ in range(_ROUNDS):
+        residual = np.linalg.norm(apply(cam2_from_cam1, source) - target, axis=1) / depth
+        robust = 1.0 / (1.0 + (residual / max(2.0 * float(np.median(residual)), 1e-9)) ** 2) ** 2
+        cam2_from_cam1 = similarity(source, target, weight * robust)
+    residual = np.linalg.norm(apply(cam2_from_cam1, source) - target, axis=1) / depth
+    num_inliers = int((residual <= _AGREE_OF_DEPTH).sum())
+    if num_inliers < _MIN_INLIERS:
+        return None
+    scale = float(np.cbrt(np.linalg.det(cam2_from_cam1[:3, :3])))
+    return RelativePose(
+        image1=image1,
+        image2=image2,
+        cam2_from_cam1=cam2_from_cam1[:3] / scale,
+        focal1=_focal(prediction.points1, prediction.confidence1),
+        focal2=_focal(reverse.points1, reverse.confidence1),
+        num_inliers=num_inliers,
+        score=num_inliers / len(source),
+    )
 
 
 def pose_from_pnp(
@@ -105,25 +101,27 @@ def pose_from_pnp(
     from dust3r_sfm.system._pycolmap import pycolmap
 
     height, width = prediction.confidence2.shape
-    points = prediction.points2[::_STRIDE, ::_STRIDE].reshape(-1, 3).astype(np.float64)
-    known = np.isfinite(points).all(axis=1) & (prediction.confidence2[::_STRIDE, ::_STRIDE].ravel() > 1.0)
-    pixels = pixel_grid(height, width)[::_STRIDE, ::_STRIDE].reshape(-1, 2)
+    points = prediction.points2[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].reshape(-1, 3).astype(np.float64)
+    known = np.isfinite(points).all(axis=1) & is_known(
+        prediction.confidence2[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].ravel()
+    )
+    pixels = pixel_grid(height, width)[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX].reshape(-1, 2)
     if known.sum() < _MIN_INLIERS:
         return None
     options = pycolmap.AbsolutePoseEstimationOptions()
     options.ransac.max_error, options.ransac.random_seed = max_error, seed
     camera = _camera(intrinsics(focal2, (width, height)))
-    found = pycolmap.estimate_and_refine_absolute_pose(pixels[known], points[known], camera, options)
-    if found is None or found["num_inliers"] < _MIN_INLIERS:
+    estimate = pycolmap.estimate_and_refine_absolute_pose(pixels[known], points[known], camera, options)
+    if estimate is None or estimate["num_inliers"] < _MIN_INLIERS:
         return None
     return RelativePose(
         image1=image1,
         image2=image2,
-        cam2_from_cam1=found["cam_from_world"].matrix(),
+        cam2_from_cam1=estimate["cam_from_world"].matrix(),
         focal1=_focal(prediction.points1, prediction.confidence1),
         focal2=focal2,
-        num_inliers=int(found["num_inliers"]),
-        score=float(found["num_inliers"] / known.sum()),
+        num_inliers=int(estimate["num_inliers"]),
+        score=float(estimate["num_inliers"] / known.sum()),
     )
 
 
@@ -151,10 +149,10 @@ def pose_from_matches(
         return None
     options = pycolmap.RANSACOptions(max_error=max_error, random_seed=seed)
     cameras = _camera(intrinsics1), _camera(intrinsics2)
-    found = pycolmap.estimate_relative_pose(cameras[0], matches.xy1, cameras[1], matches.xy2, options)
-    if found is None or found["num_inliers"] < _MIN_INLIERS:
+    estimate = pycolmap.estimate_relative_pose(cameras[0], matches.xy1, cameras[1], matches.xy2, options)
+    if estimate is None or estimate["num_inliers"] < _MIN_INLIERS:
         return None
-    pose = found["cam2_from_cam1"].matrix()
+    pose = estimate["cam2_from_cam1"].matrix()
     pose[:, 3] /= max(float(np.linalg.norm(pose[:, 3])), np.finfo(np.float64).tiny)
     return RelativePose(
         image1=matches.image1,
@@ -162,44 +160,8 @@ def pose_from_matches(
         cam2_from_cam1=pose,
         focal1=float(intrinsics1[0, 0]),
         focal2=float(intrinsics2[0, 0]),
-        num_inliers=int(found["num_inliers"]),
-        score=float(found["num_inliers"] / len(matches.xy1)),
-    )
-
-
-def _procrustes(
-    image1: int,
-    image2: int,
-    source: Float64[np.ndarray, "m 3"],
-    target: Float64[np.ndarray, "m 3"],
-    weight: Float64[np.ndarray, " m"],
-    focals: tuple[float, float],
-    seed: int,
-) -> RelativePose | None:
-    """Fit target = s R source + t by reweighted least squares; distances count relative to depth."""
-    if len(source) < _MIN_INLIERS:
-        return None
-    depth = np.linalg.norm(target, axis=1)
-    cam2_from_cam1 = _consensus(source, target, _AGREE * float(np.median(depth)), seed)
-    # Depth noise grows with depth, so that near points count more.
-    weight = weight / np.maximum(depth**2, np.finfo(np.float64).tiny)
-    for _ in range(_ROUNDS):
-        residual = np.linalg.norm(apply(cam2_from_cam1, source) - target, axis=1) / depth
-        robust = 1.0 / (1.0 + (residual / max(2.0 * float(np.median(residual)), 1e-9)) ** 2) ** 2
-        cam2_from_cam1 = similarity(source, target, weight * robust)
-    residual = np.linalg.norm(apply(cam2_from_cam1, source) - target, axis=1) / depth
-    num_inliers = int((residual <= _AGREE).sum())
-    if num_inliers < _MIN_INLIERS:
-        return None
-    scale = float(np.cbrt(np.linalg.det(cam2_from_cam1[:3, :3])))
-    return RelativePose(
-        image1=image1,
-        image2=image2,
-        cam2_from_cam1=cam2_from_cam1[:3] / scale,
-        focal1=focals[0],
-        focal2=focals[1],
-        num_inliers=num_inliers,
-        score=num_inliers / len(source),
+        num_inliers=int(estimate["num_inliers"]),
+        score=float(estimate["num_inliers"] / len(matches.xy1)),
     )
 
 
@@ -211,10 +173,10 @@ def _consensus(
 
     some = np.linspace(0, len(source) - 1, min(len(source), _MAX_SAMPLED)).astype(int)
     options = pycolmap.RANSACOptions(max_error=max_error, random_seed=seed, max_num_trials=1000, min_num_trials=100)
-    found: Any = pycolmap.estimate_sim3d_robust(source[some], target[some], options)
-    if found is None:
+    estimate: Any = pycolmap.estimate_sim3d_robust(source[some], target[some], options)
+    if estimate is None:
         return similarity(source, target)
-    return np.vstack([found["tgt_from_src"].matrix(), [0.0, 0.0, 0.0, 1.0]])
+    return np.vstack([estimate["tgt_from_src"].matrix(), [0.0, 0.0, 0.0, 1.0]])
 
 
 def _paired(
@@ -224,16 +186,22 @@ def _paired(
     target_confidence: Float32[np.ndarray, "h w"],
 ) -> tuple[Float64[np.ndarray, "m 3"], Float64[np.ndarray, "m 3"], Float64[np.ndarray, " m"]]:
     """Points of the same pixels in two maps, weighted by the log confidence of both (0 where either knows nothing)."""
-    grid = np.s_[::_STRIDE, ::_STRIDE]
+    grid = np.s_[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX]
     from_points, to_points = source[grid].reshape(-1, 3), target[grid].reshape(-1, 3)
-    information = np.log(np.maximum(source_confidence[grid], 1.0)) * np.log(np.maximum(target_confidence[grid], 1.0))
-    weight = np.sqrt(information.ravel().astype(np.float64))
+    product = information(source_confidence[grid]) * information(target_confidence[grid])
+    weight = np.sqrt(product.ravel().astype(np.float64))
     known = np.isfinite(from_points).all(axis=1) & np.isfinite(to_points).all(axis=1) & (weight > 0)
     return from_points[known].astype(np.float64), to_points[known].astype(np.float64), weight[known]
 
 
+def information(confidence: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """The weight of pixels in a fit: the logarithm of their confidence, 0 where nothing is known."""
+    weight: Float32[np.ndarray, "*shape"] = np.log(np.maximum(confidence, np.float32(NOTHING_KNOWN)))
+    return weight
+
+
 def _focal(points: Float32[np.ndarray, "h w 3"], confidence: Float32[np.ndarray, "h w"]) -> float:
-    return weiszfeld_focal(points, np.log(np.maximum(confidence, 1.0)), stride=_STRIDE)
+    return weiszfeld_focal(points, information(confidence), stride=_STRIDE_NETWORK_PX)
 
 
 def _camera(matrix: Float64[np.ndarray, "3 3"]) -> Any:

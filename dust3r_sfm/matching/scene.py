@@ -1,7 +1,6 @@
 """Matches of every pair that the alignment kept."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from dust3r_sfm.matching.descriptors import nearest_on
 from dust3r_sfm.matching.pair import match_pair
@@ -9,6 +8,7 @@ from dust3r_sfm.matching.windows import FineMatcher, require_descriptors
 from dust3r_sfm.options import MatchOptions
 from dust3r_sfm.predictors.predictor import PairPredictor
 from dust3r_sfm.predictors.store import PredictionStore
+from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.system.progress import Step
 from dust3r_sfm.types import Edge, Matches, Scene, View
 
@@ -51,13 +51,13 @@ def match_scene(
         i, j = edge
         forward = predictions[edge]
         if forward.descriptors1 is None:
-            return match_pair(forward, None, views[i], views[j], i, j, options)
-        return match_pair(forward, predictions.get((j, i)), views[i], views[j], i, j, options, nearest_on(device))
+            return match_pair(forward, None, (views[i], views[j]), edge, options)
+        return match_pair(forward, predictions.get((j, i)), (views[i], views[j]), edge, options, nearest_on(device))
 
-    found = []
-    with ThreadPoolExecutor() as pool:
-        for matches in pool.map(match, [kept[pair] for pair in sorted(kept)]):
-            # Here, because a network works for one thread at a time.
-            found.append(matches if fine is None else fine.refine(matches))
-            step(len(found), len(kept))
-    return found
+    coarse = map_ordered(match, [kept[pair] for pair in sorted(kept)], num_cores())
+    matched = []
+    # The network of a second look needs torch's threads, which it has when the others are done.
+    for matches in coarse if fine is None else list(coarse):
+        matched.append(matches if fine is None else fine.refine(matches))
+        step(len(matched), len(kept))
+    return matched

@@ -23,29 +23,31 @@ from dust3r_sfm.options import MatchOptions
 from dust3r_sfm.predictors.predictor import PairPredictor, PredictsPixels
 from dust3r_sfm.types import Matches, Size, View
 
-_COVERED = 0.9
-"""Share of the matches (by weight) that the chosen windows see."""
+_COVERED_OF_MATCHES = 0.9
+"""Share of the matches (by weight) that the chosen windows see. Chosen by hand."""
 
 _FEWEST = 10
-"""Matches below which a pair of windows is not worth a look, and a second look at a pair says nothing."""
+"""Matches below which a pair of windows is not worth a look, and a second look at a pair says nothing. Chosen by
+hand."""
 
 _LEAST_GAIN = 1.5
-"""Photographs less than so many times larger than what the network saw gain nothing."""
+"""Photographs less than so many times larger than what the network saw gain nothing. Chosen by hand."""
 
 _SCALES = (1.25, 4.0)
-"""Windows are shrunk where the photographs' scales differ by more than the first of these, at most by the second."""
+"""Windows are shrunk where the photographs' scales differ by more than the first of these, at most by the second.
+Chosen by hand."""
 
-_SMALLEST_SPREAD = 20.0
-"""In pixels; less says nothing about the scale between two windows."""
+_SMALLEST_SPREAD_PX = 20.0
+"""In pixels; less says nothing about the scale between two windows. Chosen by hand."""
 
-_TOLERANCE = 3.0
-"""A match leads back to its anchor within so many pixels of the window."""
+_TOLERANCE_WINDOW_PX = 3.0
+"""A match leads back to its anchor within so many pixels of the window. Chosen by hand."""
 
-_REACH = 4.0
-"""A match ends within so many pixels of the coarse network picture of where it ended there."""
+_REACH_NETWORK_PX = 4.0
+"""A match ends within so many pixels of the coarse network picture of where it ended there. Chosen by hand."""
 
-_PHOTOGRAPHS = 4
-"""Full-size photographs kept in memory."""
+_PHOTOGRAPHS_IN_MEMORY = 4
+"""Full-size photographs kept in memory. Chosen by hand."""
 
 Boxes = Int64[np.ndarray, "k 4"]
 """Left, top, right, bottom of windows."""
@@ -69,7 +71,7 @@ class FineMatcher:
         self._fine = [fine_view(view, options.fine_size) for view in views]
         self._options = options
         self._search = search
-        self._pixels = lru_cache(_PHOTOGRAPHS)(lambda image: load_pixels(self._fine[image]))
+        self._pixels = lru_cache(_PHOTOGRAPHS_IN_MEMORY)(lambda image: load_pixels(self._fine[image]))
 
     def refine(self, matches: Matches) -> Matches:
         """The matches that windows confirm, with anchors as they were and ends between the photographs' pixels.
@@ -90,16 +92,20 @@ class FineMatcher:
             for source, is_anchor in ((0, first_is_anchor), (1, ~first_is_anchor)):
                 rows, target = np.flatnonzero((best == k) & is_anchor), 1 - source
                 window, other = (_Window(box=boxes[side][k], described=sides[side]) for side in (source, target))
-                reach, here, there = _REACH * _gain(coarse[target], fine[target]), xy[source][rows], xy[target][rows]
+                reach, here, there = (
+                    _REACH_NETWORK_PX * _gain(coarse[target], fine[target]),
+                    xy[source][rows],
+                    xy[target][rows],
+                )
                 ends[rows], confidence[rows] = _follow(window, other, here, there, reach, self._search)
-        found = np.isfinite(ends[:, 0])
-        if found.sum() < _FEWEST:
+        ended = np.isfinite(ends[:, 0])
+        if ended.sum() < _FEWEST:
             return matches
-        first, second = found & ~first_is_anchor, found & first_is_anchor
+        first, second = ended & ~first_is_anchor, ended & first_is_anchor
         xy1, xy2 = matches.xy1.copy(), matches.xy2.copy()
         xy1[first] = raw_from_network(ends[first], fine[0])
         xy2[second] = raw_from_network(ends[second], fine[1])
-        return replace(matches, xy1=xy1[found], xy2=xy2[found], confidence=confidence[found])
+        return replace(matches, xy1=xy1[ended], xy2=xy2[ended], confidence=confidence[ended])
 
     def _described(
         self, images: tuple[int, int], boxes: Sequence[Boxes], sizes: Sequence[Size]
@@ -167,7 +173,7 @@ def choose_windows(
     boxes = [np.concatenate(some) for some in candidates]
     weights = np.minimum(_closeness(xy[0], boxes[0]), _closeness(xy[1], boxes[1]))
     reachable, seen_so_far, chosen = weights.max(axis=0).sum(), np.zeros(weights.shape[1]), []
-    while seen_so_far.sum() < _COVERED * reachable:
+    while seen_so_far.sum() < _COVERED_OF_MATCHES * reachable:
         gains = np.maximum(weights - seen_so_far, 0).sum(axis=1)
         if gains.max() < 1:
             break
@@ -210,7 +216,7 @@ def _follow(
     back = search(target.described.table[there], source.described.table)
     end = points.pixels(there) + peak(queries, target.described, there)
     ends_fine = end * target.scale + target.box[:2]
-    kept = np.linalg.norm(source.described.points.pixels(back) - at, axis=1) < _TOLERANCE
+    kept = np.linalg.norm(source.described.points.pixels(back) - at, axis=1) < _TOLERANCE_WINDOW_PX
     kept &= np.linalg.norm(ends_fine - guesses, axis=1) <= reach
     kept &= points.is_known[there] & inside_border(points.pixels(there), target.described.shape)
     ends[kept] = ends_fine[kept]
@@ -248,7 +254,7 @@ def _about(
 ) -> Int64[np.ndarray, "4"]:
     """The window about the matches of another one: as much larger as they are spread wider, inside the photograph."""
     spreads = [
-        np.maximum(np.ptp(np.quantile(xy, (0.25, 0.75), axis=0), axis=0), _SMALLEST_SPREAD) for xy in (seen, others)
+        np.maximum(np.ptp(np.quantile(xy, (0.25, 0.75), axis=0), axis=0), _SMALLEST_SPREAD_PX) for xy in (seen, others)
     ]
     scale = np.sqrt(np.prod(spreads[1] / spreads[0]))
     fits = min(size[0] / window[0], size[1] / window[1], _SCALES[1])

@@ -9,6 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.hloc import split_pair
 from dust3r_sfm.system.files import write_text
 from dust3r_sfm.types import Edge, PairGraph
 
@@ -139,10 +140,9 @@ def read_pairs(path: Path, names: Sequence[str], left_out: Collection[str] = ())
     index_of = {name: index for index, name in enumerate(names)}
     edges = []
     for number, line in enumerate(lines, start=1):
-        line = line.rstrip("\r")
         if not line.strip():
             continue
-        pair = line.split("\t") if "\t" in line else line.split()
+        pair = split_pair(line)
         if len(pair) != 2:
             raise InputError(
                 f"Line {number} of {path} is not a pair: it needs two names, parted by a tab if they hold blanks."

@@ -8,21 +8,19 @@ import hashlib
 import shutil
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import h5py
-import numpy as np
-
 from dust3r_sfm.predictors.predictor import PairPredictor, StoresFeatures
-from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.hdf5 import read_arrays, write_arrays
 from dust3r_sfm.types import Edge, ImageSet, View
 
 PHOTOGRAPHS_PER_CALL = 32
-"""Encoded at once before they are put on disk: what a kill can lose."""
-OVERHEAD_PER_PHOTOGRAPH = 8192
+"""Encoded at once before they are put on disk: what a kill can lose. Chosen by hand."""
+
+_OVERHEAD_BYTES = 8192
+"""What a file takes besides its arrays. Chosen by hand."""
 
 
 class FeatureCache:
@@ -61,9 +59,7 @@ class FeatureCache:
         if self._disk is None:
             return 0
         views = [self._images.views[image] for image in self._used]
-        return sum(
-            self._disk.feature_bytes(view) + OVERHEAD_PER_PHOTOGRAPH for view in views if not self._file(view).exists()
-        )
+        return sum(self._disk.feature_bytes(view) + _OVERHEAD_BYTES for view in views if not self._file(view).exists())
 
     def features(self, edges: Sequence[Edge]) -> Mapping[int, Any]:
         """The features of all photographs of `edges` (and of others); the ones not used for longest make room.
@@ -105,26 +101,16 @@ class FeatureCache:
             self._encoded.update(zip(images, features, strict=True))
 
     def _write(self, image: int, disk: StoresFeatures) -> None:
-        view, content = self._images.views[image], BytesIO()
+        view = self._images.views[image]
         arrays = disk.pack(self._encoded[image])
-        # In memory first, as HDF5 does not survive a disk that fills up under an open file.
-        with h5py.File(content, "w") as h5:
-            h5.attrs["fingerprint"] = self._fingerprint
-            for name, array in arrays.items():
-                h5.create_dataset(name, data=array)
-        with atomic_path(self._file(view)) as temporary:
-            temporary.write_bytes(content.getbuffer())
+        write_arrays(self._file(view), self._fingerprint, arrays)
         # What memory keeps is what the disk gives back, so that results do not depend on what was kept.
         self._encoded[image] = disk.unpack(arrays, view)
 
     def _read(self, image: int, disk: StoresFeatures) -> bool:
         view = self._images.views[image]
-        try:
-            with h5py.File(self._file(view), "r") as h5:
-                if h5.attrs["fingerprint"] != self._fingerprint:
-                    return False
-                arrays: dict[str, np.ndarray] = {name: dataset[()] for name, dataset in h5.items()}
-        except (OSError, KeyError, RuntimeError):  # not there, or damaged by something else than a kill
+        arrays = read_arrays(self._file(view), self._fingerprint)
+        if arrays is None:
             return False
         self._encoded[image] = disk.unpack(arrays, view)
         return True

@@ -16,13 +16,16 @@ from dust3r_sfm.errors import Dust3rSfmError, OutputError, PredictorError
 from dust3r_sfm.options import PredictOptions
 from dust3r_sfm.predictors.order import split_pairs
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
-from dust3r_sfm.predictors.run import ReportProgress, directed_edges, predict_edges, store_header
+from dust3r_sfm.predictors.run import PredictionJob, ReportProgress, directed_edges, predict_edges, store_header
 from dust3r_sfm.predictors.shard import Shard
 from dust3r_sfm.predictors.store import PredictionStore, check_disk, estimated_size
 from dust3r_sfm.types import Edge, ImageSet, PairGraph
 
-SECONDS_BETWEEN_REPORTS = 1.0
-SECONDS_TO_ANSWER = 10.0
+_REPORT_SECONDS = 1.0
+"""Time between two looks at the progress. Chosen by hand."""
+
+_ANSWER_SECONDS = 10.0
+"""Time that a machine of the cluster may take to answer. Chosen by hand."""
 
 
 def predict_on_cluster(
@@ -52,7 +55,8 @@ def predict_on_cluster(
     missing = [edge for edge in edges if edge not in store]
     store.close()
     if not missing:
-        return predict_edges(predictor, images, graph, edges, store_path, options, progress, seed)
+        job = PredictionJob(images=images, graph=graph, options=options, seed=seed)
+        return predict_edges(predictor, job, edges, store_path, progress)
     check_disk(store_path, estimated_size(images, len(missing), getattr(predictor, "descriptor_size", 0)))
 
     def report(num_predicted: int) -> None:
@@ -63,16 +67,19 @@ def predict_on_cluster(
     with _connected(ray), _sentences(ray):
         cpus, gpus, count = _share_of_resources(ray, options)
         shares = [share for share in _split(missing, len(images), count) if share]
-        inputs = ray.put((_without_place(images), graph, _for_worker(options, cpus, gpus), seed))
+        job = PredictionJob(
+            images=_without_place(images), graph=graph, options=_for_worker(options, cpus, gpus), seed=seed
+        )
+        shared_job = ray.put(job)
         counter = ray.remote(_Counter).options(num_cpus=0).remote()
         task = ray.remote(_predict_share).options(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="SPREAD")
         pending = [
-            task.remote(inputs, share, Shard(index=k, count=len(shares)).beside(store_path.absolute()), counter, k)
+            task.remote(shared_job, share, Shard(index=k, count=len(shares)).beside(store_path.absolute()), counter, k)
             for k, share in enumerate(shares, 1)
         ]
         try:
             while pending:
-                finished, pending = ray.wait(pending, timeout=SECONDS_BETWEEN_REPORTS)
+                finished, pending = ray.wait(pending, timeout=_REPORT_SECONDS)
                 ray.get(finished)
                 report(ray.get(counter.total.remote()))
         finally:
@@ -87,15 +94,14 @@ def predict_on_cluster(
     return store
 
 
-def _predict_share(inputs: Any, edges: Sequence[Edge], store_path: Path, counter: Any, index: int) -> None:
+def _predict_share(job: PredictionJob, edges: Sequence[Edge], store_path: Path, counter: Any, index: int) -> None:
     """What a worker does."""
-    images, graph, options, seed = inputs
-    predictor = load_predictor(options, seed)
+    predictor = load_predictor(job.options, job.seed)
 
     def report(num_stored: int, _: int) -> None:
         counter.set.remote(index, min(num_stored, len(edges)))
 
-    predict_edges(predictor, images, graph, edges, store_path, options, report, seed).close()
+    predict_edges(predictor, job, edges, store_path, report).close()
 
 
 class _Counter:
@@ -129,7 +135,7 @@ def _connected(ray: Any) -> Iterator[None]:
     host, _, port = os.environ.get("RAY_ADDRESS", "").removeprefix("ray://").rpartition(":")
     try:
         if host and port.isdecimal():  # Ray itself tries for minutes
-            socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+            socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         raise PredictorError(

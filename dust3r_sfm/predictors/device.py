@@ -9,7 +9,8 @@ from dust3r_sfm.errors import PredictorError
 
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory", "ALLOC_FAILED")
 """In the messages of MPS, of the host's allocator (two wordings), and of CUDA's libraries."""
-MACOS_WITH_BFLOAT16 = 14
+_MACOS_WITH_BFLOAT16 = 14
+"""The version of macOS from which on PyTorch computes bfloat16 on its GPUs."""
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -32,8 +33,8 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise PredictorError(f"There is no device '{name}'; use auto, cpu, cuda, cuda:1 or mps.") from error
     if (device.index or 0) >= available.get(device.type, 0):
-        found = ", ".join(kind for kind, count in available.items() if count)
-        raise PredictorError(f"PyTorch finds no device '{name}' on this machine, only {found}; use --device auto.")
+        kinds = ", ".join(kind for kind, count in available.items() if count)
+        raise PredictorError(f"PyTorch finds no device '{name}' on this machine, only {kinds}; use --device auto.")
     return device
 
 
@@ -45,7 +46,7 @@ def mixed_precision(device: torch.device, precision: Precision = "auto") -> Abst
     if device.type == "cuda":
         faster = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        faster = device.type == "mps" and torch.backends.mps.is_macos_or_newer(MACOS_WITH_BFLOAT16, 0)
+        faster = device.type == "mps" and torch.backends.mps.is_macos_or_newer(_MACOS_WITH_BFLOAT16, 0)
     wanted = faster if precision == "auto" else precision == "bfloat16"
     return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
 

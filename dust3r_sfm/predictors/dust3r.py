@@ -11,6 +11,7 @@ from dust3r_sfm.errors import PredictorError, WeightsError
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.network.names import KNOWN_WEIGHTS, KnownWeights, find_known, find_licence
 from dust3r_sfm.options import PredictOptions
+from dust3r_sfm.predictors.memory import MemoryLimits
 from dust3r_sfm.predictors.predictor import PixelPair
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
 
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
     # Whole modules: names from them are resolved at run time too, where annotations are checked.
     import dust3r_sfm.network.network
     import dust3r_sfm.network.source
+    import dust3r_sfm.predictors.encoded
     import dust3r_sfm.predictors.pointmap_network
 
-PATCH_SIZE = 16
-HEAD = "downstream_head"
-NEVER_USED = ".refinenet4.resConfUnit1."
+_PATCH_NETWORK_PX = 16
+"""Side of a patch (Wang et al. 2024)."""
+
+_HEAD = "downstream_head"
+"""How names of the heads' parameters begin."""
+
+_NEVER_USED = ".refinenet4.resConfUnit1."
 """Parameters of a DPT head that nothing feeds; some files leave them out."""
 
 
@@ -52,17 +58,18 @@ class NetworkPredictor:
     is_metric = False
     source: "dust3r_sfm.network.source.WeightsSource | None" = None
 
-    def __init__(self, options: PredictOptions, seed: int) -> None:
+    def __init__(self, options: PredictOptions, seed: int, limits: MemoryLimits | None = None) -> None:
         """
         Args:
             options: which weights, device and number of threads.
             seed: without effect: nothing here is random.
+            limits: of memory; default: what suits the device.
 
         Raises:
             PredictorError: for published weights that belong to another predictor.
         """
         self.name = self.known.name
-        self._options = options
+        self._options, self._limits = options, limits
         self._source = options.weights or self.known.name
         other = find_known(self._source)
         if other is not None and other != self.known:
@@ -71,7 +78,7 @@ class NetworkPredictor:
                 "which shows the photographs as they want them."
             )
         self.licence = find_licence(self._source)
-        self.grid = Grid(size=self.known.image_size, multiple_of=PATCH_SIZE, square_crop=self.known.square)
+        self.grid = Grid(size=self.known.image_size, multiple_of=_PATCH_NETWORK_PX, square_crop=self.known.square)
 
     def check(self) -> None:
         """Load the network, so that whatever is wrong with the weights is known before the work.
@@ -86,7 +93,7 @@ class NetworkPredictor:
         """Load the network, unless `check` has."""
         self.check()
 
-    def encode(self, views: Sequence[View]) -> Sequence["dust3r_sfm.predictors.pointmap_network.Encoded"]:
+    def encode(self, views: Sequence[View]) -> Sequence["dust3r_sfm.predictors.encoded.Encoded"]:
         """Encode each photograph, on the device."""
         return self._network.encode(views)
 
@@ -102,11 +109,11 @@ class NetworkPredictor:
         """How many bytes the packed feature of a photograph takes at most."""
         return self._network.feature_bytes(view)
 
-    def pack(self, feature: "dust3r_sfm.predictors.pointmap_network.Encoded") -> dict[str, np.ndarray]:
+    def pack(self, feature: "dust3r_sfm.predictors.encoded.Encoded") -> dict[str, np.ndarray]:
         """The encoder's tokens (n, c) in half precision, and `usable` (h, w) where a mask hides pixels."""
         return self._network.pack(feature)
 
-    def unpack(self, arrays: Mapping[str, np.ndarray], view: View) -> "dust3r_sfm.predictors.pointmap_network.Encoded":
+    def unpack(self, arrays: Mapping[str, np.ndarray], view: View) -> "dust3r_sfm.predictors.encoded.Encoded":
         """The feature of a photograph as half floats remember it, on the device."""
         return self._network.unpack(arrays, view)
 
@@ -126,7 +133,7 @@ class NetworkPredictor:
         self.source = network.source
         self.descriptor_size = network.config.descriptor_size
         logging.getLogger("dust3r_sfm").warning("Licence of the weights %s: %s", self._source, self.licence)
-        return PointmapNetwork(network, device, self._options.num_workers, self._options.precision)
+        return PointmapNetwork(network, device, self._options.num_workers, self._options.precision, self._limits)
 
     def _require_fit(self, network: "dust3r_sfm.network.network.Network") -> None:
         """
@@ -135,15 +142,15 @@ class NetworkPredictor:
         """
         source, config = network.source, network.config
         missing = source.report.missing if source is not None else ()
-        if any(name.startswith(HEAD) and NEVER_USED not in name for name in missing):
+        if any(name.startswith(_HEAD) and _NEVER_USED not in name for name in missing):
             raise WeightsError(
                 f"{self._source} holds no heads, so it is a start for training and predicts nothing; give the weights "
                 "of a trained network."
             )
-        if PATCH_SIZE % config.patch_size:
+        if _PATCH_NETWORK_PX % config.patch_size:
             raise WeightsError(
                 f"The network of {self._source} has patches of {config.patch_size} pixels, which do not divide "
-                f"{PATCH_SIZE}; give one of DUSt3R's kind."
+                f"{_PATCH_NETWORK_PX}; give one of DUSt3R's kind."
             )
         if bool(config.descriptor_size) != self.has_descriptors:
             other = "dust3r-512-dpt" if self.has_descriptors else "mast3r-512"

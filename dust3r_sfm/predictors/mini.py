@@ -13,7 +13,7 @@ from dust3r_sfm.errors import PredictorError, WeightsError
 from dust3r_sfm.images.load import load_mask, load_pixels
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import PredictOptions
-from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
+from dust3r_sfm.types import NOTHING_KNOWN, Edge, ImageSet, PairGraph, PairPrediction, View
 
 if TYPE_CHECKING:
     # Whole modules: names from them are resolved at run time too, where annotations are checked.
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import dust3r_sfm.network.mini
     import dust3r_sfm.network.source
 
-IMAGE_SIZE, PATCH_SIZE = 224, 16
-NOTHING_KNOWN = 1.0
+_IMAGE_NETWORK_PX, _PATCH_NETWORK_PX = 224, 16
+"""Longer side of a picture, and side of a patch. Chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class MiniPredictor:
                 "--device cuda, and give --weights OUT/best."
             )
         self._options, self._weights = options, options.weights
-        self.grid = Grid(size=IMAGE_SIZE, multiple_of=PATCH_SIZE)
+        self.grid = Grid(size=_IMAGE_NETWORK_PX, multiple_of=_PATCH_NETWORK_PX)
 
     def check(self) -> None:
         """Load the network, so that whatever is wrong with the weights is known before the work.
@@ -102,10 +102,10 @@ class MiniPredictor:
                 continue
             # In this order whatever was asked for, so that an edge does not depend on its company.
             i, j = min(edge), max(edge)
-            for found, prediction in zip(((i, j), (j, i)), self._decode(features[i], features[j]), strict=True):
-                if found in wanted and found not in done:
-                    done.add(found)
-                    yield found, prediction
+            for direction, prediction in zip(((i, j), (j, i)), self._decode(features[i], features[j]), strict=True):
+                if direction in wanted and direction not in done:
+                    done.add(direction)
+                    yield direction, prediction
 
     def describe(self, views: Sequence[View]) -> None:
         """The network was not trained to rank photographs; retrieval takes the embedded predictor's descriptors."""

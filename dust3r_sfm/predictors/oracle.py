@@ -15,16 +15,22 @@ from dust3r_sfm.geometry.transforms import apply, compose, invert, rotation_exp
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import PredictOptions
 from dust3r_sfm.scene_file import read_scene
-from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
+from dust3r_sfm.types import NOTHING_KNOWN, Edge, ImageSet, PairGraph, PairPrediction, View
 
-SEEN_BY_BOTH = 10.0
-SEEN_BY_ONE = 2.0
-NOTHING_KNOWN = 1.0
-MIN_OVERLAP = 0.05
-"""A pair that shares less of its pictures fails, as it does with a network."""
-DEPTH_TOLERANCE = 0.02
-"""Largest relative difference of depth between a point and the surface in front of it."""
-CELLS_PER_SIDE = 12
+_SEEN_BY_BOTH = 10.0
+"""Confidence of what both photographs show. Chosen by hand."""
+
+_SEEN_BY_ONE = 2.0
+"""Confidence of what one shows. Chosen by hand."""
+
+_MIN_OVERLAP_OF_PICTURE = 0.05
+"""A pair that shares less of its pictures fails, as it does with a network. Chosen by hand."""
+
+_SAME_SURFACE_OF_DEPTH = 0.02
+"""Largest relative difference of depth between a point and the surface in front of it. Chosen by hand."""
+
+_CELLS_PER_SIDE = 12
+"""Cells of space along each axis. Chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +52,7 @@ class OracleNoise:
     wrong_pairs: float = 0.0
 
 
-NO_NOISE = OracleNoise()
+_NO_NOISE = OracleNoise()
 
 
 class OraclePredictor:
@@ -60,7 +66,7 @@ class OraclePredictor:
     licence = "Apache-2.0"
     weights = "scene.h5 with the known cameras and depths"
 
-    def __init__(self, options: PredictOptions, seed: int, noise: OracleNoise = NO_NOISE) -> None:
+    def __init__(self, options: PredictOptions, seed: int, noise: OracleNoise = _NO_NOISE) -> None:
         if options.weights is None:
             raise WeightsError("The oracle needs a known scene: add --weights with the path of its scene.h5.")
         self._scene = read_scene(Path(options.weights))
@@ -99,10 +105,10 @@ class OraclePredictor:
             for view in self.encode(views)
         ]
         low, high = np.percentile(np.concatenate(seen), [1, 99], axis=0)
-        descriptors = np.zeros((len(views), CELLS_PER_SIDE**3), np.float32)
+        descriptors = np.zeros((len(views), _CELLS_PER_SIDE**3), np.float32)
         for descriptor, points in zip(descriptors, seen, strict=True):
-            cells = np.clip((points - low) / (high - low) * CELLS_PER_SIDE, 0, CELLS_PER_SIDE - 1).astype(int)
-            descriptor[np.ravel_multi_index(tuple(cells.T), (CELLS_PER_SIDE,) * 3)] = 1
+            cells = np.clip((points - low) / (high - low) * _CELLS_PER_SIDE, 0, _CELLS_PER_SIDE - 1).astype(int)
+            descriptor[np.ravel_multi_index(tuple(cells.T), (_CELLS_PER_SIDE,) * 3)] = 1
         return np.asarray(descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1))
 
     def _known(self, view: View) -> int:
@@ -130,8 +136,8 @@ class OraclePredictor:
         confidence2: Float32[np.ndarray, "h2 w2"],
     ) -> PairPrediction:
         registered = self._scene.registered
-        overlap = min((confidence1 == SEEN_BY_BOTH).mean(), (confidence2 == SEEN_BY_BOTH).mean())
-        if overlap < MIN_OVERLAP or not (registered[first.index] and registered[second.index]):
+        overlap = min((confidence1 == _SEEN_BY_BOTH).mean(), (confidence2 == _SEEN_BY_BOTH).mean())
+        if overlap < _MIN_OVERLAP_OF_PICTURE or not (registered[first.index] and registered[second.index]):
             confidence1, confidence2 = (
                 np.full_like(confidence1, NOTHING_KNOWN),
                 np.full_like(confidence2, NOTHING_KNOWN),
@@ -158,8 +164,8 @@ class OraclePredictor:
         inside = ((xy >= 0) & (xy < self._scene.network_sizes[other.index])).all(-1)
         column, row = np.moveaxis(np.where(inside[..., None], xy, 0).astype(int), -1, 0)
         in_front = self._scene.depths[other.index][row, column]
-        visible = inside & (np.abs(points[..., 2] - in_front) < DEPTH_TOLERANCE * in_front)
-        confidence = np.where(visible, SEEN_BY_BOTH, SEEN_BY_ONE)
+        visible = inside & (np.abs(points[..., 2] - in_front) < _SAME_SURFACE_OF_DEPTH * in_front)
+        confidence = np.where(visible, _SEEN_BY_BOTH, _SEEN_BY_ONE)
         return np.where(known, confidence, NOTHING_KNOWN).astype(np.float32)
 
     def _bend(self, shape: tuple[int, ...], rng: np.random.Generator) -> Float32[np.ndarray, "h w 1"]:

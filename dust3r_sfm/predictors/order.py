@@ -10,7 +10,8 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from dust3r_sfm.types import Edge
 
-CURVE_BITS = 24
+_CURVE_BITS = 24
+"""Bits of either coordinate along the curve. Chosen by hand."""
 
 
 def blocks(edges: Sequence[Edge], num_images: int, max_encoded: int) -> Iterator[list[Edge]]:
@@ -37,9 +38,9 @@ def split_pairs(pairs: Sequence[Edge], num_images: int, count: int) -> list[list
     if not pairs:
         return [[] for _ in range(count)]
     # Scaled to a power of two, at which the curve halves the matrix evenly.
-    place = (_ranks(pairs, num_images) << CURVE_BITS) // num_images
+    place = (_ranks(pairs, num_images) << _CURVE_BITS) // num_images
     low, high = np.sort(place[np.array(pairs)], axis=1).T
-    bits = np.arange(CURVE_BITS)
+    bits = np.arange(_CURVE_BITS)
     z_order = (((low[:, None] >> bits & 1) << 2 * bits + 1) | ((high[:, None] >> bits & 1) << 2 * bits)).sum(1)
     return [
         sorted(pairs[k] for k in part.tolist()) for part in np.array_split(np.argsort(z_order, kind="stable"), count)

@@ -1,10 +1,8 @@
 """A pointmap network at work: photographs to features, pairs to predictions, in batches that fit the memory."""
 
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,41 +12,26 @@ from torch import Tensor
 from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.images.load import load_mask, load_pixels
 from dust3r_sfm.network import Features, Network, join
-from dust3r_sfm.predictors.device import Precision, is_out_of_memory, mixed_precision, release_memory
+from dust3r_sfm.predictors.batches import Batches
+from dust3r_sfm.predictors.device import Precision, is_out_of_memory, mixed_precision
+from dust3r_sfm.predictors.encoded import Encoded, Parts, Shape
+from dust3r_sfm.predictors.memory import MemoryLimits
 from dust3r_sfm.predictors.predictor import PixelPair
 from dust3r_sfm.system.parallel import map_ordered, num_cores
-from dust3r_sfm.types import Edge, PairPrediction, View
+from dust3r_sfm.types import NOTHING_KNOWN, Edge, PairPrediction, View
 
-MAX_BATCH_PIXELS = {"cuda": 16 * 512 * 384, "mps": 4 * 512 * 384}
-"""Pixels of either side of a batch. A CPU gains nothing by batches: there each photograph and each edge goes alone,
-and a resumed run equals an unbroken one to the last bit."""
-PARTS_SHARE_OF_FREE = 0.25
-PARTS_SHARE_OF_NETWORK = 0.125
-"""Memory for what photographs contribute alone: a share of what a GPU has free, elsewhere of the network's own size."""
-PHOTOGRAPHS_READ_AHEAD = 32
-NOTHING_KNOWN = 1.0
-HALF = torch.finfo(torch.float16)
+_MAX_BATCH_NETWORK_PX = {"cuda": 16 * 512 * 384, "mps": 4 * 512 * 384}
+"""Pixels of either side of a batch, network pixels. A CPU gains nothing by batches: there each photograph and each edge
+goes alone, and a resumed run equals an unbroken one to the last bit. Chosen by hand."""
 
-Shape = tuple[int, int]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_PARTS_OF_FREE, _PARTS_OF_NETWORK = 0.25, 0.125
+"""Memory for what photographs contribute alone: a share of what a GPU has free, elsewhere of the network's own size.
+Chosen by hand."""
 
+_NUM_READ_AHEAD = 32
+"""Photographs read before the network asks for them. Chosen by hand."""
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Encoded:
-    """The feature of one photograph.
-
-    Attributes:
-        name: of the photograph, for messages.
-        shape: (height, width) on the network grid.
-        features: what the network made of it (a batch of one), on the network's device.
-        usable: pixels that may be used; None where all may.
-    """
-
-    name: str
-    shape: Shape
-    features: Features
-    usable: Bool[np.ndarray, "h w"] | None
+_HALF = torch.finfo(torch.float16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +49,12 @@ class PointmapNetwork:
     """
 
     def __init__(
-        self, network: Network, device: torch.device, num_workers: int = 0, precision: Precision = "auto"
+        self,
+        network: Network,
+        device: torch.device,
+        num_workers: int = 0,
+        precision: Precision = "auto",
+        limits: MemoryLimits | None = None,
     ) -> None:
         """
         Args:
@@ -74,6 +62,7 @@ class PointmapNetwork:
             device: where it runs, see `choose_device`.
             num_workers: threads that read photographs; 0: one per core.
             precision: see `mixed_precision`.
+            limits: of memory; default: what suits the device.
 
         Raises:
             PredictorError: when the device's memory cannot hold the network.
@@ -90,15 +79,16 @@ class PointmapNetwork:
         self._device = device
         self._precision = precision
         self._num_workers = num_cores(num_workers)
-        self._max_pixels = MAX_BATCH_PIXELS.get(device.type, 1)
-        self._parts = _Parts(_parts_bytes(network, device))
+        limits = limits or MemoryLimits()
+        max_bytes = _parts_bytes(network, device) if limits.parts_bytes is None else limits.parts_bytes
+        max_pixels = limits.batch_pixels or _MAX_BATCH_NETWORK_PX.get(device.type, 1)
+        self._parts = Parts(max_bytes)
+        self._batches = Batches(device, max_pixels, self._parts.halve)
 
     def encode(self, views: Sequence[View]) -> list[Encoded]:
         """Read and encode each photograph once, in batches of one shape; the result is in the order of `views`."""
-        encoded: dict[str, Encoded] = {}
-        for batch in self._batches(self._pictures(views), lambda picture: (_shape(picture),)):
-            for result in self._within_memory(self._encode, batch):
-                encoded[result.name] = result
+        encodings = self._batches.run(self._encode, self._pictures(views), lambda picture: (_shape(picture),))
+        encoded = {result.name: result for result in encodings}
         return [encoded[view.name] for view in views]
 
     def predict(self, features: Mapping[int, Encoded], edges: Sequence[Edge]) -> Iterator[tuple[Edge, PairPrediction]]:
@@ -112,8 +102,7 @@ class PointmapNetwork:
             return list(zip(batch, self._decode([(features[i], features[j]) for i, j in batch]), strict=True))
 
         try:
-            for batch in self._batches(edges, lambda edge: (features[edge[0]].shape, features[edge[1]].shape)):
-                yield from self._within_memory(decode, batch)
+            yield from self._batches.run(decode, edges, lambda edge: (features[edge[0]].shape, features[edge[1]].shape))
         finally:
             self._parts.clear()
 
@@ -132,8 +121,7 @@ class PointmapNetwork:
             return self._decode(list(zip(*map(self._encode, zip(*pictures, strict=True)), strict=True)))
 
         try:
-            for batch in self._batches(pairs, lambda pair: (pair[0].shape[:2], pair[1].shape[:2])):
-                yield from self._within_memory(predict, batch)
+            yield from self._batches.run(predict, pairs, lambda pair: (pair[0].shape[:2], pair[1].shape[:2]))
         finally:
             self._parts.clear()
 
@@ -141,11 +129,11 @@ class PointmapNetwork:
         """How many bytes `pack` gives for a photograph at most."""
         config, (width, height) = self._network.config, view.network_size
         num_tokens = (width // config.patch_size) * (height // config.patch_size)
-        return num_tokens * config.encoder_width * HALF.bits // 8 + width * height
+        return num_tokens * config.encoder_width * _HALF.bits // 8 + width * height
 
     def pack(self, encoded: Encoded) -> dict[str, np.ndarray]:
         """What is worth storing of a feature: its tokens (n, c) in half precision, and the usable pixels."""
-        tokens = encoded.features.tokens[0].clamp(HALF.min, HALF.max).half()
+        tokens = encoded.features.tokens[0].clamp(_HALF.min, _HALF.max).half()
         arrays = {"tokens": tokens.cpu().numpy()}
         return arrays if encoded.usable is None else arrays | {"usable": encoded.usable}
 
@@ -163,49 +151,9 @@ class PointmapNetwork:
     def _pictures(self, views: Sequence[View]) -> Iterator[_Picture]:
         """Read photographs with several threads, a bounded number ahead."""
         remaining = iter(views)
-        while ahead := list(islice(remaining, PHOTOGRAPHS_READ_AHEAD)):
+        while ahead := list(islice(remaining, _NUM_READ_AHEAD)):
             # All at once: torch has one thread only while the reading goes on.
             yield from list(map_ordered(_read, ahead, self._num_workers))
-
-    def _batches(
-        self, items: Iterable[Item], shapes_of: Callable[[Item], tuple[Shape, ...]]
-    ) -> Iterator[Sequence[Item]]:
-        """Gather items of equal shapes, nearly in the order they come, so that neighbours share what they can."""
-        waiting: dict[tuple[Shape, ...], list[Item]] = defaultdict(list)
-        for item in items:
-            shapes = shapes_of(item)
-            waiting[shapes].append(item)
-            if (len(waiting[shapes]) + 1) * max(height * width for height, width in shapes) > self._max_pixels:
-                yield waiting.pop(shapes)
-        yield from waiting.values()
-
-    def _within_memory(
-        self, function: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item]
-    ) -> Iterator[Result]:
-        """Yield the results of `function` on the items, in halves and halves of halves where the memory ends."""
-        size, second_try = len(items), False
-        while items:
-            try:
-                results = function(items[:size])
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                results = None
-            # Outside the handler, whose traceback would keep the tensors of the failed batch.
-            if results is not None:
-                yield from results
-                items, second_try = items[size:], False
-                continue
-            if size == 1 and second_try:
-                raise PredictorError(
-                    f"The memory of {self._device} does not hold the work on one pair of photographs; "
-                    "end other programs that use it, or use --device cpu."
-                )
-            second_try = size == 1
-            size = max(1, size // 2)
-            self._max_pixels //= 2
-            self._parts.halve()
-            release_memory(self._device)
 
     @torch.inference_mode()
     def _encode(self, pictures: Sequence[_Picture]) -> list[Encoded]:
@@ -265,39 +213,6 @@ class PointmapNetwork:
             )
 
 
-class _Parts:
-    """Keeps what photographs contribute alone; those not used for longest lose theirs when there is too much of it."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._kept: OrderedDict[Encoded, None] = OrderedDict()
-
-    def keep(self, encoded: Sequence[Encoded]) -> None:
-        """Remember the photographs as the ones used last."""
-        for one in encoded:
-            self._kept[one] = None
-            self._kept.move_to_end(one)
-
-    def trim(self) -> None:
-        """Forget the parts that are too much."""
-        num_bytes = {one: _num_bytes(one.features) for one in self._kept}
-        total = sum(num_bytes.values())
-        while total > self._max_bytes:
-            one, _ = self._kept.popitem(last=False)
-            one.features.parts.clear()
-            total -= num_bytes[one]
-
-    def clear(self) -> None:
-        """Forget all."""
-        while self._kept:
-            self._kept.popitem()[0].features.parts.clear()
-
-    def halve(self) -> None:
-        """Forget all, and keep half as much from now on."""
-        self._max_bytes //= 2
-        self.clear()
-
-
 def _read(view: View) -> _Picture:
     return _Picture(name=view.name, pixels=load_pixels(view), usable=load_mask(view))
 
@@ -309,10 +224,5 @@ def _shape(picture: _Picture) -> Shape:
 
 def _parts_bytes(network: Network, device: torch.device) -> int:
     if device.type == "cuda":
-        return int(PARTS_SHARE_OF_FREE * torch.cuda.mem_get_info(device.index)[0])
-    return int(PARTS_SHARE_OF_NETWORK * sum(parameter.nbytes for parameter in network.parameters()))
-
-
-def _num_bytes(features: Features) -> int:
-    tensors = [tensor for part in features.parts.values() for tensor in (part.projected, part.inside, part.skip)]
-    return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+        return int(_PARTS_OF_FREE * torch.cuda.mem_get_info(device.index)[0])
+    return int(_PARTS_OF_NETWORK * sum(parameter.nbytes for parameter in network.parameters()))

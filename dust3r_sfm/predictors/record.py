@@ -9,11 +9,14 @@ import h5py
 import numpy as np
 from jaxtyping import Float16, Float32
 
-from dust3r_sfm.types import PairPrediction
+from dust3r_sfm.types import NOTHING_KNOWN, PairPrediction, is_known
 
 MAX_BYTES_PER_PIXEL = 8
-HALF = np.finfo(np.float16)
-NOTHING_KNOWN = 1.0
+"""A point and a confidence of half floats."""
+
+_HALF = np.finfo(np.float16)
+LEAST_KNOWN = np.float32(NOTHING_KNOWN + _HALF.eps)
+"""The least confidence above "nothing known" that a half float can say."""
 
 
 def write_record(group: h5py.Group, prediction: PairPrediction) -> int:
@@ -23,7 +26,7 @@ def write_record(group: h5py.Group, prediction: PairPrediction) -> int:
     their full precision; confidence above 1 stays above 1. What half floats cannot hold is clipped to ±65504. A pair
     that failed (confidence 1 everywhere) takes no room: its points read as (1, 1, 1).
     """
-    failed = (prediction.confidence1 == NOTHING_KNOWN).all() and (prediction.confidence2 == NOTHING_KNOWN).all()
+    failed = not (is_known(prediction.confidence1).any() or is_known(prediction.confidence2).any())
     scale = 1.0 if failed else _scale(prediction)
     group.attrs["scale"] = scale
     maps = {
@@ -42,7 +45,7 @@ def write_record(group: h5py.Group, prediction: PairPrediction) -> int:
             # HDF5 keeps no data for a dataset that was never written, only its shape and fill value.
             group.create_dataset(name, shape=values.shape, dtype=np.float16, fillvalue=NOTHING_KNOWN)
         elif values is not None:
-            half = np.clip(values, HALF.min, HALF.max).astype(np.float16)
+            half = np.clip(values, _HALF.min, _HALF.max).astype(np.float16)
             group.create_dataset(name, data=half)
             num_bytes += half.nbytes
     return num_bytes
@@ -70,5 +73,5 @@ def _scale(prediction: PairPrediction) -> float:
 
 
 def _keep_known(confidence: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """Lift confidences that would round to 1, which means "nothing known", to the next half float."""
-    return np.where(confidence > NOTHING_KNOWN, np.maximum(confidence, 1 + HALF.eps), np.float32(NOTHING_KNOWN))
+    """Lift confidences that would round to "nothing known" to the next half float, 1 + 2^-10."""
+    return np.where(is_known(confidence), np.maximum(confidence, LEAST_KNOWN), np.float32(NOTHING_KNOWN))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,21 +70,30 @@ def predict_pairs(
         mine = set(split_pairs(pairs, len(images), shard.count)[shard.index - 1])
         edges = [edge for edge in edges if (min(edge), max(edge)) in mine]
         store_path = shard.beside(store_path)
-    return predict_edges(predictor, images, graph, edges, store_path, options, progress, seed)
+    job = PredictionJob(images=images, graph=graph, options=options, seed=seed)
+    return predict_edges(predictor, job, edges, store_path, progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionJob:
+    """What predictions depend on, whoever makes them; the attributes are those of `predict_pairs`."""
+
+    images: ImageSet
+    graph: PairGraph
+    options: PredictOptions
+    seed: int
 
 
 def predict_edges(
     predictor: PairPredictor,
-    images: ImageSet,
-    graph: PairGraph,
+    job: PredictionJob,
     edges: Sequence[Edge],
     store_path: Path,
-    options: PredictOptions,
     progress: ReportProgress | None = None,
-    seed: int = 0,
 ) -> PredictionStore:
-    """Predict some directed edges of `graph` and store them at `store_path`; see `predict_pairs`."""
-    header = store_header(predictor, images, options, seed)
+    """Predict some directed edges of a job's graph and store them at `store_path`; see `predict_pairs`."""
+    images, options = job.images, job.options
+    header = store_header(predictor, images, options, job.seed)
     store = PredictionStore(store_path, images.names, header)
     missing = [edge for edge in edges if edge not in store]
     if not missing:
@@ -98,7 +108,7 @@ def predict_edges(
     check_disk(store_path, store_bytes + cache.bytes_on_disk())
     num_stored = len(edges) - len(missing)
     _report(progress, num_stored, len(edges))
-    predictor.prepare(images, graph)
+    predictor.prepare(images, job.graph)
     with PredictionWriter(store_path, images.names, header) as writer, cache:
         for block in blocks(missing, len(images), options.max_encoded):
             for edge, prediction in _predict(predictor, images, cache.features(block), block):

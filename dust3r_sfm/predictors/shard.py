@@ -40,17 +40,17 @@ def parse_shard(text: str) -> Shard:
 
 def unfinished_shards(path: Path) -> list[str]:
     """Names of the shards of the store at `path` that are not there or not finished while others of their kind are."""
-    found: dict[int, set[int]] = {}
+    finished_of: dict[int, set[int]] = {}
     for file in path.parent.glob(f"{path.stem}.*-of-*{path.suffix}*"):
         name = file.name.removeprefix(f"{path.stem}.")
         match = re.fullmatch(rf"(\d+)-of-(\d+){re.escape(path.suffix)}(\.parts)?", name)
         if match is not None:
-            finished = found.setdefault(int(match[2]), set())
+            finished = finished_of.setdefault(int(match[2]), set())
             if match[3] is None and not file.with_name(f"{file.name}.parts").exists():
                 finished.add(int(match[1]))
     return [
         Shard(index=index, count=count).beside(path).name
-        for count, finished in sorted(found.items())
+        for count, finished in sorted(finished_of.items())
         for index in range(1, count + 1)
         if index not in finished
     ]

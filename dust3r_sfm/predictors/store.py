@@ -25,13 +25,24 @@ from jaxtyping import Float16
 from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.predictors.record import MAX_BYTES_PER_PIXEL, read_halves, read_record, write_record
 from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.hdf5 import open_or_say, or_say
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 
 FORMAT = "dust3r_sfm predictions 1"
 MAX_PART_BYTES = 16 << 20
-MAX_PART_SECONDS = 20.0
+"""What is gathered in memory at most before it is put on disk. Chosen by hand."""
+
+_MAX_PART_SECONDS = 20.0
+"""Work that a kill can lose. Chosen by hand."""
+
 MAX_OPEN_FILES = 64
-OVERHEAD_PER_EDGE = 4096
+"""Files open at once: systems allow 256 and more. Chosen by hand."""
+
+_OVERHEAD_BYTES = 4096
+"""What an edge takes besides its maps. Chosen by hand."""
+
+_SENTENCE = ("file of predictions", "delete it and run the same command again")
+"""What the store holds, and what helps where it is damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +99,7 @@ class PredictionStore(Mapping[Edge, PairPrediction]):
 
     def __getitem__(self, edge: Edge) -> PairPrediction:
         file, record = self._records[edge]
-        with self._lock, _reading(file):
+        with self._lock, or_say(file, *_SENTENCE):
             return read_record(self._opened(file)[record])
 
     def stored(
@@ -103,7 +114,7 @@ class PredictionStore(Mapping[Edge, PairPrediction]):
             roles: 0 for the pointmap of its first image, 1 for that of its second.
         """
         file, record = self._records[edge]
-        with self._lock, _reading(file):
+        with self._lock, or_say(file, *_SENTENCE):
             return [read_halves(self._opened(file)[record], role) for role in roles]
 
     def close(self) -> None:
@@ -121,7 +132,7 @@ class PredictionStore(Mapping[Edge, PairPrediction]):
         return self._open[file]
 
     def _join(self, file: Path, index: Mapping[str, int]) -> None:
-        with _reading(file), h5py.File(file, "r") as h5:
+        with open_or_say(file, *_SENTENCE) as h5:
             header = _header(h5, file)
             if self.header is not None and header.fingerprint != self.header.fingerprint:
                 raise InputError(
@@ -138,7 +149,7 @@ class PredictionWriter:
     """Adds predictions to the store at `path`; use it in a `with` block.
 
     Predictions are gathered in memory and put on disk as whole files, so a kill loses at most the last
-    `MAX_PART_SECONDS` or `MAX_PART_BYTES` and never damages what is there. When the block ends well the parts become
+    `_MAX_PART_SECONDS` or `MAX_PART_BYTES` and never damages what is there. When the block ends well the parts become
     one file; when it ends with an error they stay, and the next run goes on from them.
 
     Raises:
@@ -154,8 +165,8 @@ class PredictionWriter:
     def add(self, edge: Edge, prediction: PairPrediction) -> None:
         """Store one prediction."""
         group = self._part.create_group(f"{self._names[edge[0]]}/{self._names[edge[1]]}")
-        self._num_bytes += write_record(group, prediction) + OVERHEAD_PER_EDGE
-        if self._num_bytes > MAX_PART_BYTES or time.monotonic() - self._started > MAX_PART_SECONDS:
+        self._num_bytes += write_record(group, prediction) + _OVERHEAD_BYTES
+        if self._num_bytes > MAX_PART_BYTES or time.monotonic() - self._started > _MAX_PART_SECONDS:
             self.flush()
 
     def flush(self) -> None:
@@ -190,10 +201,10 @@ class PredictionWriter:
 def store_files(path: Path) -> list[Path]:
     """Return the files that make up the store at `path`: itself, its shards, and the parts of unfinished runs."""
     shards = f"{path.stem}.*{path.suffix}"
-    found = [path] if path.is_file() else []
+    files = [path] if path.is_file() else []
     for pattern in (shards, f"{path.name}.parts/*.h5", f"{shards}.parts/*.h5"):
-        found += sorted(path.parent.glob(pattern))
-    return found
+        files += sorted(path.parent.glob(pattern))
+    return files
 
 
 def estimated_size(images: ImageSet, num_edges: int, descriptor_size: int = 0) -> int:
@@ -205,7 +216,7 @@ def estimated_size(images: ImageSet, num_edges: int, descriptor_size: int = 0) -
         descriptor_size: numbers in a descriptor, 0 without descriptors (MASt3R's 24 take six times the rest).
     """
     num_pixels = float(np.mean([view.network_size[0] * view.network_size[1] for view in images.views]))
-    per_pixel, overhead = MAX_BYTES_PER_PIXEL, OVERHEAD_PER_EDGE
+    per_pixel, overhead = MAX_BYTES_PER_PIXEL, _OVERHEAD_BYTES
     if descriptor_size:  # as many datasets again: half floats, and one for their confidence
         per_pixel, overhead = per_pixel + 2 * (descriptor_size + 1), 2 * overhead
     return int(num_edges * (2 * num_pixels * per_pixel + overhead))
@@ -243,7 +254,7 @@ def merge_parts(path: Path, header: StoreHeader) -> None:
         return
     with atomic_path(path) as temporary, _create(temporary, header) as merged:
         for file in sources:
-            with _reading(file), h5py.File(file, "r") as source:
+            with open_or_say(file, *_SENTENCE) as source:
                 for name1, group in source.items():
                     target = merged.require_group(name1)
                     for name2 in group.keys() - target.keys():
@@ -263,11 +274,3 @@ def _header(h5: h5py.File, file: Path) -> StoreHeader:
             f"{file} holds no predictions that this version reads; delete it or choose another output folder."
         )
     return StoreHeader(**{name: str(h5.attrs[name]) for name in ("predictor", "licence", "fingerprint")})
-
-
-@contextlib.contextmanager
-def _reading(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, KeyError, RuntimeError) as error:
-        raise InputError(f"{file} is damaged; delete it and run the same command again.") from error

@@ -1,6 +1,5 @@
 """Which camera model the photographs carry: matches that an adjustment was not shown decide."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +14,7 @@ from dust3r_sfm.refinement.adjust import AdjustmentMask
 from dust3r_sfm.refinement.held_out import epipolar_errors, is_better, matches_outside_tracks
 from dust3r_sfm.refinement.state import RefinementState
 from dust3r_sfm.system._pycolmap import Reconstruction
+from dust3r_sfm.system.parallel import num_cores
 from dust3r_sfm.types import Matches
 
 _SHARED = (
@@ -82,7 +82,7 @@ def select_camera_model(
     wanted = _wanted(camera_models, options)
     tracks = state.triangulated(shown, limit)  # every trial starts from these cameras, and without distortion
     judging = [*held_out, *matches_outside_tracks(shown, tracks)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         trials = list(pool.map(adjust, wanted))
     counts = [_num_parameters(trial.model, free) for trial, free, _ in trials]
     best = 0

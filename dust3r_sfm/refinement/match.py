@@ -1,6 +1,5 @@
 """Keypoint matches of all pairs that overlap: guided where the alignment is good, verified where it is coarse."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,11 +7,12 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from dust3r_sfm.features.features import Features
-from dust3r_sfm.features.guided import Gate, Sight, guided_matches
+from dust3r_sfm.features.guided import ProjectedKeypoints, SearchWindow, guided_matches
 from dust3r_sfm.features.overlap import overlapping_pairs
 from dust3r_sfm.features.verified import verified_matches
 from dust3r_sfm.geometry.transforms import apply
 from dust3r_sfm.refinement.state import RefinementState, depth_errors
+from dust3r_sfm.system.parallel import num_cores
 from dust3r_sfm.system.progress import Step
 from dust3r_sfm.tracks.cameras import PosedCameras
 from dust3r_sfm.tracks.depths import AlignedDepths
@@ -88,7 +88,7 @@ def match_keypoints(
         expected = aligned.get(pair, usual)
         if expected > _COARSE_OF_DEPTH:
             return _verified(state.cameras, state.depths, features, pair)
-        gate = Gate(
+        gate = SearchWindow(
             across=float(np.clip(_RESIDUALS_ACROSS * expected, *_ACROSS_OF_FOCAL)),
             depth=max(_RESIDUALS_ALONG * expected, _DEPTH_OF_DEPTH),
         )
@@ -117,7 +117,7 @@ def rematch_keypoints(
 
     def match(pair: Edge) -> Matches:
         focal = float(state.cameras.matrices[pair[1], (0, 1), (0, 1)].mean())
-        gate = Gate(across=_ACROSS_RAW_PX / focal, depth=depth)
+        gate = SearchWindow(across=_ACROSS_RAW_PX / focal, depth=depth)
         return _guided(state.cameras, depths, features, pair, gate)
 
     return _of_pairs(overlapping_pairs(state.cameras, depths, aligned, _NUM_NEIGHBOURS), match, step)
@@ -135,7 +135,7 @@ def of_weak_images(found: Sequence[Matches], matches: Sequence[Matches], num_ima
 def _of_pairs(pairs: Sequence[Edge], match: Callable[[Edge], Matches], step: Step) -> list[Matches]:
     """Match pairs in threads; the result does not depend on their number."""
     found = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         for matches in pool.map(match, pairs):
             found.append(matches)
             step(len(found), len(pairs))
@@ -143,11 +143,11 @@ def _of_pairs(pairs: Sequence[Edge], match: Callable[[Edge], Matches], step: Ste
 
 
 def _guided(
-    cameras: PosedCameras, depths: AlignedDepths, features: Sequence[Features], pair: Edge, gate: Gate
+    cameras: PosedCameras, depths: AlignedDepths, features: Sequence[Features], pair: Edge, gate: SearchWindow
 ) -> Matches:
     """Match keypoints where depth allows; made per pair, as what all cameras see would fill the memory."""
     sight1, sight2 = (
-        Sight(
+        ProjectedKeypoints(
             xy=cameras.on_plane(index, features[index].xy),
             depth=depths.at(index, features[index].xy),
             descriptors=features[index].unit_descriptors(),

@@ -19,9 +19,10 @@ from pipelines.cambridge.nvm import Nvm, nvm_camera, read_nvm
 from pipelines.cambridge.published import SCENES
 
 Layout = Literal["auto", "hloc", "raw"]
-HEADER_LINES = 2
+_HEADER_LINES = 2
 """Of dataset_train.txt and dataset_test.txt, without the empty one after them."""
-FAR = 10000.0
+
+_FAR = 10000.0
 """A camera farther away is a mistake of the data set."""
 
 
@@ -113,7 +114,7 @@ def _of_raw(root: Path, name: str) -> BenchmarkScene:
 def _poses(path: Path) -> dict[str, np.ndarray]:
     """Camera from world by image: a line holds the image, the camera's centre and the quaternion (w x y z)."""
     poses: dict[str, np.ndarray] = {}
-    for line, place in read_lines(path)[HEADER_LINES:]:
+    for line, place in read_lines(path)[_HEADER_LINES:]:
         name, *numbers = line.split()
         try:
             x, y, z, *quaternion = (float(number) for number in numbers)
@@ -122,7 +123,7 @@ def _poses(path: Path) -> dict[str, np.ndarray]:
             raise InputError(f"{place}: it does not read image x y z qw qx qy qz.") from error
         if name in poses:
             raise InputError(f"{place}: {name} is listed a second time.")
-        if max(abs(x), abs(y), abs(z)) <= FAR:
+        if max(abs(x), abs(y), abs(z)) <= _FAR:
             poses[name] = np.column_stack([rotation, -rotation @ (x, y, z)])
     if not poses:
         raise InputError(f"{path} lists no image; unpack the scene again.")

@@ -18,8 +18,10 @@ from pipelines.seven_scenes.published import SCENES
 from pipelines.seven_scenes.registration import COLOUR, COLOUR_FROM_DEPTH, SIZE, register_depth
 
 Layout = Literal["auto", "hloc", "raw"]
-MILLIMETRE = 0.001
-MAX_RENDERED = 1000.0
+_MILLIMETRE = 0.001
+"""In metres."""
+
+_MAX_RENDERED = 1000.0
 """Depth of rendered maps, metres, from which hloc takes it for unknown."""
 
 
@@ -105,17 +107,17 @@ def _frames(folder: Path, split: str) -> list[str]:
         if number == line or not number.isdecimal():
             raise InputError(f"{place}: '{line}' does not read sequence and a number, as in sequence1.")
         sequence = f"seq-{int(number):02d}"
-        found = sorted(path.name for path in (folder / sequence).glob("frame-*.color.png"))
-        if not found:
+        names = sorted(path.name for path in (folder / sequence).glob("frame-*.color.png"))
+        if not names:
             raise InputError(f"{place}: {folder / sequence} holds no frame-*.color.png; unpack {sequence}.zip there.")
-        frames += [f"{sequence}/{frame}" for frame in found]
+        frames += [f"{sequence}/{frame}" for frame in names]
     return frames
 
 
 def _registered(reference: Reference, folder: Path) -> DepthReader:
     def read(index: int) -> DepthRaster:
         path = folder / reference.names[index].replace(".color.png", ".depth.png")
-        depth = read_depth(path, MILLIMETRE)
+        depth = read_depth(path, _MILLIMETRE)
         if depth.shape != SIZE[::-1]:
             raise InputError(f"{path} has {depth.shape[1]} × {depth.shape[0]} pixels instead of 640 × 480.")
         return DepthRaster(depth=register_depth(depth), matrix=np.eye(3))
@@ -132,9 +134,9 @@ def _rendered(reference: Reference, folder: Path) -> DepthReader:
     def read(index: int) -> DepthRaster | None:
         if not paths[index].is_file():
             return None
-        depth = read_depth(paths[index], MILLIMETRE)
+        depth = read_depth(paths[index], _MILLIMETRE)
         size, (height, width) = reference.views[index].size, depth.shape
-        depth = np.where(depth < MAX_RENDERED, depth, np.float32(0))
+        depth = np.where(depth < _MAX_RENDERED, depth, np.float32(0))
         return DepthRaster(depth=depth, matrix=np.diag([width / size[0], height / size[1], 1.0]))
 
     return read

@@ -21,8 +21,9 @@ COLOUR_FROM_DEPTH: Float64[np.ndarray, "3 4"] = np.array(
 )
 """LIRIS' calibration of a Kinect (projet.liris.cnrs.fr/voir/activities-dataset/kinect-calibration.html), which the
 data set's preparations for DSAC* and ACE use; metres."""
-HIDDEN = 0.05
-"""A point farther behind its neighbours than this share is hidden by them: it shines through a gap of the warp."""
+_HIDDEN = 0.05
+"""A point farther behind its neighbours than this share is hidden by them: it shines through a gap of the warp. Chosen
+by hand."""
 
 
 def register_depth(depth: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
@@ -48,5 +49,5 @@ def _without_hidden(depth: Float64[np.ndarray, "h w"]) -> Float32[np.ndarray, "h
     from scipy.ndimage import median_filter
 
     # The median of a 3 × 3 neighbourhood is the front surface wherever gaps are lone pixels.
-    hidden = depth > (1 + HIDDEN) * median_filter(np.where(np.isfinite(depth), depth, 0), size=3)
+    hidden = depth > (1 + _HIDDEN) * median_filter(np.where(np.isfinite(depth), depth, 0), size=3)
     return np.where(np.isfinite(depth) & ~hidden, depth, 0).astype(np.float32)

@@ -1,7 +1,6 @@
 """The rules of the house that a reader can count: short files, folders that are seen at a glance, few parameters."""
 
 import ast
-import re
 from pathlib import Path
 
 import pytest

@@ -15,19 +15,32 @@ from jaxtyping import Float64, Int64
 from dust3r_sfm.predictors.classical.pose import PosedPair
 from dust3r_sfm.types import Edge
 
-MAX_HYPOTHESES = 3
-CLOSING_ANGLE = 4.0
-"""Rotation around a triplet (degrees) at which it counts as half closed; a wide pair is good to about 2 degrees."""
-COPLANAR_ANGLE = 10.0
-"""Angle by which the three directions of a triplet may leave a plane (degrees) at which it counts as half closed."""
-MAX_TRIPLETS = 40_000
-NUM_ROUNDS = 20
-HALF_BELIEF = 45
-"""Inliers at which a pair alone is believed by half: with `MIN_BELIEF`, 30 inliers suffice where no triplet judges."""
-PRIOR_WEIGHT = 0.5
-"""A pair's own belief counts as much as this many fully believed triplets."""
+_MAX_HYPOTHESES = 3
+"""Hypotheses of a pair that take part. Chosen by hand."""
+
+_CLOSING_DEGREES = 4.0
+"""Rotation around a triplet (degrees) at which it counts as half closed; a wide pair is good to about 2 degrees. Chosen
+by hand."""
+
+_COPLANAR_DEGREES = 10.0
+"""Angle by which the three directions of a triplet may leave a plane (degrees) at which it counts as half closed.
+Chosen by hand."""
+
+_MAX_TRIPLETS = 40_000
+"""Triplets that are looked at; more are sampled. Chosen by hand."""
+
+_NUM_ROUNDS = 20
+"""Rounds in which pairs and triplets weigh each other. Chosen by hand."""
+
+_HALF_BELIEF_INLIERS = 45
+"""Inliers at which a pair alone is believed by half: with `MIN_BELIEF`, 30 inliers suffice where no triplet judges.
+Chosen by hand."""
+
+_PRIOR_TRIPLETS = 0.5
+"""A pair's own belief counts as much as this many fully believed triplets. Chosen by hand."""
+
 MIN_BELIEF = 0.4
-"""A hypothesis less believed than this is dropped."""
+"""A hypothesis less believed than this is dropped. Chosen by hand."""
 
 Hypotheses = Mapping[Edge, list[PosedPair]]
 
@@ -50,19 +63,19 @@ def choose(hypotheses: Hypotheses, seed: int) -> dict[Edge, Choice]:
     """
     edges = sorted(edge for edge, found in hypotheses.items() if found)
     triplets = _triplets(edges, seed)
-    poses = np.tile(np.eye(3, 4), (len(edges), MAX_HYPOTHESES, 1, 1))
-    prior = np.zeros((len(edges), MAX_HYPOTHESES))
+    poses = np.tile(np.eye(3, 4), (len(edges), _MAX_HYPOTHESES, 1, 1))
+    prior = np.zeros((len(edges), _MAX_HYPOTHESES))
     judged = set(triplets.ravel().tolist())
     for row, edge in enumerate(edges):
-        found = hypotheses[edge][:MAX_HYPOTHESES]
-        poses[row, : len(found)] = [each.cam2_from_cam1 for each in found]
-        shares = np.array([each.score for each in found]) ** 2
-        prior[row, : len(found)] = found[0].num_inliers / (found[0].num_inliers + HALF_BELIEF)
+        candidates = hypotheses[edge][:_MAX_HYPOTHESES]
+        poses[row, : len(candidates)] = [each.cam2_from_cam1 for each in candidates]
+        shares = np.array([each.score for each in candidates]) ** 2
+        prior[row, : len(candidates)] = candidates[0].num_inliers / (candidates[0].num_inliers + _HALF_BELIEF_INLIERS)
         if row in judged:
-            prior[row, : len(found)] *= shares / shares.sum()
+            prior[row, : len(candidates)] *= shares / shares.sum()
     belief = prior
     closing = _closing(poses, triplets)
-    for _ in range(NUM_ROUNDS):
+    for _ in range(_NUM_ROUNDS):
         belief = _update(belief, prior, triplets, closing)
     best = belief.argmax(axis=1)
     return {
@@ -83,8 +96,8 @@ def _triplets(edges: list[Edge], seed: int) -> Int64[np.ndarray, "t 3"]:
         for k in sorted(after[i] & after.get(j, set()))
     ]
     triplets = np.array(found, np.int64).reshape(-1, 3)
-    if len(triplets) > MAX_TRIPLETS:
-        chosen = np.random.default_rng(seed).choice(len(triplets), MAX_TRIPLETS, replace=False)
+    if len(triplets) > _MAX_TRIPLETS:
+        chosen = np.random.default_rng(seed).choice(len(triplets), _MAX_TRIPLETS, replace=False)
         triplets = triplets[np.sort(chosen)]
     return triplets
 
@@ -103,7 +116,7 @@ def _closing(
     first = (k_from_j[..., :3] @ j_from_i[..., 3:])[..., 0]
     volume = np.abs((np.cross(first, k_from_j[..., 3]) * k_from_i[..., 3]).sum(-1))
     tilt = np.degrees(np.arcsin(np.clip(volume, 0, 1)))
-    return np.asarray(1 / (1 + (angle / CLOSING_ANGLE) ** 4) / (1 + (tilt / COPLANAR_ANGLE) ** 4))
+    return np.asarray(1 / (1 + (angle / _CLOSING_DEGREES) ** 4) / (1 + (tilt / _COPLANAR_DEGREES) ** 4))
 
 
 def _update(
@@ -116,7 +129,7 @@ def _update(
 
     Beliefs are squared, so that a few trusted triplets outweigh many doubtful ones.
     """
-    support, total = PRIOR_WEIGHT * prior, np.full_like(prior, PRIOR_WEIGHT)
+    support, total = _PRIOR_TRIPLETS * prior, np.full_like(prior, _PRIOR_TRIPLETS)
     a, b, c = (belief[triplets[:, side]] ** 2 for side in range(3))
     for side, others, agreed in (
         (0, b.sum(1) * c.sum(1), np.einsum("tabc,tb,tc->ta", closing, b, c)),

@@ -8,11 +8,17 @@ from jaxtyping import Float32, Int64
 
 from dust3r_sfm.predictors.classical.sift import Keypoints
 
-NUM_WORDS = 128
-NUM_TRAINING = 50_000
-MAX_PER_IMAGE = 2000
-"""The strongest keypoints of a photograph that are aggregated."""
-NUM_ROUNDS = 15
+_NUM_WORDS = 128
+"""Words of the vocabulary. Chosen by hand."""
+
+_NUM_TRAINING = 50_000
+"""Descriptors that the vocabulary is made of. Chosen by hand."""
+
+_MAX_PER_IMAGE = 2000
+"""The strongest keypoints of a photograph that are aggregated. Chosen by hand."""
+
+_NUM_ROUNDS = 15
+"""Rounds of the clustering. Chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +36,16 @@ class Vocabulary:
         """Learn the words of photographs."""
         sets = [_features(each) for each in keypoints]
         pool = np.concatenate(sets) if sets else np.zeros((0, 128), np.float32)
-        if len(pool) < NUM_WORDS:
+        if len(pool) < _NUM_WORDS:
             return Vocabulary(words=np.zeros((0, 128), np.float32))
         rng = np.random.default_rng(seed)
-        chosen = rng.choice(len(pool), min(len(pool), NUM_TRAINING), replace=False)
+        chosen = rng.choice(len(pool), min(len(pool), _NUM_TRAINING), replace=False)
         return Vocabulary(words=_cluster(pool[np.sort(chosen)], rng))
 
     def describe(self, keypoints: Sequence[Keypoints]) -> Float32[np.ndarray, "n d"]:
         """Describe photographs by the residuals of their descriptors to the words.
 
-        VLAD (Jégou et al. 2010) with intra-normalisation per word and power normalisation (Arandjelović, Zisserman
+        VLAD (Jégou et al. 2010) with intra-normalization per word and power normalization (Arandjelović, Zisserman
         2013).
         """
         if not len(self.words) or not keypoints:
@@ -53,14 +59,14 @@ def describe_keypoints(keypoints: Sequence[Keypoints], seed: int) -> Float32[np.
 
 
 def _features(keypoints: Keypoints) -> Float32[np.ndarray, "n 128"]:
-    features: Float32[np.ndarray, "n 128"] = keypoints.descriptors[:MAX_PER_IMAGE].astype(np.float32) / 512
+    features: Float32[np.ndarray, "n 128"] = keypoints.descriptors[:_MAX_PER_IMAGE].astype(np.float32) / 512
     return features
 
 
 def _cluster(descriptors: Float32[np.ndarray, "n 128"], rng: np.random.Generator) -> Float32[np.ndarray, "w 128"]:
     """Lloyd's k-means from random descriptors; a word that loses all its members stays where it is."""
-    words = descriptors[np.sort(rng.choice(len(descriptors), NUM_WORDS, replace=False))]
-    for _ in range(NUM_ROUNDS):
+    words = descriptors[np.sort(rng.choice(len(descriptors), _NUM_WORDS, replace=False))]
+    for _ in range(_NUM_ROUNDS):
         nearest = _nearest(descriptors, words)
         order = np.argsort(nearest, kind="stable")
         present, starts, counts = np.unique(nearest[order], return_index=True, return_counts=True)

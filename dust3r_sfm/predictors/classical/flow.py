@@ -13,15 +13,21 @@ from jaxtyping import Bool, Float32, Float64, UInt8
 from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 from scipy.spatial import QhullError, cKDTree
 
-FINEST_SCALES = (1, 0)
-"""Finest pyramid level of the flow in each round: half resolution places the warp, full resolution measures."""
-MAX_EPIPOLAR_DISTANCE = 2.0
-"""Flow further than this from its epipolar line (network pixels) is wrong."""
-NUM_NEIGHBOURS = 8
-SEED_STRIDE = 4
-"""The sparse points are interpolated on every fourth pixel; what lies between is smooth anyway."""
-RANGE_MARGIN = 1.5
-"""Depths may leave the range of the sparse points by this factor."""
+_FINEST_SCALES = (1, 0)
+"""Finest pyramid level of the flow in each round: half resolution places the warp, full resolution measures. Chosen by
+hand."""
+
+_MAX_EPIPOLAR_NETWORK_PX = 2.0
+"""Flow further than this from its epipolar line (network pixels) is wrong. Chosen by hand."""
+
+_NUM_NEIGHBOURS = 8
+"""Sparse points around a point that it is compared with. Chosen by hand."""
+
+_SEED_STRIDE_NETWORK_PX = 4
+"""The sparse points are interpolated on every fourth pixel; what lies between is smooth anyway. Chosen by hand."""
+
+_RANGE_FACTOR = 1.5
+"""Depths may leave the range of the sparse points by this factor. Chosen by hand."""
 
 Plane = Float32[np.ndarray, "h w"]
 
@@ -102,14 +108,14 @@ def flow_depth(
     """
     seeds, seed_inverse = _consistent(seeds, seed_inverse)
     low, high = np.percentile(seed_inverse, (2, 98))
-    low, high = np.float32(low / RANGE_MARGIN), np.float32(high * RANGE_MARGIN)
+    low, high = np.float32(low / _RANGE_FACTOR), np.float32(high * _RANGE_FACTOR)
     inverse = np.clip(_interpolate(seeds, seed_inverse, picture1.grey.shape), low, high)
     height2, width2 = picture2.grey.shape
     valid, distance = np.zeros(inverse.shape, bool), np.zeros_like(inverse)
     columns, rows = np.meshgrid(
         np.arange(inverse.shape[1], dtype=np.float32), np.arange(inverse.shape[0], dtype=np.float32)
     )
-    for scale in FINEST_SCALES:
+    for scale in _FINEST_SCALES:
         x, y, _ = epipolar_map.project(inverse)
         warped = cv2.remap(picture2.grey, x - 0.5, y - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         flow = _optical_flow(picture1.grey, warped, scale)
@@ -120,7 +126,7 @@ def flow_depth(
         on_x, on_y, front = epipolar_map.project(found)
         distance = np.hypot(on_x - x, on_y - y)
         inside = (on_x > 0) & (on_x < width2) & (on_y > 0) & (on_y < height2)
-        valid = front & inside & (found > low) & (found < high) & (distance < MAX_EPIPOLAR_DISTANCE)
+        valid = front & inside & (found > low) & (found < high) & (distance < _MAX_EPIPOLAR_NETWORK_PX)
         inverse = cv2.medianBlur(np.where(valid, found, inverse).astype(np.float32), 5)
     seen = cv2.remap(picture2.usable.astype(np.uint8), x - 0.5, y - 0.5, cv2.INTER_NEAREST, borderValue=0) > 0
     return FlowDepth(inverse=inverse, valid=valid & seen & picture1.usable, epipolar=distance)
@@ -161,7 +167,7 @@ def _consistent(
     seeds: Float64[np.ndarray, "n 2"], inverse: Float64[np.ndarray, " n"]
 ) -> tuple[Float64[np.ndarray, "m 2"], Float64[np.ndarray, " m"]]:
     """Drop sparse points whose inverse depth disagrees with their neighbours' median."""
-    count = min(NUM_NEIGHBOURS, len(seeds) - 1)
+    count = min(_NUM_NEIGHBOURS, len(seeds) - 1)
     _, neighbours = cKDTree(seeds).query(seeds, k=count + 1)
     around = inverse[neighbours[:, 1:]]
     median = np.median(around, axis=1)
@@ -175,7 +181,7 @@ def _interpolate(
 ) -> Plane:
     """Interpolate inverse depth over the picture: linear between the points, nearest outside their hull."""
     height, width = shape
-    rows, columns = -(-height // SEED_STRIDE), -(-width // SEED_STRIDE)
+    rows, columns = -(-height // _SEED_STRIDE_NETWORK_PX), -(-width // _SEED_STRIDE_NETWORK_PX)
     x, y = np.meshgrid((np.arange(columns) + 0.5) * width / columns, (np.arange(rows) + 0.5) * height / rows)
     try:
         coarse = LinearNDInterpolator(seeds, inverse)(x, y)

@@ -21,7 +21,7 @@ class Lens:
     """Attributes:
     size: (width, height) of the network picture.
     focal: horizontal focal length in network pixels.
-    radial: a pixel at normalised radius r lies on the ray of radius r (1 + radial r²); 0 is a pinhole.
+    radial: a pixel at normalized radius r lies on the ray of radius r (1 + radial r²); 0 is a pinhole.
     aspect: vertical over horizontal focal length; 1 unless known.
     principal_point: in network pixels; the centre unless known.
     is_known: the user gave this lens, and nothing may change it.
@@ -53,7 +53,7 @@ class Lens:
             return lens
         raw = pixel_grid(_FIT_SIDE, _FIT_SIDE).reshape(-1, 2) * (np.array(view.size) / _FIT_SIDE)
         network = raw @ view.network_from_image[:2, :2].T + view.network_from_image[:2, 2]
-        pinhole = lens.normalise(network)
+        pinhole = lens.normalize(network)
         ray = (
             np.asarray(colmap_camera(view.known_camera).cam_from_img(raw))
             @ raw_from_upright(view.network_from_image)[:2, :2]
@@ -79,22 +79,22 @@ class Lens:
         matrix[:2, 2] = self.centre
         return matrix
 
-    def normalise(self, xy: Float[np.ndarray, "*b 2"]) -> Float64[np.ndarray, "*b 2"]:
+    def normalize(self, xy: Float[np.ndarray, "*b 2"]) -> Float64[np.ndarray, "*b 2"]:
         """Turn network pixels into the first two components of their rays (z = 1)."""
         centred = (xy - self.centre) / self.focals
         return np.asarray(centred * (1 + self.radial * (centred**2).sum(-1, keepdims=True)), np.float64)
 
-    def normalise_derivatives(
+    def normalize_derivatives(
         self, xy: Float[np.ndarray, "*b 2"]
     ) -> tuple[Float64[np.ndarray, "*b 2"], Float64[np.ndarray, "*b 2"]]:
-        """Differentiate `normalise` by the log focal length and by the radial term."""
+        """Differentiate `normalize` by the log focal length and by the radial term."""
         centred = (xy - self.centre) / self.focals
         squared = (centred**2).sum(-1, keepdims=True)
         return -centred * (1 + 3 * self.radial * squared), centred * squared
 
     def undistort(self, xy: Float[np.ndarray, "*b 2"]) -> Float64[np.ndarray, "*b 2"]:
         """Move network pixels to where a pinhole of the same focal length would see them."""
-        return np.asarray(self.normalise(xy) * self.focals + self.centre)
+        return np.asarray(self.normalize(xy) * self.focals + self.centre)
 
     def distort(self, xy: Float[np.ndarray, "*b 2"]) -> Float64[np.ndarray, "*b 2"]:
         """Undo `undistort`, by fixed-point iteration (the radial term of a photograph is small)."""

@@ -10,20 +10,31 @@ from dust3r_sfm.geometry.transforms import apply, invert
 from dust3r_sfm.predictors.classical.flow import EpipolarMap, FlowDepth, Picture, flow_depth, return_error
 from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.pose import triangulate_pair
-from dust3r_sfm.predictors.classical.sampson import Correspondences, RayPairs
-from dust3r_sfm.types import PairPrediction
+from dust3r_sfm.predictors.classical.sampson import CalibratedMatches, RayPairs
+from dust3r_sfm.types import NOTHING_KNOWN, PairPrediction
 
-MAX_CONFIDENCE = 20.0
-FILLED_CONFIDENCE = 1.2
-"""Filled pixels know their neighbours' depth, not their own: as good as nothing beside measured ones."""
-MAX_RETURN_ERROR = 2.5
-"""Pixels further than this from where they started, after going to the other picture and back, were not measured."""
-FULL_PARALLAX = 3.0
-"""Angle between the rays (degrees) from which depth is as good as it gets."""
-MIN_PARALLAX_TRUST = 0.05
-MIN_NEIGHBOURS = 0.4
-"""Share of valid pixels around a valid pixel, below which it is an accident."""
-FILL_RADII = (4, 12, 36, 108)
+_MAX_CONFIDENCE = 20.0
+"""Confidence of a pixel that was measured as well as can be. Chosen by hand."""
+
+_FILLED_CONFIDENCE = 1.2
+"""Filled pixels know their neighbours' depth, not their own: as good as nothing beside measured ones. Chosen by
+hand."""
+
+_MAX_RETURN_NETWORK_PX = 2.5
+"""Pixels further than this from where they started, after going to the other picture and back, were not measured.
+Chosen by hand."""
+
+_FULL_PARALLAX_DEGREES = 3.0
+"""Angle between the rays (degrees) from which depth is as good as it gets. Chosen by hand."""
+
+_MIN_PARALLAX_TRUST = 0.05
+"""What is left of the trust in a depth without parallax. Chosen by hand."""
+
+_MIN_NEIGHBOURS_OF_WINDOW = 0.4
+"""Share of valid pixels around a valid pixel, below which it is an accident. Chosen by hand."""
+
+_FILL_RADII_NETWORK_PX = (4, 12, 36, 108)
+"""Half sides of the windows that holes are filled from. Chosen by hand."""
 
 Plane = Float32[np.ndarray, "h w"]
 
@@ -39,7 +50,7 @@ class StereoPair:
     """
 
     cam2_from_cam1: Float64[np.ndarray, "3 4"]
-    points: Correspondences
+    points: CalibratedMatches
     belief: float
 
 
@@ -67,8 +78,8 @@ def predict_pair(
 def failed_pair(lens1: Lens, lens2: Lens) -> PairPrediction:
     """A fronto-parallel plane at depth 1 with confidence 1 everywhere: nothing is known."""
     points1, points2 = lens1.rays(), lens2.rays()
-    ones1, ones2 = np.ones(points1.shape[:2], np.float32), np.ones(points2.shape[:2], np.float32)
-    return PairPrediction(points1=points1, confidence1=ones1, points2=points2, confidence2=ones2)
+    nothing1, nothing2 = (np.full(points.shape[:2], NOTHING_KNOWN, np.float32) for points in (points1, points2))
+    return PairPrediction(points1=points1, confidence1=nothing1, points2=points2, confidence2=nothing2)
 
 
 def _finish(
@@ -81,8 +92,10 @@ def _finish(
     belief: float,
 ) -> tuple[Float32[np.ndarray, "h w 3"], Plane]:
     """Give points in the picture's own camera frame, and confidences, on the picture's original (distorted) pixels."""
-    score = np.where(both & (error < MAX_RETURN_ERROR), np.exp(-0.5 * (error**2 + depth.epipolar**2)), np.float32(0))
-    score[cv2.boxFilter((score > 0).astype(np.float32), -1, (7, 7)) < MIN_NEIGHBOURS] = 0
+    score = np.where(
+        both & (error < _MAX_RETURN_NETWORK_PX), np.exp(-0.5 * (error**2 + depth.epipolar**2)), np.float32(0)
+    )
+    score[cv2.boxFilter((score > 0).astype(np.float32), -1, (7, 7)) < _MIN_NEIGHBOURS_OF_WINDOW] = 0
     inverse = _fill(depth.inverse, score, picture.grey)
     rays, usable = lens.rays(), picture.usable
     if lens.radial:
@@ -92,9 +105,9 @@ def _finish(
         score = cv2.remap(score, at, None, cv2.INTER_LINEAR, borderValue=0)
         usable = cv2.remap(usable.astype(np.uint8), at, None, cv2.INTER_NEAREST, borderValue=0) > 0
     points = rays / inverse[..., None]
-    trust = belief * score * np.clip(_parallax(points, other_from_cam) / FULL_PARALLAX, MIN_PARALLAX_TRUST, 1)
-    confidence = np.where(score > 0, 1 + (MAX_CONFIDENCE - 1) * trust, FILLED_CONFIDENCE)
-    return points, np.where(usable, confidence, 1).astype(np.float32)
+    trust = belief * score * np.clip(_parallax(points, other_from_cam) / _FULL_PARALLAX_DEGREES, _MIN_PARALLAX_TRUST, 1)
+    confidence = np.where(score > 0, NOTHING_KNOWN + (_MAX_CONFIDENCE - NOTHING_KNOWN) * trust, _FILLED_CONFIDENCE)
+    return points, np.where(usable, confidence, NOTHING_KNOWN).astype(np.float32)
 
 
 def _parallax(
@@ -117,7 +130,7 @@ def _fill(inverse: Plane, score: Plane, grey: UInt8[np.ndarray, "h w"]) -> Plane
     filled = np.full_like(inverse, np.median(inverse[score > 0]))
     low, high = inverse[score > 0].min(), inverse[score > 0].max()
     missing = score <= 0
-    for radius in FILL_RADII[::-1]:
+    for radius in _FILL_RADII_NETWORK_PX[::-1]:
 
         def mean(plane: Plane, side: int = 2 * radius + 1) -> Plane:
             return np.asarray(cv2.boxFilter(plane, -1, (side, side), borderType=cv2.BORDER_CONSTANT))

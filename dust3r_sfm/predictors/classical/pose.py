@@ -8,28 +8,42 @@ from jaxtyping import Bool, Float64
 
 from dust3r_sfm.geometry.transforms import rotation_angle
 from dust3r_sfm.predictors.classical.lens import Lens
-from dust3r_sfm.predictors.classical.sampson import Correspondences, RayPairs, refine_pose, sampson_distances
+from dust3r_sfm.predictors.classical.sampson import CalibratedMatches, RayPairs, refine_pose, sampson_distances
 
 if TYPE_CHECKING:
     import pycolmap
 
-MAX_ERROR = 1.5
-"""Largest Sampson distance of an inlier in network pixels: three times the noise scale."""
-MIN_INLIERS = 30
-MIN_INLIERS_KNOWN = 12
-"""The same where the pose is known, and the matches only have to guide the flow."""
-MIN_PARALLAX = 0.5
-"""Median angle between the two rays of an inlier, in degrees, below which a pair has no usable baseline."""
-MIN_TRIALS, MAX_TRIALS = 100, 3000
-SAME_ROTATION = 2.0
-SAME_DIRECTION = 10.0
-"""Two candidates closer than this (degrees) are one."""
-ON_PLANE = 0.9
-"""Share of a pair's inliers that a homography must explain before the pair can be a camera that only turned."""
-FOCAL_DOUBT = np.geomspace(0.6, 1.7, 15)
-"""Focal lengths at which that is tested, over those of the lenses."""
-PROMISING = 0.3
-"""Candidates with less than this share of the best one's score before refinement are dropped."""
+MAX_ERROR_NETWORK_PX = 1.5
+"""Largest Sampson distance of an inlier in network pixels: three times the noise scale. Chosen by hand."""
+
+_MIN_INLIERS = 30
+"""Matches that agree with a pose of stereo, at least. Chosen by hand."""
+
+_MIN_INLIERS_KNOWN = 12
+"""The same where the pose is known, and the matches only have to guide the flow. Chosen by hand."""
+
+_MIN_PARALLAX_DEGREES = 0.5
+"""Median angle between the two rays of an inlier, in degrees, below which a pair has no usable baseline. Chosen by
+hand."""
+
+_MIN_TRIALS, _MAX_TRIALS = 100, 3000
+"""Samples of a robust estimate, at least and at most. Chosen by hand."""
+
+_SAME_ROTATION_DEGREES = 2.0
+"""Angle between the rotations of two candidates below which they may be one. Chosen by hand."""
+
+_SAME_DIRECTION_DEGREES = 10.0
+"""Angle between their translations below which they are. Chosen by hand."""
+
+_ON_PLANE_OF_INLIERS = 0.9
+"""Share of a pair's inliers that a homography must explain before the pair can be a camera that only turned. Chosen by
+hand."""
+
+_FOCAL_DOUBT = np.geomspace(0.6, 1.7, 15)
+"""Focal lengths at which that is tested, over those of the lenses. Chosen by hand."""
+
+_PROMISING_OF_BEST = 0.3
+"""Candidates with less than this share of the best one's score before refinement are dropped. Chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +53,7 @@ class PosedPair:
     Attributes:
         cam2_from_cam1: relative pose; the translation has length 1.
         inlier: which of the pair's matches agree with it and lie in front of both cameras.
-        score: sum over the inliers of 1 - (distance / MAX_ERROR)², the truncated quadratic score.
+        score: sum over the inliers of 1 - (distance / MAX_ERROR_NETWORK_PX)², the truncated quadratic score.
         parallax: median angle between the rays of an inlier, degrees.
     """
 
@@ -55,58 +69,60 @@ class PosedPair:
     @property
     def usable(self) -> bool:
         """Enough support and enough baseline for stereo."""
-        return self.num_inliers >= MIN_INLIERS and self.parallax >= MIN_PARALLAX
+        return self.num_inliers >= _MIN_INLIERS and self.parallax >= _MIN_PARALLAX_DEGREES
 
 
-def estimate_poses(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> list[PosedPair]:
+def estimate_poses(points: CalibratedMatches, lens1: Lens, lens2: Lens, seed: int) -> list[PosedPair]:
     """Find the distinct refined hypotheses about a pair, best first; empty when nothing was found.
 
     Hypotheses come from the essential matrix (LO-RANSAC of pycolmap) and from a homography, which a mostly planar
     scene determines better; each is refined over all matches by the robust Sampson cost. Nothing is found when a
     rotation of the camera on the spot explains the matches.
     """
-    if len(points) < MIN_INLIERS:
+    if len(points) < _MIN_INLIERS:
         return []
     rays = RayPairs.of(points, lens1, lens2)
     homography, num_on_plane = _homography(points, lens1, lens2, seed)
     starts = _essential_poses(points, lens1, lens2, seed)
-    if num_on_plane >= MIN_INLIERS // 2:
+    if num_on_plane >= _MIN_INLIERS // 2:
         starts += _homography_poses(homography)
-    judged = _distinct([judge(start, rays) for start in starts])
-    if not judged or (num_on_plane >= ON_PLANE * judged[0].num_inliers and _is_rotation(homography, lens1, lens2)):
+    scored = _distinct([score_pose(start, rays) for start in starts])
+    if not scored or (
+        num_on_plane >= _ON_PLANE_OF_INLIERS * scored[0].num_inliers and _is_rotation(homography, lens1, lens2)
+    ):
         return []
-    promising = [each for each in judged if each.score > PROMISING * judged[0].score]
+    promising = [each for each in scored if each.score > _PROMISING_OF_BEST * scored[0].score]
     return _distinct([refine_hypothesis(each.cam2_from_cam1, rays) for each in promising])
 
 
 def known_pose(
-    cam2_from_cam1: Float64[np.ndarray, "3 4"], points: Correspondences, lens1: Lens, lens2: Lens
+    cam2_from_cam1: Float64[np.ndarray, "3 4"], points: CalibratedMatches, lens1: Lens, lens2: Lens
 ) -> list[PosedPair]:
     """Give the only hypothesis about a pair of known pose; nothing without the matches or the baseline for stereo."""
-    if len(points) < MIN_INLIERS_KNOWN or not cam2_from_cam1[:, 3].any():
+    if len(points) < _MIN_INLIERS_KNOWN or not cam2_from_cam1[:, 3].any():
         return []
-    posed = judge(_unit(cam2_from_cam1), RayPairs.of(points, lens1, lens2))
-    return [posed] if posed.num_inliers >= MIN_INLIERS_KNOWN and posed.parallax >= MIN_PARALLAX else []
+    posed = score_pose(_unit(cam2_from_cam1), RayPairs.of(points, lens1, lens2))
+    return [posed] if posed.num_inliers >= _MIN_INLIERS_KNOWN and posed.parallax >= _MIN_PARALLAX_DEGREES else []
 
 
 def refine_hypothesis(cam2_from_cam1: Float64[np.ndarray, "3 4"], rays: RayPairs) -> PosedPair:
     """Refine a pose over the matches near it, twice (the second time over the matches near the first result)."""
-    for reach in (3 * MAX_ERROR, 2 * MAX_ERROR):
+    for reach in (3 * MAX_ERROR_NETWORK_PX, 2 * MAX_ERROR_NETWORK_PX):
         near = np.abs(sampson_distances(cam2_from_cam1, rays)) < reach
         if near.sum() >= 8:
             cam2_from_cam1 = refine_pose(cam2_from_cam1, rays.subset(near))
-    return judge(cam2_from_cam1, rays)
+    return score_pose(cam2_from_cam1, rays)
 
 
-def judge(cam2_from_cam1: Float64[np.ndarray, "3 4"], rays: RayPairs) -> PosedPair:
+def score_pose(cam2_from_cam1: Float64[np.ndarray, "3 4"], rays: RayPairs) -> PosedPair:
     """Measure how well the matches support a pose."""
     distances = sampson_distances(cam2_from_cam1, rays)
     inverse1, inverse2, angles = triangulate_pair(cam2_from_cam1, rays)
-    inlier = (np.abs(distances) < MAX_ERROR) & (inverse1 > 0) & (inverse2 > 0)
+    inlier = (np.abs(distances) < MAX_ERROR_NETWORK_PX) & (inverse1 > 0) & (inverse2 > 0)
     return PosedPair(
         cam2_from_cam1=cam2_from_cam1,
         inlier=inlier,
-        score=float((1 - (distances[inlier] / MAX_ERROR) ** 2).sum()),
+        score=float((1 - (distances[inlier] / MAX_ERROR_NETWORK_PX) ** 2).sum()),
         parallax=float(np.median(angles[inlier])) if inlier.any() else 0.0,
     )
 
@@ -150,30 +166,32 @@ def ransac_options(max_error: float, seed: int) -> "pycolmap.RANSACOptions":
 
     options = pycolmap.RANSACOptions()
     options.max_error = max_error
-    options.min_num_trials = MIN_TRIALS
-    options.max_num_trials = MAX_TRIALS
+    options.min_num_trials = _MIN_TRIALS
+    options.max_num_trials = _MAX_TRIALS
     options.random_seed = seed
     return options
 
 
-def _essential_poses(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> list[np.ndarray]:
+def _essential_poses(points: CalibratedMatches, lens1: Lens, lens2: Lens, seed: int) -> list[np.ndarray]:
     from dust3r_sfm.system._pycolmap import pycolmap
 
     camera1, camera2 = _camera(lens1), _camera(lens2)
     xy1, xy2 = lens1.undistort(points.xy1), lens2.undistort(points.xy2)
-    found = pycolmap.estimate_relative_pose(camera1, xy1, camera2, xy2, ransac_options(MAX_ERROR, seed))
-    return [] if found is None else [_unit(found["cam2_from_cam1"].matrix())]
+    estimate = pycolmap.estimate_relative_pose(camera1, xy1, camera2, xy2, ransac_options(MAX_ERROR_NETWORK_PX, seed))
+    return [] if estimate is None else [_unit(estimate["cam2_from_cam1"].matrix())]
 
 
-def _homography(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> tuple[Float64[np.ndarray, "3 3"], int]:
+def _homography(
+    points: CalibratedMatches, lens1: Lens, lens2: Lens, seed: int
+) -> tuple[Float64[np.ndarray, "3 3"], int]:
     """Find the homography between the rays of most matches, and how many those are (LO-RANSAC of pycolmap)."""
     from dust3r_sfm.system._pycolmap import pycolmap
 
     xy1, xy2 = lens1.undistort(points.xy1), lens2.undistort(points.xy2)
-    found = pycolmap.estimate_homography_matrix(xy1, xy2, ransac_options(2 * MAX_ERROR, seed))
-    if found is None:
+    estimate = pycolmap.estimate_homography_matrix(xy1, xy2, ransac_options(2 * MAX_ERROR_NETWORK_PX, seed))
+    if estimate is None:
         return np.eye(3), 0
-    return np.linalg.inv(lens2.matrix) @ found["H"] @ lens1.matrix, int(found["num_inliers"])
+    return np.linalg.inv(lens2.matrix) @ estimate["H"] @ lens1.matrix, int(estimate["num_inliers"])
 
 
 def _homography_poses(homography: Float64[np.ndarray, "3 3"]) -> list[np.ndarray]:
@@ -192,11 +210,11 @@ def _is_rotation(homography: Float64[np.ndarray, "3 3"], lens1: Lens, lens2: Len
 
     A wrong focal length would give a camera that only turned a parallax that it does not have.
     """
-    doubt = np.ones(1) if lens1.is_known and lens2.is_known else FOCAL_DOUBT
+    doubt = np.ones(1) if lens1.is_known and lens2.is_known else _FOCAL_DOUBT
     calibrations = np.stack([np.diag([1 / scale, 1 / scale, 1]) for scale in doubt])
     values = np.linalg.svd(calibrations @ homography @ np.linalg.inv(calibrations), compute_uv=False)
     spread = (values[:, 0] - values[:, 2]) / values[:, 1]
-    return bool(spread.min() < 2 * np.radians(MIN_PARALLAX))
+    return bool(spread.min() < 2 * np.radians(_MIN_PARALLAX_DEGREES))
 
 
 def _camera(lens: Lens) -> "pycolmap.Camera":
@@ -215,4 +233,4 @@ def _unit(cam2_from_cam1: np.ndarray) -> Float64[np.ndarray, "3 4"]:
 def _same(first: Float64[np.ndarray, "3 4"], second: Float64[np.ndarray, "3 4"]) -> bool:
     direction = np.degrees(np.arccos(np.clip(first[:, 3] @ second[:, 3], -1, 1)))
     rotation = float(rotation_angle(first[:, :3] @ second[:, :3].T))
-    return bool(rotation < SAME_ROTATION and direction < SAME_DIRECTION)
+    return bool(rotation < _SAME_ROTATION_DEGREES and direction < _SAME_DIRECTION_DEGREES)

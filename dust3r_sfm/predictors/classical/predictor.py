@@ -7,18 +7,19 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from dust3r_sfm.errors import PredictorError
+from dust3r_sfm.geometry.pinhole import pixel_scale
 from dust3r_sfm.geometry.transforms import compose, invert
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import PredictOptions
 from dust3r_sfm.predictors.classical.consensus import MIN_BELIEF, choose
 from dust3r_sfm.predictors.classical.describe import describe_keypoints
 from dust3r_sfm.predictors.classical.flow import Picture
-from dust3r_sfm.predictors.classical.focal import DEFAULT_FOCAL, find_lenses
+from dust3r_sfm.predictors.classical.focal import DEFAULT_FOCAL_OF_SIDE, find_lenses
 from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.picture import load_picture
 from dust3r_sfm.predictors.classical.pointmap import StereoPair, failed_pair, predict_pair
 from dust3r_sfm.predictors.classical.pose import PosedPair, estimate_poses, known_pose
-from dust3r_sfm.predictors.classical.sampson import Correspondences
+from dust3r_sfm.predictors.classical.sampson import CalibratedMatches
 from dust3r_sfm.predictors.classical.sift import Keypoints, find_keypoints, match_keypoints
 from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
@@ -61,16 +62,16 @@ class ClassicalPredictor:
         edges = sorted({(min(i, j), max(i, j)) for i, j in graph.edges.tolist()})
         keypoints = self._find_keypoints(views)
 
-        def match(edge: Edge) -> Correspondences:
+        def match(edge: Edge) -> CalibratedMatches:
             first, second = keypoints[edge[0]], keypoints[edge[1]]
             index = match_keypoints(first, second)
-            return Correspondences(xy1=first.xy[index[:, 0]], xy2=second.xy[index[:, 1]])
+            return CalibratedMatches(xy1=first.xy[index[:, 0]], xy2=second.xy[index[:, 1]])
 
         matches = dict(zip(edges, self._map(match, edges), strict=True))
         self._keypoints.clear()
         priors = [_prior_focal(view) for view in views]
         start = [
-            Lens(size=view.network_size, focal=prior or DEFAULT_FOCAL * max(view.network_size))
+            Lens(size=view.network_size, focal=prior or DEFAULT_FOCAL_OF_SIDE * max(view.network_size))
             if view.known_intrinsics is None
             else Lens.of_known(view)
             for view, prior in zip(views, priors, strict=True)
@@ -88,8 +89,8 @@ class ClassicalPredictor:
             known = _known_pose(views[edge[0]], views[edge[1]])
             if known is not None:
                 return known_pose(known, matches[edge], lenses[edge[0]], lenses[edge[1]])
-            found = estimate_poses(matches[edge], lenses[edge[0]], lenses[edge[1]], self._seed)
-            return [hypothesis for hypothesis in found if hypothesis.usable]
+            hypotheses_of_pair = estimate_poses(matches[edge], lenses[edge[0]], lenses[edge[1]], self._seed)
+            return [hypothesis for hypothesis in hypotheses_of_pair if hypothesis.usable]
 
         hypotheses = dict(zip(edges, self._map(pose, edges), strict=True))
         given = {edge for edge in edges if _known_pose(views[edge[0]], views[edge[1]]) is not None}
@@ -167,4 +168,4 @@ def _prior_focal(view: View) -> float | None:
     """The EXIF focal length in network pixels."""
     if view.focal_prior is None:
         return None
-    return view.focal_prior * float(np.sqrt(abs(np.linalg.det(view.network_from_image[:2, :2]))))
+    return view.focal_prior * pixel_scale(view.network_from_image)

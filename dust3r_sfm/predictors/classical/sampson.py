@@ -11,11 +11,13 @@ from jaxtyping import Float64, Shaped
 from dust3r_sfm.geometry.transforms import rotation_exp
 from dust3r_sfm.predictors.classical.lens import Lens
 
-NOISE = 0.5
-"""Scale of the robust loss in network pixels; SIFT positions are good to about a third of a pixel."""
+NOISE_NETWORK_PX = 0.5
+"""Scale of the robust loss in network pixels; SIFT positions are good to about a third of a pixel. Chosen by hand."""
+
 NUM_POSE = 5
 """Columns of a pose: rotation vector (3), two steps of the translation direction on its sphere."""
-NUM_STEPS = 10
+_NUM_STEPS = 10
+"""Steps of a refinement at most. Chosen by hand."""
 
 Pose = Float64[np.ndarray, "3 4"]
 _GENERATORS = np.array(
@@ -25,7 +27,7 @@ _GENERATORS = np.array(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Correspondences:
+class CalibratedMatches:
     """Positions of the same points in two photographs, in network pixels."""
 
     xy1: Float64[np.ndarray, "m 2"]
@@ -34,9 +36,9 @@ class Correspondences:
     def __len__(self) -> int:
         return len(self.xy1)
 
-    def subset(self, index: Shaped[np.ndarray, " k"]) -> "Correspondences":
+    def subset(self, index: Shaped[np.ndarray, " k"]) -> "CalibratedMatches":
         """Select by index or by a mask."""
-        return Correspondences(xy1=self.xy1[index], xy2=self.xy2[index])
+        return CalibratedMatches(xy1=self.xy1[index], xy2=self.xy2[index])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +51,12 @@ class RayPairs:
     focal2: float
 
     @classmethod
-    def of(cls, points: Correspondences, lens1: Lens, lens2: Lens) -> "RayPairs":
+    def of(cls, points: CalibratedMatches, lens1: Lens, lens2: Lens) -> "RayPairs":
         """Send correspondences through their lenses."""
         one = np.ones((len(points), 1))
         return cls(
-            ray1=np.concatenate([lens1.normalise(points.xy1), one], axis=1),
-            ray2=np.concatenate([lens2.normalise(points.xy2), one], axis=1),
+            ray1=np.concatenate([lens1.normalize(points.xy1), one], axis=1),
+            ray2=np.concatenate([lens2.normalize(points.xy2), one], axis=1),
             focal1=lens1.focal,
             focal2=lens2.focal,
         )
@@ -68,7 +70,7 @@ class RayPairs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linearisation:
+class Linearization:
     """Sampson distances and their derivatives.
 
     Attributes:
@@ -95,7 +97,7 @@ def sampson_distances(cam2_from_cam1: Pose, rays: RayPairs) -> Float64[np.ndarra
     return distances
 
 
-def linearise(cam2_from_cam1: Pose, rays: RayPairs) -> Linearisation:
+def linearize(cam2_from_cam1: Pose, rays: RayPairs) -> Linearization:
     """Differentiate the Sampson distances at a pose whose translation has length 1."""
     rotation, translation = cam2_from_cam1[:, :3], cam2_from_cam1[:, 3]
     cross = _cross_matrix(translation)
@@ -113,7 +115,7 @@ def linearise(cam2_from_cam1: Pose, rays: RayPairs) -> Linearisation:
         :, None, None
     ]
     d_essential = np.concatenate([cross @ _GENERATORS @ rotation, _cross_matrix(_tangents(translation)) @ rotation])
-    return Linearisation(
+    return Linearization(
         distances=product / root,
         by_pose=by_essential.reshape(-1, 9) @ d_essential.reshape(-1, 9).T,
         by_ray1=(pull2 @ essential)[:, :2] / root[:, None],
@@ -124,34 +126,34 @@ def linearise(cam2_from_cam1: Pose, rays: RayPairs) -> Linearisation:
 
 
 def move(cam2_from_cam1: Pose, step: Float64[np.ndarray, " 5"]) -> Pose:
-    """Apply a step of the five pose columns of `linearise`; the translation keeps length 1."""
+    """Apply a step of the five pose columns of `linearize`; the translation keeps length 1."""
     moved = cam2_from_cam1[:, 3] + step[3:] @ _tangents(cam2_from_cam1[:, 3])
     return np.column_stack([rotation_exp(step[:3]) @ cam2_from_cam1[:, :3], moved / np.linalg.norm(moved)])
 
 
 def robust_weights(distances: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " m"]:
-    """Weights of iteratively reweighted least squares for the Cauchy loss at `NOISE`."""
-    weights: np.ndarray = 1 / (1 + (distances / NOISE) ** 2)
+    """Weights of iteratively reweighted least squares for the Cauchy loss at `NOISE_NETWORK_PX`."""
+    weights: np.ndarray = 1 / (1 + (distances / NOISE_NETWORK_PX) ** 2)
     return weights
 
 
 def robust_cost(distances: Float64[np.ndarray, " m"]) -> float:
     """Half the Cauchy loss whose weights are `robust_weights`, in squared network pixels."""
-    return 0.5 * NOISE**2 * float(np.log1p((distances / NOISE) ** 2).sum())
+    return 0.5 * NOISE_NETWORK_PX**2 * float(np.log1p((distances / NOISE_NETWORK_PX) ** 2).sum())
 
 
 def refine_pose(cam2_from_cam1: Pose, rays: RayPairs) -> Pose:
-    """Minimise the robust Sampson cost over the pose by Levenberg-Marquardt."""
+    """Minimize the robust Sampson cost over the pose by Levenberg-Marquardt."""
     damping = 1e-3
-    here = linearise(cam2_from_cam1, rays)
+    here = linearize(cam2_from_cam1, rays)
     cost = robust_cost(here.distances)
-    for _ in range(NUM_STEPS):
+    for _ in range(_NUM_STEPS):
         weighted = here.by_pose.T * robust_weights(here.distances)
         normal = weighted @ here.by_pose
         normal[np.diag_indices(NUM_POSE)] *= 1 + damping
         normal[np.diag_indices(NUM_POSE)] += 1e-9
         candidate = move(cam2_from_cam1, -np.linalg.solve(normal, weighted @ here.distances))
-        there = linearise(candidate, rays)
+        there = linearize(candidate, rays)
         new_cost = robust_cost(there.distances)
         gain = cost - new_cost
         if gain > 0:

@@ -7,18 +7,23 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from dust3r_sfm.predictors.classical.lens import Lens
-from dust3r_sfm.predictors.classical.pose import MAX_ERROR, ransac_options
-from dust3r_sfm.predictors.classical.sampson import Correspondences
+from dust3r_sfm.predictors.classical.pose import MAX_ERROR_NETWORK_PX, ransac_options
+from dust3r_sfm.predictors.classical.sampson import CalibratedMatches
 from dust3r_sfm.system.parallel import map_ordered
 from dust3r_sfm.types import Edge
 
-FOCAL_GRID = np.geomspace(0.4, 4.0, 47)
-"""Focal lengths of the vote, over the longer side; 5 % apart."""
+_FOCAL_GRID_OF_SIDE = np.geomspace(0.4, 4.0, 47)
+"""Focal lengths of the vote, over the longer side; 5 % apart. Chosen by hand."""
+
 UNKNOWN_SPREAD, EXIF_SPREAD, RADIAL_SPREAD = 0.5, 0.1, 0.05
-"""Standard deviations of the priors: log focal without and with EXIF (crops and rounding), radial term."""
-SPREAD = 0.05
-"""Relative difference of the singular values at which a pair's vote saturates."""
+"""Standard deviations of the priors: log focal without and with EXIF (crops and rounding), radial term. Chosen by
+hand."""
+
+_SATURATION = 0.05
+"""Relative difference of the singular values at which a pair's vote saturates. Chosen by hand."""
+
 MIN_VOTERS = 50
+"""Matches that agree with the geometry of a pair, for its vote to count. Chosen by hand."""
 
 Groups = Int64[np.ndarray, " n"]
 """Index of the camera group of each image."""
@@ -64,7 +69,7 @@ def vote(
     group_of: Groups,
     prior: Prior,
     edges: Sequence[Edge],
-    matches: Mapping[Edge, Correspondences],
+    matches: Mapping[Edge, CalibratedMatches],
     seed: int,
     num_workers: int,
 ) -> tuple[Float64[np.ndarray, " g"], int]:
@@ -79,11 +84,11 @@ def vote(
     voters = [
         (group_of[i], group_of[j], table) for (i, j), table in zip(edges, tables, strict=True) if table is not None
     ]
-    own = 0.5 * ((np.log(FOCAL_GRID)[None] - prior.mean[:, None]) / prior.spread[:, None]) ** 2
+    own = 0.5 * ((np.log(_FOCAL_GRID_OF_SIDE)[None] - prior.mean[:, None]) / prior.spread[:, None]) ** 2
     if not voters:
         return prior.mean, 0
     best, best_cost = None, np.inf
-    for cell in range(0, len(FOCAL_GRID), 4):
+    for cell in range(0, len(_FOCAL_GRID_OF_SIDE), 4):
         chosen = np.where(prior.spread == UNKNOWN_SPREAD, cell, own.argmin(axis=1))
         for _ in range(10):
             before = chosen.copy()
@@ -103,32 +108,32 @@ def vote(
         if total < best_cost:
             best, best_cost = chosen, total
     assert best is not None
-    return np.log(FOCAL_GRID[best]), len(voters)
+    return np.log(_FOCAL_GRID_OF_SIDE[best]), len(voters)
 
 
-def _table(points: Correspondences, lens1: Lens, lens2: Lens, seed: int) -> np.ndarray | None:
+def _table(points: CalibratedMatches, lens1: Lens, lens2: Lens, seed: int) -> np.ndarray | None:
     """A pair's vote on the grid (focal of image 1, of image 2): 0 for an essential matrix, 1 for far from one."""
     from dust3r_sfm.system._pycolmap import pycolmap
 
-    options = ransac_options(MAX_ERROR, seed)
-    found = pycolmap.estimate_fundamental_matrix(points.xy1, points.xy2, options)
+    options = ransac_options(MAX_ERROR_NETWORK_PX, seed)
+    geometry = pycolmap.estimate_fundamental_matrix(points.xy1, points.xy2, options)
     plane = pycolmap.estimate_homography_matrix(points.xy1, points.xy2, options)
     # A plane, or a camera that only turned, leaves the fundamental matrix undetermined.
     if (
-        found is None
-        or found["num_inliers"] < MIN_VOTERS
-        or (plane and plane["num_inliers"] > 0.8 * found["num_inliers"])
+        geometry is None
+        or geometry["num_inliers"] < MIN_VOTERS
+        or (plane and plane["num_inliers"] > 0.8 * geometry["num_inliers"])
     ):
         return None
     calibrations = []
     for lens in (lens1, lens2):
         width, height = lens.size
-        matrices = np.zeros((len(FOCAL_GRID), 3, 3))
-        matrices[:, 0, 0] = matrices[:, 1, 1] = FOCAL_GRID * max(lens.size)
+        matrices = np.zeros((len(_FOCAL_GRID_OF_SIDE), 3, 3))
+        matrices[:, 0, 0] = matrices[:, 1, 1] = _FOCAL_GRID_OF_SIDE * max(lens.size)
         matrices[:, :, 2] = width / 2, height / 2, 1
         # Whatever cell a known lens is given, it is the known one.
-        calibrations.append(np.tile(lens.matrix, (len(FOCAL_GRID), 1, 1)) if lens.is_known else matrices)
-    essential = np.swapaxes(calibrations[1], 1, 2)[None] @ found["F"] @ calibrations[0][:, None]
+        calibrations.append(np.tile(lens.matrix, (len(_FOCAL_GRID_OF_SIDE), 1, 1)) if lens.is_known else matrices)
+    essential = np.swapaxes(calibrations[1], 1, 2)[None] @ geometry["F"] @ calibrations[0][:, None]
     values = np.linalg.svd(essential, compute_uv=False)
     unequal = (values[..., 0] - values[..., 1]) / (values[..., 0] + values[..., 1])
-    return np.asarray(np.minimum((unequal / SPREAD) ** 2, 1))
+    return np.asarray(np.minimum((unequal / _SATURATION) ** 2, 1))

@@ -116,7 +116,7 @@ def test_files_of_other_extractors(views: list[View], tmp_path: Path) -> None:
     with h5py.File(path, "a") as file:
         del file[views[0].name]["descriptors"]
     assert len(read_features(path, views, with_descriptors=False)[0].xy) == 2
-    with pytest.raises(InputError, match=r"descriptors for a b/0.png"):
+    with pytest.raises(InputError, match=r"descriptors of a b/0.png"):
         read_features(path, views)
     path.write_text("no HDF5")
     with pytest.raises(InputError, match="superpoint"):

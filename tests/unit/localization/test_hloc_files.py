@@ -9,7 +9,7 @@ import pytest
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.transforms import rotation_angle
 from dust3r_sfm.images.known_cameras import colmap_camera
-from dust3r_sfm.localization.hloc_files import FileMatcher, find_matches, global_retrieval, read_retrieval
+from dust3r_sfm.localization.hloc_files import FileMatcher, global_retrieval, read_retrieval
 from dust3r_sfm.localization.localize import localize_queries
 from dust3r_sfm.localization.open_map import make_map
 from dust3r_sfm.localization.queries import Query
@@ -87,29 +87,19 @@ def test_integer_centres_give_the_exact_pose(courtyard, queries, tmp_path):
     assert lost.cam_from_world is None and "no image of the map is listed" in lost.reason
 
 
-def test_slashes_become_dashes_in_the_names_of_pairs(tmp_path):
-    for separator in "/_":
-        _write_matches(tmp_path / f"m{ord(separator)}.h5", _key("query/day/a.jpg", "db/b.jpg", separator), [1, -1])
-        with h5py.File(tmp_path / f"m{ord(separator)}.h5") as h5:
-            index, _ = find_matches(h5, "query/day/a.jpg", "db/b.jpg")
-            assert index.tolist() == [[0, 1]]
-            index, _ = find_matches(h5, "db/b.jpg", "query/day/a.jpg")
-            assert index.tolist() == [[1, 0]]
-
-
 def test_a_pair_without_matches_is_empty_and_files_that_do_not_fit_are_named(courtyard, queries, tmp_path):
     reference = courtyard.reference
     _write_features(tmp_path / "f.h5", [queries[0].name, *reference.names])
     _write_matches(tmp_path / "m.h5", _key(queries[0].name, reference.names[0], "/"), [0, 1, 7])
     matcher = FileMatcher(reference, tmp_path / "f.h5", tmp_path / "m.h5")
     assert len(matcher.match(queries, [(0, 1)])[0].xy1) == 0
-    with pytest.raises(InputError, match=r"f\.h5 lacks"):
+    with pytest.raises(InputError, match="feature file does not have"):
         matcher.match(queries, [(0, 0)])
     _write_features(tmp_path / "few.h5", [queries[0].name])
     with pytest.raises(InputError, match=r"few\.h5 has no keypoints of"):
         FileMatcher(reference, tmp_path / "few.h5", tmp_path / "m.h5").match(queries, [(0, 0)])
     (tmp_path / "bad.h5").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"bad\.h5 is not an HDF5 file"):
+    with pytest.raises(InputError, match=r"bad\.h5 is damaged or no HDF5 file"):
         FileMatcher(reference, tmp_path / "bad.h5", tmp_path / "m.h5").match(queries, [(0, 0)])
 
 

@@ -46,7 +46,7 @@ def backward(pair: Any) -> PairPrediction:
 
 
 def match(pair: Any, forward: PairPrediction, backward: PairPrediction | None = None, **changes: Any) -> Matches:
-    return anchored_matches(forward, backward, pair.view, pair.view, 0, 1, replace(OPTIONS, **changes))
+    return anchored_matches(forward, backward, (pair.view, pair.view), (0, 1), replace(OPTIONS, **changes))
 
 
 def transferred(pair: Any, xy: np.ndarray) -> np.ndarray:
@@ -126,8 +126,8 @@ def test_points_fill_in_where_descriptors_say_nothing(pair: Any, forward: Any) -
     descriptors = forward.descriptors1.copy()
     descriptors[:, :48] = descriptors[0, 0]
     half = replace(forward, descriptors1=descriptors)
-    described_only, by_points = match(pair, half), mutual_matches(half, pair.view, pair.view, 0, 1, OPTIONS)
-    together = match_pair(half, None, pair.view, pair.view, 0, 1, OPTIONS)
+    described_only, by_points = match(pair, half), mutual_matches(half, (pair.view, pair.view), (0, 1), OPTIONS)
+    together = match_pair(half, None, (pair.view, pair.view), (0, 1), OPTIONS)
     num = len(described_only.xy1)
     np.testing.assert_array_equal(together.xy1[:num], described_only.xy1)
     added = together.xy1[num:]
@@ -137,12 +137,12 @@ def test_points_fill_in_where_descriptors_say_nothing(pair: Any, forward: Any) -
         assert len(own) and (counts <= 2).all()
     error = np.linalg.norm(transferred(pair, together.xy1) - together.xy2, axis=1) / 8
     assert np.percentile(error, 90) < 0.3
-    capped = match_pair(half, None, pair.view, pair.view, 0, 1, replace(OPTIONS, max_matches=num + 10))
+    capped = match_pair(half, None, (pair.view, pair.view), (0, 1), replace(OPTIONS, max_matches=num + 10))
     assert len(capped.xy1) == num + 10
 
 
 def test_without_descriptors_points_alone_match(pair: Any) -> None:
-    alone = match_pair(pair.forward, pair.backward, pair.view, pair.view, 0, 1, OPTIONS)
-    expected = mutual_matches(pair.forward, pair.view, pair.view, 0, 1, OPTIONS)
+    alone = match_pair(pair.forward, pair.backward, (pair.view, pair.view), (0, 1), OPTIONS)
+    expected = mutual_matches(pair.forward, (pair.view, pair.view), (0, 1), OPTIONS)
     np.testing.assert_array_equal(alone.xy1, expected.xy1)
     np.testing.assert_array_equal(alone.xy2, expected.xy2)

@@ -8,7 +8,7 @@ import pytest
 
 from dust3r_sfm.geometry import transforms
 from dust3r_sfm.matching.mutual import mutual_matches
-from dust3r_sfm.matching.relative import pose_from_both_directions, pose_from_matches, pose_from_own_map, pose_from_pnp
+from dust3r_sfm.matching.relative import pose_from_both_directions, pose_from_matches, pose_from_pnp
 from dust3r_sfm.options import MatchOptions
 from dust3r_sfm.types import RelativePose
 
@@ -28,15 +28,11 @@ def test_both_directions_give_the_pose_in_the_units_of_the_first(pair: Any) -> N
     assert pose.focal2 == pytest.approx(90.0, rel=1e-4)
 
 
-def test_one_direction_needs_a_map_of_image_2_only(pair: Any) -> None:
-    pose = pose_from_own_map(3, 7, pair.forward, pair.backward.points1, pair.backward.confidence1)
-    assert_pose(pose, pair.cam2_from_cam1, 1e-5)
-
-
 def test_a_third_of_gross_outliers_does_not_move_procrustes(pair: Any) -> None:
-    points = pair.backward.points1.copy()
-    points[:21] *= np.float32(1.5)
-    pose = pose_from_own_map(3, 7, pair.forward, points, pair.backward.confidence1)
+    points1, points2 = pair.backward.points1.copy(), pair.backward.points2.copy()
+    points1[:21] *= np.float32(1.5)
+    points2[:21] *= np.float32(1.5)
+    pose = pose_from_both_directions(3, 7, pair.forward, replace(pair.backward, points1=points1, points2=points2))
     assert_pose(pose, pair.cam2_from_cam1, 0.01)
     assert pose is not None
     assert 0.6 < pose.score < 0.7
@@ -66,8 +62,9 @@ def test_essential_matrix_of_a_scene_that_is_not_a_plane(pair: Any) -> None:
 
 
 def test_maps_without_information_give_none(pair: Any) -> None:
-    blind = replace(pair.forward, confidence2=np.ones_like(pair.forward.confidence2))
-    assert pose_from_own_map(3, 7, blind, pair.backward.points1, pair.backward.confidence1) is None
+    nothing = np.ones_like(pair.forward.confidence2)
+    blind = replace(pair.forward, confidence1=nothing, confidence2=nothing)
+    assert pose_from_both_directions(3, 7, blind, pair.backward) is None
     assert pose_from_pnp(3, 7, blind, focal2=90.0) is None
     matches = mutual_matches(blind, pair.view, pair.view, 3, 7, MatchOptions())
     assert pose_from_matches(matches, pair.intrinsics, pair.intrinsics) is None

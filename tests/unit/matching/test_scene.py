@@ -77,7 +77,7 @@ def test_descriptors_of_both_directions_are_used(pair: Any, scene: Scene, tmp_pa
     (matches,) = match_scene(scene, scene.views, store, OPTIONS)
     views = scene.views
     backward = store[1, 0] if both else None
-    expected = match_pair(store[0, 1], backward, views[0], views[1], 0, 1, OPTIONS)
+    expected = match_pair(store[0, 1], backward, (views[0], views[1]), (0, 1), OPTIONS)
     np.testing.assert_array_equal(matches.xy1, expected.xy1)
     np.testing.assert_array_equal(matches.xy2, expected.xy2)
     assert (matches.confidence == 3.0).sum() > 100

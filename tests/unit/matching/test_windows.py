@@ -104,7 +104,7 @@ def coarse(pair: Any, views: list[View]) -> Matches:
         descriptor_confidence1=ones,
         descriptor_confidence2=ones,
     )
-    return match_pair(prediction, None, *views, 0, 1, OPTIONS)
+    return match_pair(prediction, None, tuple(views), (0, 1), OPTIONS)
 
 
 def errors(pair: Any, matches: Matches) -> np.ndarray:

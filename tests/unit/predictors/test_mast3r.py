@@ -14,8 +14,8 @@ from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.network import KNOWN_WEIGHTS, NetworkConfig, load_network, random_network
 from dust3r_sfm.network.heads import dpt
 from dust3r_sfm.options import ImageOptions, PredictOptions
-from dust3r_sfm.predictors import pointmap_network
 from dust3r_sfm.predictors.dust3r import Dust3r512Dpt, Mast3r512
+from dust3r_sfm.predictors.memory import MemoryLimits
 from dust3r_sfm.predictors.run import predict_pairs
 from dust3r_sfm.predictors.store import estimated_size
 from dust3r_sfm.types import PairGraph
@@ -89,9 +89,8 @@ def test_descriptors_come_with_the_points(options, images):
     assert predictions[0, 1].descriptors1.shape == (48, 64, 6) and predictions[0, 1].descriptors2.shape == (64, 48, 6)
 
 
-def test_pictures_without_a_file_are_predicted_in_order(options, images, monkeypatch):
-    predictor = Mast3r512(options, 0)
-    monkeypatch.setitem(pointmap_network.MAX_BATCH_PIXELS, "cpu", 2 * 64 * 48)
+def test_pictures_without_a_file_are_predicted_in_order(options, images):
+    predictor = Mast3r512(options, 0, MemoryLimits(batch_pixels=2 * 64 * 48))
     first, second = (np.asarray(Image.open(view.path)) for view in images.views)
     predictions = list(predictor.predict_pixels([(first, second), (first[::-1], second), (first, second)]))
     features = dict(enumerate(predictor.encode(images.views)))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dust3r_sfm.geometry.pinhole import intrinsics, project, unproject
-from dust3r_sfm.predictors.record import read_record, write_record
+from dust3r_sfm.predictors.record import LEAST_KNOWN, read_record, write_record
 from dust3r_sfm.types import PairPrediction
 
 
@@ -51,7 +51,8 @@ def test_little_confidence_is_not_none(group, make_prediction):
         ),
     )
     stored = read_record(group).confidence1
-    assert (stored[0] == 1).all() and (stored[1] > 1).all() and np.isfinite(stored[2]).all()
+    assert (stored[0] == 1).all() and (stored[1] == 1 + 2**-10).all() and np.isfinite(stored[2]).all()
+    assert LEAST_KNOWN == 1 + 2**-10 and np.nextafter(np.float16(1), np.float16(2)) == LEAST_KNOWN
 
 
 def test_descriptors_are_kept(group, make_prediction):

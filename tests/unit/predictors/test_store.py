@@ -96,7 +96,7 @@ def test_another_run_is_refused(tmp_path, make_prediction):
 def test_damaged_and_foreign_files_are_named(tmp_path, make_prediction):
     path = tmp_path / "p.h5"
     path.write_bytes(b"not HDF5")
-    with pytest.raises(InputError, match=r"p\.h5 is damaged; delete it"):
+    with pytest.raises(InputError, match=r"p\.h5 is damaged or no file of predictions; delete it"):
         PredictionStore(path, NAMES)
     with h5py.File(path, "w") as file:
         file["x"] = 1

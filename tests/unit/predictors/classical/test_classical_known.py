@@ -15,7 +15,7 @@ from dust3r_sfm.options import ImageOptions, KnownOptions, PredictOptions
 from dust3r_sfm.predictors.classical import ClassicalPredictor
 from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.pose import known_pose
-from dust3r_sfm.predictors.classical.sampson import Correspondences, RayPairs, sampson_distances
+from dust3r_sfm.predictors.classical.sampson import CalibratedMatches, RayPairs, sampson_distances
 from dust3r_sfm.predictors.classical.sift import find_keypoints, match_keypoints
 from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.system._pycolmap import pycolmap
@@ -131,7 +131,7 @@ def test_the_lens_of_a_distorted_camera_has_its_rays(photographs, index):
     raw = pixel_grid(20, 20).reshape(-1, 2) * np.array(view.size) / 20
     network = raw @ view.network_from_image[:2, :2].T + view.network_from_image[:2, 2]
     exact = made.cam_from_img(raw) @ raw_from_upright(view.network_from_image)[:2, :2]
-    assert np.abs(lens.normalise(network) - exact).max() * lens.focal < 1.0
+    assert np.abs(lens.normalize(network) - exact).max() * lens.focal < 1.0
     np.testing.assert_allclose(lens.distort(lens.undistort(network)), network, atol=1e-3)
 
 
@@ -144,7 +144,7 @@ def test_real_matches_agree_with_the_reference(data_root, name):
     images = with_known(replace(found, views=found.views[:2]), KnownOptions(intrinsics=str(reference), poses=reference))
     first, second = (find_keypoints(view) for view in images.views)
     index = match_keypoints(first, second)
-    points = Correspondences(xy1=first.xy[index[:, 0]], xy2=second.xy[index[:, 1]])
+    points = CalibratedMatches(xy1=first.xy[index[:, 0]], xy2=second.xy[index[:, 1]])
     lenses = [Lens.of_known(view) for view in images.views]
     relative = compose(images.views[1].known_cam_from_world, invert(images.views[0].known_cam_from_world))
     (posed,) = known_pose(relative, points, *lenses)

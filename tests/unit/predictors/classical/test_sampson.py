@@ -9,7 +9,7 @@ from dust3r_sfm.geometry.transforms import rotation_angle, rotation_exp
 from dust3r_sfm.predictors.classical.focal import find_lenses
 from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.pose import estimate_poses, triangulate_pair
-from dust3r_sfm.predictors.classical.sampson import Correspondences, RayPairs, linearise, move, sampson_distances
+from dust3r_sfm.predictors.classical.sampson import CalibratedMatches, RayPairs, linearize, move, sampson_distances
 
 LENS1 = Lens(size=(512, 384), focal=450.0, radial=0.12)
 LENS2 = Lens(size=(384, 512), focal=520.0, radial=-0.05)
@@ -40,15 +40,15 @@ def test_distort_inverts_undistort() -> None:
 
 def test_derivatives_match_finite_differences() -> None:
     rng = np.random.default_rng(1)
-    points = Correspondences(xy1=rng.uniform(0, 380, (20, 2)), xy2=rng.uniform(0, 380, (20, 2)))
-    here = linearise(POSE, RayPairs.of(points, LENS1, LENS2))
+    points = CalibratedMatches(xy1=rng.uniform(0, 380, (20, 2)), xy2=rng.uniform(0, 380, (20, 2)))
+    here = linearize(POSE, RayPairs.of(points, LENS1, LENS2))
     for column in range(5):
         step = np.eye(5)[column] * 1e-6
         ahead, behind = (
             sampson_distances(move(POSE, sign * step), RayPairs.of(points, LENS1, LENS2)) for sign in (1, -1)
         )
         np.testing.assert_allclose((ahead - behind) / 2e-6, here.by_pose[:, column], rtol=1e-5, atol=1e-3)
-    by_log_focal, by_radial = LENS1.normalise_derivatives(points.xy1)
+    by_log_focal, by_radial = LENS1.normalize_derivatives(points.xy1)
     for expected, lenses in (
         (
             (here.by_ray1 * by_log_focal).sum(1) + here.by_focal1,
@@ -69,7 +69,7 @@ def test_pose_among_outliers(planar: bool) -> None:
     world = cloud(rng, 300)
     if planar:
         world[:270, 2] = 6 + 0.3 * world[:270, 0]
-    points = Correspondences(
+    points = CalibratedMatches(
         xy1=project(world, np.eye(3, 4), LENS1) + rng.normal(0, 0.3, (300, 2)),
         xy2=project(world, POSE, LENS2) + rng.normal(0, 0.3, (300, 2)),
     )
@@ -83,7 +83,7 @@ def test_pose_among_outliers(planar: bool) -> None:
 
 def test_triangulation_gives_inverse_depth() -> None:
     world = cloud(np.random.default_rng(3), 100)
-    points = Correspondences(xy1=project(world, np.eye(3, 4), LENS1), xy2=project(world, POSE, LENS2))
+    points = CalibratedMatches(xy1=project(world, np.eye(3, 4), LENS1), xy2=project(world, POSE, LENS2))
     inverse1, inverse2, _ = triangulate_pair(POSE, RayPairs.of(points, LENS1, LENS2))
     np.testing.assert_allclose(1 / inverse1, world[:, 2], rtol=1e-3)
     np.testing.assert_allclose(1 / inverse2, (world @ POSE[:, :3].T + POSE[:, 3])[:, 2], rtol=1e-3)
@@ -100,7 +100,7 @@ def test_lenses_are_found_jointly(groups: tuple[int, ...], focals: tuple[float, 
         poses.append(np.column_stack([turn, centre - turn @ centre + rng.normal(0, 0.3, 3)]))
     world = cloud(rng, 250)
     seen = [project(world, cam, lens) + rng.normal(0, 0.3, (250, 2)) for cam, lens in zip(poses, true, strict=True)]
-    matches = {(i, j): Correspondences(xy1=seen[i], xy2=seen[j]) for i in range(5) for j in range(i + 1, 5)}
+    matches = {(i, j): CalibratedMatches(xy1=seen[i], xy2=seen[j]) for i in range(5) for j in range(i + 1, 5)}
     start = [Lens(size=(512, 384), focal=512.0)] * 5
     found = find_lenses(start, [False] * 5, groups, matches, seed=0, num_workers=1)
     for lens, expected in zip(found, true, strict=True):
@@ -110,6 +110,6 @@ def test_lenses_are_found_jointly(groups: tuple[int, ...], focals: tuple[float, 
 
 def test_lenses_keep_their_start_without_matches() -> None:
     start = [Lens(size=(512, 384), focal=500.0), Lens(size=(512, 384), focal=500.0)]
-    empty = Correspondences(xy1=np.zeros((0, 2)), xy2=np.zeros((0, 2)))
+    empty = CalibratedMatches(xy1=np.zeros((0, 2)), xy2=np.zeros((0, 2)))
     found = find_lenses(start, [True, True], [0, 1], {(0, 1): empty}, seed=0, num_workers=1)
     assert [lens.focal for lens in found] == pytest.approx([500.0, 500.0])
