@@ -8,10 +8,17 @@ from jaxtyping import Bool, Float64, Int64
 from dust3r_sfm.alignment.frame.known import Known, in_metres, onto_known
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import Samples
-from dust3r_sfm.alignment.solve.edges import REJECTED, edge_residuals, fit_scales, information, judge, usual_residual
-from dust3r_sfm.alignment.solve.gauss_newton import refine, start_depths
+from dust3r_sfm.alignment.solve.edges import (
+    REJECTED,
+    edge_residuals,
+    edge_weights,
+    fit_scales,
+    information,
+    usual_residual,
+)
+from dust3r_sfm.alignment.solve.gauss_newton import gauss_newton, start_depths
 from dust3r_sfm.alignment.solve.uncertainty import camera_covariances
-from dust3r_sfm.alignment.solve.unknowns import FREE, TIED, Model
+from dust3r_sfm.alignment.solve.unknowns import FREE, TIED, Parametrization
 from dust3r_sfm.alignment.solve.votes import Loss
 from dust3r_sfm.alignment.start.graph import doubtful_bridges, largest_component
 from dust3r_sfm.alignment.start.initialize import initialize
@@ -72,35 +79,35 @@ def align_component(
     cycles[edges] = start.cycles
 
     weights, loss = np.ones(len(part.edges)), Loss(width=None)
-    model = Model(cameras=cameras, stiffness=FREE, known_intrinsics=known.calibrated)
+    parametrization = Parametrization(cameras=cameras, stiffness=FREE, known_intrinsics=known.calibrated)
     if options.objective == "robust":
-        model = replace(model, stiffness=TIED)
-        placement, weights, width = _without_outliers(rough, placement, start.trust, model, options.max_steps)
+        parametrization = replace(parametrization, stiffness=TIED)
+        placement, weights, width = _without_outliers(rough, placement, start.trust, parametrization, options.max_steps)
         within = largest_component(len(part.images), part.edges[weights > 0])
         inside = within[part.edges].all(1)
         part, placement, weights = part.select(within, inside), placement.select(within, inside), weights[inside]
         known = known.select(within)
-        model = replace(model, cameras=cameras[within], known_intrinsics=known.calibrated)
+        parametrization = replace(parametrization, cameras=cameras[within], known_intrinsics=known.calibrated)
         images, edges = images.copy(), edges.copy()
         images[images], edges[edges] = within, inside
-        placement, model = _on_known(placement, part, known, model, options)
+        placement, parametrization = _on_known(placement, part, known, parametrization, options)
         loss = Loss(width=width)
         stiffness = {"auto": STIFFNESS_TIMES_WIDTH / width, "tied": TIED, "free": FREE}[options.model]
-        model = replace(model, stiffness=stiffness)
+        parametrization = replace(parametrization, stiffness=stiffness)
     else:
-        placement, model = _on_known(placement, part, known, model, options)
+        placement, parametrization = _on_known(placement, part, known, parametrization, options)
 
-    placement = replace(placement, free=model.stiffness == FREE)
+    placement = replace(placement, free=parametrization.stiffness == FREE)
     # Edges that fit count alike: how well one fits says more about its noise than about the good of its pose.
     accepted = (weights > 0).astype(np.float64)
-    solution = refine(part, placement, accepted, model, loss, options.max_steps, FINAL_GAIN)
+    solution = gauss_newton(part, placement, accepted, parametrization, loss, options.max_steps, FINAL_GAIN)
     rough, depths = part.thin(ROUGH_SAMPLES), tuple(depth[:ROUGH_SAMPLES] for depth in solution.depths)
     placement = fit_scales(rough, solution.placement, depths, weights == 0)
     residuals = edge_residuals(rough, placement, depths)
     covariances = np.full((len(images), 6, 6), np.nan)
-    covariances[images] = camera_covariances(rough, placement, accepted, model, loss, rng)
+    covariances[images] = camera_covariances(rough, placement, accepted, parametrization, loss, rng)
     if options.objective == "robust":
-        weights = np.where(weights > 0, np.maximum(judge(residuals, information(rough), weights), REJECTED), 0)
+        weights = np.where(weights > 0, np.maximum(edge_weights(residuals, information(rough), weights), REJECTED), 0)
     return Aligned(
         images=images,
         edges=edges,
@@ -114,30 +121,37 @@ def align_component(
 
 
 def _on_known(
-    placement: Placement, samples: Samples, known: Known, model: Model, options: AlignOptions
-) -> tuple[Placement, Model]:
+    placement: Placement, samples: Samples, known: Known, parametrization: Parametrization, options: AlignOptions
+) -> tuple[Placement, Parametrization]:
     """Put the cameras where they are known to be and hold what is known; free the principal points if asked to."""
     if options.metric:
         placement = in_metres(placement, samples.edges)
-    model = replace(
-        model, known_poses=known.posed, known_scales=options.metric, free_principal=options.free_principal_point
+    parametrization = replace(
+        parametrization,
+        known_poses=known.posed,
+        known_scales=options.metric,
+        free_principal=options.free_principal_point,
     )
-    return onto_known(placement, samples.edges, known), model
+    return onto_known(placement, samples.edges, known), parametrization
 
 
 def _without_outliers(
-    samples: Samples, placement: Placement, trust: Float64[np.ndarray, " e"], model: Model, max_steps: int
+    samples: Samples,
+    placement: Placement,
+    trust: Float64[np.ndarray, " e"],
+    parametrization: Parametrization,
+    max_steps: int,
 ) -> tuple[Placement, Float64[np.ndarray, " e"], float]:
     """Refine with a narrowing loss and weigh the edges by how they fit; return also the width that suits good ones."""
     known = information(samples)
     depths = start_depths(samples, placement, trust, Loss(width=FIRST_WIDTH))
     for width in (FIRST_WIDTH, ROUGH_WIDTH):
-        trust = judge(edge_residuals(samples, placement, depths), known, trust)
-        solution = refine(samples, placement, trust, model, Loss(width=width), max_steps, ROUGH_GAIN)
+        trust = edge_weights(edge_residuals(samples, placement, depths), known, trust)
+        solution = gauss_newton(samples, placement, trust, parametrization, Loss(width=width), max_steps, ROUGH_GAIN)
         depths = solution.depths
         placement = fit_scales(samples, solution.placement, depths, trust == 0)
     residuals = edge_residuals(samples, placement, depths)
-    weights = judge(residuals, known, trust)
+    weights = edge_weights(residuals, known, trust)
     width = float(np.clip(WIDTH_OVER_RESIDUAL * usual_residual(residuals, known, weights), MIN_WIDTH, MAX_WIDTH))
     doubtful = doubtful_bridges(len(samples.images), samples.edges, weights > 0, known.min(1))
     return placement, np.where(doubtful, 0, weights), width

@@ -16,7 +16,7 @@ LARGEST = np.finfo(np.float32).max
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pointmap:
+class StoredPointmap:
     """One of the two pointmaps of an edge, as it is stored: maybe in half precision, and over a common scale."""
 
     points: Float[np.ndarray, "h w 3"]
@@ -45,7 +45,7 @@ def is_usable(x, y, z, sure):
 
 def read_pointmaps(
     images: ImageSet, predictions: Mapping[Edge, PairPrediction], edge: Edge, roles: Sequence[int] = (0, 1)
-) -> list[Pointmap]:
+) -> list[StoredPointmap]:
     """Read pointmaps of an edge: role 0 is that of its first image, role 1 that of its second.
 
     Raises:
@@ -53,11 +53,11 @@ def read_pointmaps(
         InputError: the store is damaged.
     """
     if isinstance(predictions, PredictionStore):
-        found = [Pointmap(points=p, confidence=c, scale=s) for p, c, s in predictions.stored(edge, roles)]
+        found = [StoredPointmap(points=p, confidence=c, scale=s) for p, c, s in predictions.stored(edge, roles)]
     else:
         prediction = predictions[edge]
         maps = ((prediction.points1, prediction.confidence1), (prediction.points2, prediction.confidence2))
-        found = [Pointmap(points=maps[role][0], confidence=maps[role][1], scale=1.0) for role in roles]
+        found = [StoredPointmap(points=maps[role][0], confidence=maps[role][1], scale=1.0) for role in roles]
     for role, pointmap in zip(roles, found, strict=True):
         view, shape = images.views[edge[role]], pointmap.points.shape
         if shape[1::-1] != view.network_size:

@@ -8,7 +8,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.reading import is_usable, read_pointmaps
-from dust3r_sfm.alignment.solve.votes import ONE, Loss, frames_of, settle
+from dust3r_sfm.alignment.solve.votes import ONE, Loss, frames_of, irls_depths
 from dust3r_sfm.system.compiled import compiled
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 
@@ -164,7 +164,7 @@ def _solve_block(votes, gaps, sure, weights, squared, trust, sharpness, rounds):
     for p in range(len(squared)):
         mean[p] = mean[p] / total[p] if total[p] > 0 and mean[p] > 0 else np.float32(0)
     scales = np.where(mean > 0, mean, ONE)
-    depth = settle(votes, gaps, squared, weights, scales, scales, sharpness, rounds)[0]
+    depth = irls_depths(votes, gaps, squared, weights, scales, scales, sharpness, rounds)[0]
     best, sharp = np.zeros(len(squared), np.float32), np.float32(1 / AGREEMENT**2)
     for p in range(len(squared)):
         if not (mean[p] > 0 and depth[p] > 0):

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.robust import median_of, redescend, weighted_median
 from dust3r_sfm.alignment.samples import Samples
-from dust3r_sfm.alignment.solve.equations import Depths
+from dust3r_sfm.alignment.solve.image_data import Depths
 from dust3r_sfm.alignment.solve.votes import image_votes
 from dust3r_sfm.system.compiled import compiled
 
@@ -78,7 +78,7 @@ def usual_residual(
     return float(np.nan_to_num(weighted_median(residuals.max(1), known.min(1) * trust)))
 
 
-def judge(
+def edge_weights(
     residuals: Float64[np.ndarray, "e 2"], known: Float64[np.ndarray, "e 2"], trust: Float64[np.ndarray, " e"]
 ) -> Float64[np.ndarray, " e"]:
     """Return a robust weight of each edge, 0 for those that do not fit.

@@ -8,11 +8,11 @@ from scipy.sparse import coo_array
 
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import Samples
-from dust3r_sfm.alignment.solve.equations import normal_equations
+from dust3r_sfm.alignment.solve.equations import Problem, normal_equations
 from dust3r_sfm.alignment.solve.gauss_newton import DEPTH_ROUNDS_FIRST, start_depths
 from dust3r_sfm.alignment.solve.image_data import weighted_images
 from dust3r_sfm.alignment.solve.linear import inverse_of
-from dust3r_sfm.alignment.solve.unknowns import TIED, Model, Unknowns, num_known, scale_gauge
+from dust3r_sfm.alignment.solve.unknowns import TIED, Parametrization, Unknowns, num_known, scale_gauge
 from dust3r_sfm.alignment.solve.votes import Loss
 
 MAX_EXACT = 1000
@@ -25,7 +25,7 @@ def camera_covariances(
     samples: Samples,
     placement: Placement,
     edge_weights: Float64[np.ndarray, " e"],
-    model: Model,
+    parametrization: Parametrization,
     loss: Loss,
     rng: np.random.Generator,
 ) -> Float64[np.ndarray, "n 6 6"]:
@@ -41,11 +41,11 @@ def camera_covariances(
         samples: sampled predictions.
         placement: the solution.
         edge_weights: 0 for edges that are left out.
-        model: what may move.
+        parametrization: what may move.
         loss: the loss of the solution.
         rng: source of the random sums.
     """
-    model = replace(model, stiffness=TIED)
+    parametrization = replace(parametrization, stiffness=TIED)
     sources = samples.edges[:, 0]
     placement = replace(
         placement,
@@ -53,11 +53,10 @@ def camera_covariances(
         edge_centres=placement.centres[sources],
         free=False,
     )
-    images, unknowns = weighted_images(samples, edge_weights), Unknowns(model, samples.edges, edge_weights > 0)
+    unknowns = Unknowns(parametrization, samples.edges, edge_weights > 0)
     depths = start_depths(samples, placement, edge_weights, loss)
-    equations = normal_equations(
-        images, placement, model, unknowns, loss, None, depths, depths, DEPTH_ROUNDS_FIRST, True
-    )
+    problem = Problem(images=weighted_images(samples, edge_weights, depths), unknowns=unknowns, loss=loss)
+    equations = normal_equations(problem, placement, depths, DEPTH_ROUNDS_FIRST, with_depth_residuals=True)
     rows = np.concatenate([np.tile(part.first, len(part.scores)) for part in equations.parts])
     counts = np.cumsum([0] + [len(part.scores) for part in equations.parts])
     columns = np.concatenate(

@@ -40,14 +40,10 @@ class Votes:
     gaps: Float32[np.ndarray, "l s"]
     squared_rays: Float32[np.ndarray, " s"]
 
-    def squares(self, depths: Float32[np.ndarray, " s"]) -> Float32[np.ndarray, "l s"]:
-        """Return the squared distances between predictions and the points at `depths` of the rays."""
-        return np.asarray((self.depths - depths) ** 2 * self.squared_rays + self.gaps)
-
 
 @compiled
 @no_type_check
-def weigh(square, weight, scale, sharpness):
+def irls_weight(square, weight, scale, sharpness):
     """Return ω = w ρ'(n) / n from a squared distance; `scale` is the depth that Cauchy's loss compares it with."""
     if sharpness > 0:
         return weight / (scale * scale + square * sharpness)
@@ -56,8 +52,8 @@ def weigh(square, weight, scale, sharpness):
 
 @compiled
 @no_type_check
-def price(square, scale, sharpness):
-    """Return ρ, whose derivative `weigh` is: times half a squared width, for Cauchy's loss still to take the log of."""
+def robust_cost(square, scale, sharpness):
+    """Return ρ, whose derivative `irls_weight` is; Cauchy's still needs its log taken, times half a squared width."""
     if sharpness > 0:
         return ONE + square * sharpness / (scale * scale)
     distance = np.sqrt(max(square, SMALLEST))
@@ -130,7 +126,7 @@ def cast_votes(rays, squared_rays, transforms, points, rows):
 
 @compiled
 @no_type_check
-def settle(votes, gaps, squared_rays, weights, scales, start, sharpness, rounds):
+def irls_depths(votes, gaps, squared_rays, weights, scales, start, sharpness, rounds):
     """Improve depths by reweighted means of the votes.
 
     Returns:
@@ -144,7 +140,7 @@ def settle(votes, gaps, squared_rays, weights, scales, start, sharpness, rounds)
         for k in range(len(votes)):
             for p in range(len(start)):
                 off = votes[k, p] - depths[p]
-                value = weigh(off * off * squared_rays[p] + gaps[k, p], weights[k, p], scales[p], sharpness)
+                value = irls_weight(off * off * squared_rays[p] + gaps[k, p], weights[k, p], scales[p], sharpness)
                 robust[k, p] = value
                 total[p] += value
                 mean[p] += value * votes[k, p]
@@ -186,18 +182,3 @@ def frames_of(
             placement.log_scales,
         )
     )
-
-
-def solve_depths(
-    votes: Votes,
-    weights: Float32[np.ndarray, "l s"],
-    scales: Float32[np.ndarray, " s"],
-    depths: Float32[np.ndarray, " s"],
-    loss: Loss,
-    rounds: int,
-) -> tuple[Float32[np.ndarray, " s"], Float32[np.ndarray, "l s"]]:
-    """Improve depths by reweighted means of the votes; return them and the weights ω they are the exact mean of."""
-    depths, robust = settle(
-        votes.depths, votes.gaps, votes.squared_rays, weights, scales, depths, loss.sharpness, rounds
-    )
-    return depths, robust

@@ -21,7 +21,7 @@ FIELD_OF_VIEW = 1.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs:
+class RelativePoses:
     """Relative poses of the pairs (i, j), i < j, that have at least one directed edge.
 
     Attributes:
@@ -66,7 +66,7 @@ def focals_of_cameras(
     return focals
 
 
-def relative_poses(samples: Samples, focals: Float64[np.ndarray, " n"]) -> Pairs:
+def relative_poses(samples: Samples, focals: Float64[np.ndarray, " n"]) -> RelativePoses:
     """Fit every pair: a robust similarity between its two directions, or a perspective pose where there is only one."""
     directed = {(int(i), int(j)): e for e, (i, j) in enumerate(samples.edges)}
     images = sorted({(min(pair), max(pair)) for pair in directed})
@@ -86,7 +86,7 @@ def relative_poses(samples: Samples, focals: Float64[np.ndarray, " n"]) -> Pairs
         # `pose` is the seen camera in the edge's frame; the missing direction has no frame of its own.
         rotations[p] = pose[:, :3] if seen else pose[:, :3].T
         centres[p, 1 - seen] = pose[:, 3]
-    return Pairs(
+    return RelativePoses(
         images=np.array(images, np.int64).reshape(-1, 2),
         edges=edges,
         rotations=rotations,

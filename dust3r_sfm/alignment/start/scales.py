@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int64
 from dust3r_sfm.alignment.robust import median_of, redescend, weighted_median
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.alignment.start.graph import solve_laplacian
-from dust3r_sfm.alignment.start.pairwise import Pairs
+from dust3r_sfm.alignment.start.pairwise import RelativePoses
 from dust3r_sfm.system.compiled import compiled
 
 MAX_SAMPLES = 300
@@ -49,7 +49,7 @@ class _Comparison:
     overlaps: Float64[np.ndarray, "l r"]
 
 
-def link_depths(samples: Samples, pairs: Pairs) -> DepthLinks:
+def link_depths(samples: Samples, pairs: RelativePoses) -> DepthLinks:
     """Compare all depth maps of each image."""
     comparisons = [_compare(samples, pairs, index) for index in range(len(samples.images))]
     spreads = np.concatenate([c.spreads.ravel() for c in comparisons])
@@ -74,7 +74,7 @@ def link_depths(samples: Samples, pairs: Pairs) -> DepthLinks:
 
 
 def edge_log_scales(
-    pairs: Pairs, links: DepthLinks, num_images: int, trust: Float64[np.ndarray, " p"]
+    pairs: RelativePoses, links: DepthLinks, num_images: int, trust: Float64[np.ndarray, " p"]
 ) -> Float64[np.ndarray, " e"]:
     """Find the log-scale of every edge (its points times exp of it are in world units), with mean 0.
 
@@ -113,7 +113,7 @@ def average(
     return values
 
 
-def _compare(samples: Samples, pairs: Pairs, index: int) -> _Comparison:
+def _compare(samples: Samples, pairs: RelativePoses, index: int) -> _Comparison:
     edges, roles, log_depths, weights = _depth_maps(samples, pairs, index)
     best = np.sort(np.argsort(-weights.sum(0), kind="stable")[:MAX_SAMPLES])
     log_depths, weights = log_depths[:, best], weights[:, best]
@@ -150,7 +150,7 @@ def _ratios(log_depths, weights, references):
 
 
 def _depth_maps(
-    samples: Samples, pairs: Pairs, index: int
+    samples: Samples, pairs: RelativePoses, index: int
 ) -> tuple[Int64[np.ndarray, " l"], Int64[np.ndarray, " l"], Float64[np.ndarray, "l s"], Float64[np.ndarray, "l s"]]:
     """Log-depths of an image: its own maps, and those in other frames where a pair has no direction of its own."""
     image = samples.images[index]
