@@ -9,7 +9,7 @@ from dust3r_sfm.alignment.frame.known import Known, in_metres, onto_known
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.alignment.solve.edges import (
-    REJECTED,
+    REJECTED_WEIGHT,
     edge_residuals,
     edge_weights,
     fit_scales,
@@ -25,18 +25,19 @@ from dust3r_sfm.alignment.start.initialize import initialize
 from dust3r_sfm.alignment.start.pairwise import relative_poses
 from dust3r_sfm.options import AlignOptions
 
-FIRST_WIDTH, ROUGH_WIDTH = 0.1, 0.03
-"""Widths of the Cauchy loss, over depth, while the placement is still rough."""
-WIDTH_OVER_RESIDUAL, MIN_WIDTH, MAX_WIDTH = 2.5, 0.005, 0.15
-"""Its width in the end, over the usual residual of good edges and over depth."""
-STIFFNESS_TIMES_WIDTH = 4e-2
+_FIRST_WIDTH_OF_DEPTH, _ROUGH_WIDTH_OF_DEPTH = 0.1, 0.03
+"""Widths of the Cauchy loss while the placement is still rough; chosen by hand."""
+_WIDTH_OF_RESIDUAL, _MIN_WIDTH_OF_DEPTH, _MAX_WIDTH_OF_DEPTH = 2.5, 0.005, 0.15
+"""Its width in the end, over the usual residual of good edges and within bounds; chosen by hand."""
+_STIFFNESS_TIMES_WIDTH = 4e-2
 """What holds second pointmaps to the cameras of the first, per weight: little where predictions are far off, as a
 network's are, and much where they are exact to a thousandth, as those of a geometric predictor. A pair's relative pose
-is wrong as a whole, so pixels must not pull at the cameras as if each were an observation of its own."""
-ROUGH_SAMPLES = 800
-"""Pixels of each image that find the first placement."""
-ROUGH_GAIN, FINAL_GAIN = 1e-3, 1e-4
-"""Share of the cost that a step must gain for another one to follow, before outliers are left out and after."""
+is wrong as a whole, so pixels must not pull at the cameras as if each were an observation of its own. Chosen by
+hand."""
+_NUM_ROUGH_SAMPLES = 800
+"""Pixels of each image that find the first placement; chosen by hand."""
+_ROUGH_GAIN_OF_COST, _FINAL_GAIN_OF_COST = 1e-3, 1e-4
+"""What a step must gain for another one to follow, before outliers are left out and after; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +74,12 @@ def align_component(
     if not len(part.edges):
         return _alone(images, edges, focals)
     cameras, known = cameras[images], known.select(images)
-    rough = part.thin(ROUGH_SAMPLES)
+    rough = part.thin(_NUM_ROUGH_SAMPLES)
     start = initialize(rough, relative_poses(rough, focals[images]), focals[images], rng)
     placement, cycles = start.placement, np.full((len(samples.edges), 3), np.nan)
     cycles[edges] = start.cycles
 
-    weights, loss = np.ones(len(part.edges)), Loss(width=None)
+    weights, loss = np.ones(len(part.edges)), Loss(width=None, linear=options.objective == "paper")
     parametrization = Parametrization(cameras=cameras, stiffness=FREE, known_intrinsics=known.calibrated)
     if options.objective == "robust":
         parametrization = replace(parametrization, stiffness=TIED)
@@ -92,22 +93,24 @@ def align_component(
         images[images], edges[edges] = within, inside
         placement, parametrization = _on_known(placement, part, known, parametrization, options)
         loss = Loss(width=width)
-        stiffness = {"auto": STIFFNESS_TIMES_WIDTH / width, "tied": TIED, "free": FREE}[options.model]
+        stiffness = {"auto": _STIFFNESS_TIMES_WIDTH / width, "tied": TIED, "free": FREE}[options.model]
         parametrization = replace(parametrization, stiffness=stiffness)
     else:
+        part = part.weighted_by(loss.confidence_weight) if loss.linear else part
         placement, parametrization = _on_known(placement, part, known, parametrization, options)
 
     placement = replace(placement, free=parametrization.stiffness == FREE)
     # Edges that fit count alike: how well one fits says more about its noise than about the good of its pose.
     accepted = (weights > 0).astype(np.float64)
-    solution = gauss_newton(part, placement, accepted, parametrization, loss, options.max_steps, FINAL_GAIN)
-    rough, depths = part.thin(ROUGH_SAMPLES), tuple(depth[:ROUGH_SAMPLES] for depth in solution.depths)
+    solution = gauss_newton(part, placement, accepted, parametrization, loss, options.max_steps, _FINAL_GAIN_OF_COST)
+    rough, depths = part.thin(_NUM_ROUGH_SAMPLES), tuple(depth[:_NUM_ROUGH_SAMPLES] for depth in solution.depths)
     placement = fit_scales(rough, solution.placement, depths, weights == 0)
     residuals = edge_residuals(rough, placement, depths)
     covariances = np.full((len(images), 6, 6), np.nan)
     covariances[images] = camera_covariances(rough, placement, accepted, parametrization, loss, rng)
     if options.objective == "robust":
-        weights = np.where(weights > 0, np.maximum(edge_weights(residuals, information(rough), weights), REJECTED), 0)
+        fit = edge_weights(residuals, information(rough), weights)
+        weights = np.where(weights > 0, np.maximum(fit, REJECTED_WEIGHT), 0)
     return Aligned(
         images=images,
         edges=edges,
@@ -144,15 +147,17 @@ def _without_outliers(
 ) -> tuple[Placement, Float64[np.ndarray, " e"], float]:
     """Refine with a narrowing loss and weigh the edges by how they fit; return also the width that suits good ones."""
     known = information(samples)
-    depths = start_depths(samples, placement, trust, Loss(width=FIRST_WIDTH))
-    for width in (FIRST_WIDTH, ROUGH_WIDTH):
+    depths = start_depths(samples, placement, trust, Loss(width=_FIRST_WIDTH_OF_DEPTH))
+    for width in (_FIRST_WIDTH_OF_DEPTH, _ROUGH_WIDTH_OF_DEPTH):
         trust = edge_weights(edge_residuals(samples, placement, depths), known, trust)
-        solution = gauss_newton(samples, placement, trust, parametrization, Loss(width=width), max_steps, ROUGH_GAIN)
+        loss = Loss(width=width)
+        solution = gauss_newton(samples, placement, trust, parametrization, loss, max_steps, _ROUGH_GAIN_OF_COST)
         depths = solution.depths
         placement = fit_scales(samples, solution.placement, depths, trust == 0)
     residuals = edge_residuals(samples, placement, depths)
     weights = edge_weights(residuals, known, trust)
-    width = float(np.clip(WIDTH_OVER_RESIDUAL * usual_residual(residuals, known, weights), MIN_WIDTH, MAX_WIDTH))
+    width = _WIDTH_OF_RESIDUAL * usual_residual(residuals, known, weights)
+    width = min(max(width, _MIN_WIDTH_OF_DEPTH), _MAX_WIDTH_OF_DEPTH)
     doubtful = doubtful_bridges(len(samples.images), samples.edges, weights > 0, known.min(1))
     return placement, np.where(doubtful, 0, weights), width
 
@@ -168,7 +173,7 @@ def _alone(images: Bool[np.ndarray, " n"], edges: Bool[np.ndarray, " e"], focals
         edge_centres=np.empty((0, 3)),
         log_scales=np.empty(0),
     )
-    nothing, loss = np.empty(0), Loss(width=MAX_WIDTH)
+    nothing, loss = np.empty(0), Loss(width=_MAX_WIDTH_OF_DEPTH)
     return Aligned(
         images=images,
         edges=edges,

@@ -10,9 +10,11 @@ from jaxtyping import Float, Float32, Integer
 from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.predictors.store import PredictionStore
 from dust3r_sfm.system.compiled import compiled
-from dust3r_sfm.types import Edge, ImageSet, PairPrediction
+from dust3r_sfm.types import NOTHING_KNOWN, Edge, ImageSet, PairPrediction
 
-LARGEST = np.finfo(np.float32).max
+NOTHING = np.float32(NOTHING_KNOWN)
+"""`types.NOTHING_KNOWN` for the kernels, which compute in single precision."""
+_LARGEST = np.finfo(np.float32).max
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +41,8 @@ class StoredPointmap:
 @compiled
 @no_type_check
 def is_usable(x, y, z, sure):
-    """Say whether a point is finite and its confidence, less 1, is positive and finite too."""
-    return 0 < sure < LARGEST and abs(x) < LARGEST and abs(y) < LARGEST and abs(z) < LARGEST
+    """Say whether a point is finite, and its confidence, less that of nothing known, positive and finite."""
+    return 0 < sure < _LARGEST and abs(x) < _LARGEST and abs(y) < _LARGEST and abs(z) < _LARGEST
 
 
 def read_pointmaps(

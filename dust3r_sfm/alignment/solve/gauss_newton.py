@@ -14,12 +14,14 @@ from dust3r_sfm.alignment.solve.penalty import edge_penalty
 from dust3r_sfm.alignment.solve.unknowns import FREE, TIED, Parametrization, Unknowns, moved, scale_gauge
 from dust3r_sfm.alignment.solve.votes import Loss, image_votes, irls_depths
 
-MAX_STEP = 0.3
-"""Largest turn in radians and change of a log-scale or log focal length in one step."""
-DAMPING, MIN_DAMPING, MAX_DAMPING = 1e-4, 1e-8, 1e4
-CONVERGED = 1e-8
-"""Step, in radians and units of the mean edge, that ends the refinement."""
-DEPTH_ROUNDS_FIRST, DEPTH_ROUNDS = 8, 2
+_MAX_STEP_RADIANS = 0.3
+"""Largest turn, and change of a log-scale or log focal length, in one step; chosen by hand."""
+_DAMPING_OF_DIAGONAL, _MIN_DAMPING_OF_DIAGONAL, _MAX_DAMPING_OF_DIAGONAL = 1e-4, 1e-8, 1e4
+"""At the start, at least, and where no step lowers the cost any more; chosen by hand."""
+_CONVERGED_RADIANS = 1e-8
+"""Step, also in units of the mean edge, that ends the refinement; chosen by hand."""
+NUM_FIRST_DEPTH_ROUNDS, _NUM_DEPTH_ROUNDS = 8, 2
+"""Reweightings of the depths at the first placement and at those that follow it; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ def start_depths(samples: Samples, placement: Placement, edge_weights: Float64[n
         floor = np.float32(1e-3 * float(np.median(np.abs(mean))) + 1e-12)
         mean = np.maximum(mean, floor)
         depths = irls_depths(
-            votes.depths, votes.gaps, votes.squared_rays, weights, mean, mean, loss.sharpness, DEPTH_ROUNDS_FIRST
+            votes.depths, votes.gaps, votes.squared_rays, weights, mean, mean, loss.sharpness, NUM_FIRST_DEPTH_ROUNDS
         )[0]
         found.append(np.maximum(depths, floor))
     return tuple(found)
@@ -66,21 +68,21 @@ def gauss_newton(
     images, stiffness = weighted_images(samples, edge_weights, depths), parametrization.stiffness
     penalty = edge_penalty(images, len(samples.edges), stiffness) if FREE < stiffness < TIED else None
     problem = Problem(images=images, unknowns=unknowns, loss=loss, penalty=penalty)
-    equations = normal_equations(problem, start, depths, DEPTH_ROUNDS)
-    placement, damping = start, DAMPING
+    equations = normal_equations(problem, start, depths, _NUM_DEPTH_ROUNDS)
+    placement, damping = start, _DAMPING_OF_DIAGONAL
     for _ in range(max_steps):
         step = solve_step(equations, unknowns, scale_gauge(placement, unknowns), damping)
-        step = unknowns.limit(step, MAX_STEP)
+        step = unknowns.limit(step, _MAX_STEP_RADIANS)
         candidate = moved(placement, step, unknowns)
-        attempt = normal_equations(problem, candidate, equations.depths, DEPTH_ROUNDS)
-        small = np.abs(step).max(initial=0) < CONVERGED
+        attempt = normal_equations(problem, candidate, equations.depths, _NUM_DEPTH_ROUNDS)
+        small = np.abs(step).max(initial=0) < _CONVERGED_RADIANS
         if attempt.cost > equations.cost:
-            if small or damping > MAX_DAMPING:
+            if small or damping > _MAX_DAMPING_OF_DIAGONAL:
                 break
-            damping = 10 * max(damping, DAMPING)
+            damping = 10 * max(damping, _DAMPING_OF_DIAGONAL)
             continue
         gain = equations.cost - attempt.cost
-        placement, equations, damping = candidate, attempt, max(damping / 10, MIN_DAMPING)
+        placement, equations, damping = candidate, attempt, max(damping / 10, _MIN_DAMPING_OF_DIAGONAL)
         if small or gain <= min_gain * equations.cost:
             break
     return Solution(placement=placement, depths=equations.depths)

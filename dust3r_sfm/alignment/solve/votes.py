@@ -9,21 +9,31 @@ from jaxtyping import Float32, Float64, Int64
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.system.compiled import compiled
 
-L1_FLOOR = 2e-3
-"""Distance below which L1 becomes quadratic, in units of the mean edge."""
-ONE, HALF, SMALLEST = np.float32(1), np.float32(0.5), np.float32(L1_FLOOR**2)
+_L1_FLOOR = 2e-3
+"""Distance below which L1 becomes quadratic, in units of the mean edge; chosen by hand."""
+ONE, _HALF, _SMALLEST = np.float32(1), np.float32(0.5), np.float32(_L1_FLOOR**2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """Cauchy on distances over depth, of the given width, or DUSt3R's L1 on distances in world units (width None)."""
+    """What a distance between a prediction and its pixel's point costs.
+
+    Attributes:
+        width: of Cauchy's loss on distances over depth; None: L1 on distances in world units.
+        linear: predictions weigh by their confidence (Wang et al. 2024, equation 5), otherwise by its logarithm.
+    """
 
     width: float | None
+    linear: bool = False
 
     @property
     def sharpness(self) -> float:
         """One over the squared width, which is what the kernels read; 0: L1."""
         return 0.0 if self.width is None else 1 / self.width**2
+
+    def confidence_weight(self, excess: Float32[np.ndarray, "*s"]) -> Float32[np.ndarray, "*s"]:
+        """Return the weight of predictions by how far their confidence is above 1; what is not above weighs nothing."""
+        return np.where(excess > 0, 1 + excess, 0) if self.linear else np.log(1 + excess)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +57,7 @@ def irls_weight(square, weight, scale, sharpness):
     """Return ω = w ρ'(n) / n from a squared distance; `scale` is the depth that Cauchy's loss compares it with."""
     if sharpness > 0:
         return weight / (scale * scale + square * sharpness)
-    return weight / np.sqrt(max(square, SMALLEST))
+    return weight / np.sqrt(max(square, _SMALLEST))
 
 
 @compiled
@@ -56,8 +66,8 @@ def robust_cost(square, scale, sharpness):
     """Return ρ, whose derivative `irls_weight` is; Cauchy's still needs its log taken, times half a squared width."""
     if sharpness > 0:
         return ONE + square * sharpness / (scale * scale)
-    distance = np.sqrt(max(square, SMALLEST))
-    return HALF * (square / distance + distance)
+    distance = np.sqrt(max(square, _SMALLEST))
+    return _HALF * (square / distance + distance)
 
 
 @compiled

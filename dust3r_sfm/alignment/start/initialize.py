@@ -20,11 +20,12 @@ from dust3r_sfm.alignment.start.scales import edge_log_scales, link_depths
 from dust3r_sfm.geometry.transforms import rotation_angle, rotation_exp
 from dust3r_sfm.system.compiled import compiled
 
-NUM_STARTS = 16
-LOOP_ANGLE = 4.0
-"""Degrees by which the rotations of a good triangle may miss each other."""
-LOOP_GAP = 0.08
-"""Gap of the positions of a good triangle, over the sum of its sides."""
+_NUM_STARTS = 16
+"""Trees that an average is started from; chosen by hand."""
+_LOOP_DEGREES = 4.0
+"""By how much the rotations of a good triangle may miss each other; chosen by hand."""
+_LOOP_GAP_OF_SIDES = 0.08
+"""Gap of the positions of a good triangle over the sum of its sides; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,9 @@ def initialize(
 
     first, second, across = loops.T
     turn = pairs.rotations[first] @ pairs.rotations[second] @ np.swapaxes(pairs.rotations[across], -1, -2)
-    trust = support(loops, redescend(rotation_angle(turn), LOOP_ANGLE), prior)
+    trust = support(loops, redescend(rotation_angle(turn), _LOOP_DEGREES), prior)
     rotations = _from_best_tree(num_images, pairs, trust, prior, rng)
-    trust = trust * redescend(_rotation_misses(pairs, rotations), LOOP_ANGLE)
+    trust = trust * redescend(_rotation_misses(pairs, rotations), _LOOP_DEGREES)
 
     log_scales = edge_log_scales(pairs, links, num_images, trust)
     steps = _baselines(pairs, rotations, log_scales)
@@ -64,7 +65,7 @@ def initialize(
     gap = np.linalg.norm(steps[first] + steps[second] - steps[across], axis=1)
     sides = lengths[first] + lengths[second] + lengths[across]
     before = trust
-    trust = support(loops, redescend(gap / np.maximum(sides, 1e-12), LOOP_GAP), before)
+    trust = support(loops, redescend(gap / np.maximum(sides, 1e-12), _LOOP_GAP_OF_SIDES), before)
     centres = average_positions(num_images, pairs, steps, trust, before, rng)
 
     sources = samples.edges[:, 0]
@@ -104,13 +105,13 @@ def _from_best_tree(
     doubt = _doubts(len(trust), rng)
     starts = np.stack([_along_tree(num_images, pairs, trust * d) for d in doubt])
     rotations = average_rotations(starts, pairs, trust)
-    scores = redescend(_rotation_misses(pairs, rotations), LOOP_ANGLE) @ prior
+    scores = redescend(_rotation_misses(pairs, rotations), _LOOP_DEGREES) @ prior
     return np.asarray(rotations[_best(scores)])
 
 
 def _doubts(num_pairs: int, rng: np.random.Generator) -> Float64[np.ndarray, "k p"]:
     """Return factors that make different pairs doubtful in each start; the first start doubts none."""
-    return np.concatenate([np.ones((1, num_pairs)), np.exp(rng.normal(size=(NUM_STARTS - 1, num_pairs)))])
+    return np.concatenate([np.ones((1, num_pairs)), np.exp(rng.normal(size=(_NUM_STARTS - 1, num_pairs)))])
 
 
 def _best(scores: Float64[np.ndarray, " k"]) -> int:

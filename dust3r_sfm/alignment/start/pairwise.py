@@ -9,15 +9,18 @@ from jaxtyping import Float64, Int64
 from dust3r_sfm.alignment.robust import median_of, weighted_median
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.geometry.focal import focal_of_points
+from dust3r_sfm.geometry.procrustes import rotation_and_scale
 from dust3r_sfm.system.compiled import compiled
 
-MIN_RESIDUAL = 0.01
-"""Relative disagreement of the two directions of a pair below which it is as good as any."""
-FIT_ROUNDS = 6
-FOCAL_SAMPLES = 1000
-TINY = np.float32(1e-12)
-FIELD_OF_VIEW = 1.1
-"""Focal length over the longer side, for images about which nothing says anything (49 degrees)."""
+_MIN_RESIDUAL_OF_DISTANCE = 0.01
+"""Disagreement of the two directions of a pair below which it is as good as any; chosen by hand."""
+_NUM_FIT_ROUNDS = 6
+"""Reweightings of a similarity; chosen by hand."""
+_NUM_FOCAL_SAMPLES = 1000
+"""Pixels of a map that give its focal length; chosen by hand."""
+_USUAL_FOCAL_OF_SIDE = 1.1
+"""Focal length over the longer side of images about which nothing says anything (49 degrees); chosen by hand."""
+_TINY = np.float32(1e-12)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +54,13 @@ def focals_of_cameras(
     found: list[tuple[int, float, float]] = []
     for index, image in enumerate(samples.images):
         for incidence in np.flatnonzero(image.roles == 0):
-            points, weights = image.points[incidence, :, :FOCAL_SAMPLES].T, image.weights[incidence, :FOCAL_SAMPLES]
-            focal = focal_of_points(points, image.xy[:FOCAL_SAMPLES], weights)
+            part = np.s_[:_NUM_FOCAL_SAMPLES]
+            points, weights = image.points[incidence, :, part].T, image.weights[incidence, part]
+            focal = focal_of_points(points, image.xy[part], weights)
             if np.isfinite(focal) and focal > 0:
                 found.append((index, focal, float(image.weights[incidence].sum())))
     if not found:
-        return np.asarray(FIELD_OF_VIEW * long_sides)
+        return np.asarray(_USUAL_FOCAL_OF_SIDE * long_sides)
     source = np.array([entry[0] for entry in found])
     values, weights = np.array([entry[1] for entry in found]), np.array([entry[2] for entry in found])
     focals = np.asarray(weighted_median(values / long_sides[source], weights) * long_sides)
@@ -109,8 +113,11 @@ def _between_directions(
     target, known, source, also = (np.concatenate(parts, axis=-1) for parts in zip(*maps, strict=True))
     weight = np.sqrt(known * also)
     rotation, scale, shift, median = _robust_similarity(source, target, weight)
-    quality = float(weight.mean()) / max(median, MIN_RESIDUAL) if (weight > 0).sum() > 2 else 0.0
+    quality = float(weight.mean()) / max(median, _MIN_RESIDUAL_OF_DISTANCE) if (weight > 0).sum() > 2 else 0.0
     return rotation, scale, shift, quality
+
+
+_rotation_and_scale = compiled(rotation_and_scale)
 
 
 @compiled
@@ -129,10 +136,10 @@ def _robust_similarity(source, target, weight):
     distance, robust, residual = np.empty_like(weight), np.empty_like(weight), np.empty_like(weight)
     for p in range(size):
         x, y, z = target[0, p], target[1, p], target[2, p]
-        distance[p] = max(np.sqrt(x * x + y * y + z * z), TINY)
+        distance[p] = max(np.sqrt(x * x + y * y + z * z), _TINY)
         robust[p] = weight[p] / (distance[p] * distance[p])
     rotation, scale, shift, median = np.eye(3), 1.0, np.zeros(3), 0.0
-    for _ in range(FIT_ROUNDS):
+    for _ in range(_NUM_FIT_ROUNDS):
         total, square = 0.0, 0.0
         means, products = np.zeros((2, 3)), np.zeros((3, 3))
         for p in range(size):
@@ -154,12 +161,7 @@ def _robust_similarity(source, target, weight):
                 for p in range(size):
                     value += robust[p] * (target[a, p] - means[1, a]) * (source[b, p] - means[0, b])
                 products[a, b] = value
-        left, singular, right = np.linalg.svd(products)
-        sign = 1.0 if np.linalg.det(left) * np.linalg.det(right) > 0 else -1.0
-        left[:, 2] *= sign
-        rotation = left @ right
-        scale = (singular[0] + singular[1] + sign * singular[2]) / square if square > 0 else 1.0
-        scale = scale if scale > 0 else 1.0
+        rotation, scale = _rotation_and_scale(products, square)
         shift = means[1] - scale * (rotation @ means[0])
 
         turn, move = (scale * rotation).astype(np.float32), shift.astype(np.float32)
@@ -197,5 +199,5 @@ def _from_perspective(samples: Samples, edge: int, focal: float) -> tuple[np.nda
     rotation = np.asarray(cv2.Rodrigues(vector)[0])
     seen = points @ rotation.T + translation.ravel()
     off = np.linalg.norm(seen[:, :2] / np.maximum(seen[:, 2:], 1e-9) - xy / focal, axis=1)
-    quality = float(weight.sum() / len(usable)) / max(float(weighted_median(off, weight)), MIN_RESIDUAL)
+    quality = float(weight.sum() / len(usable)) / max(float(weighted_median(off, weight)), _MIN_RESIDUAL_OF_DISTANCE)
     return np.c_[rotation.T, -rotation.T @ translation], quality
