@@ -38,7 +38,7 @@ def choose_sources(
         num_images: number of images.
         edges: directed edges.
         merits: what the two pointmaps of each edge are worth; those of 0 are not used.
-        every: choose all pointmaps, as DUSt3R's objective asks for; it takes twice the time, and memory grows.
+        every: choose all pointmaps, as the L1 objectives ask for; it takes twice the time, and memory grows.
 
     Returns:
         The sources of each image, its own pointmaps first; at most `MAX_VOTES` unless all.

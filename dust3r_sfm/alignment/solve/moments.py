@@ -5,9 +5,10 @@ prediction in the camera's axes is Y_l,
 
     a = q D,   r_l = a − Y_l,   cost Σ w ρ(|r_l|)
 
-(Wang et al. 2024, equation 5, with the pixel's point written as depth along its ray; the paper has ρ(n) = n and w = C). An incidence moves by
-δY_l = ρ_l × Y_l + κ_l + λ_l Y_l, the intrinsics by δa = φ_k G_k a. Given the robust weights ω, the best depth D is a
-weighted mean. With the unit ray h, Ω = Σ_l ω_l and z_l = h·κ_l + |a| λ_l, eliminating it (variable projection) leaves
+(Wang et al. 2024, equation 5, with the pixel's point written as depth along its ray; there ρ(n) = n and w = C). An
+incidence moves by δY_l = ρ_l × Y_l + κ_l + λ_l Y_l, the intrinsics by δa = φ_k G_k a. Given the robust weights ω, the
+best depth D is a weighted mean. With the unit ray h, Ω = Σ_l ω_l and z_l = h·κ_l + |a| λ_l, eliminating it (variable
+projection) leaves
 
     Σ_l ω_l |(1 − hhᵀ)(δY_l − δa)|² + Σ_l ω_l z_l² − (Σ_l ω_l z_l)² / Ω
 
