@@ -21,8 +21,8 @@ from dust3r_sfm.alignment.solve.uncertainty import camera_covariances
 from dust3r_sfm.alignment.solve.unknowns import FREE, TIED, Parametrization
 from dust3r_sfm.alignment.solve.votes import Loss
 from dust3r_sfm.alignment.start.graph import doubtful_bridges, largest_component
-from dust3r_sfm.alignment.start.initialize import initialize
-from dust3r_sfm.alignment.start.pairwise import relative_poses
+from dust3r_sfm.alignment.start.initialize import Start, initialize
+from dust3r_sfm.alignment.start.pairwise import RelativePoses, pose_errors, relative_poses
 from dust3r_sfm.options import AlignOptions
 
 _FIRST_WIDTH_OF_DEPTH, _ROUGH_WIDTH_OF_DEPTH = 0.1, 0.03
@@ -38,6 +38,10 @@ _NUM_ROUGH_SAMPLES = 800
 """Pixels of each image that find the first placement; chosen by hand."""
 _ROUGH_GAIN_OF_COST, _FINAL_GAIN_OF_COST = 1e-3, 1e-4
 """What a step must gain for another one to follow, before outliers are left out and after; chosen by hand."""
+
+
+_MAX_ROTATION_DEGREES, _MAX_DIRECTION_DEGREES = 5.0, 15.0
+"""By how much a pair's cameras may miss the placed ones and still speak for them; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +79,8 @@ def align_component(
         return _alone(images, edges, focals)
     cameras, known = cameras[images], known.select(images)
     rough = part.thin(_NUM_ROUGH_SAMPLES)
-    start = initialize(rough, relative_poses(rough, focals[images]), focals[images], rng)
+    pairs = relative_poses(rough, focals[images])
+    start = initialize(rough, pairs, focals[images], rng)
     placement, cycles = start.placement, np.full((len(samples.edges), 3), np.nan)
     cycles[edges] = start.cycles
 
@@ -83,7 +88,7 @@ def align_component(
     parametrization = Parametrization(cameras=cameras, stiffness=FREE, known_intrinsics=known.calibrated)
     if options.objective == "robust":
         parametrization = replace(parametrization, stiffness=TIED)
-        placement, weights, width = _without_outliers(rough, placement, start.trust, parametrization, options.max_steps)
+        placement, weights, width = _without_outliers(rough, pairs, start, parametrization, options.max_steps)
         within = largest_component(len(part.images), part.edges[weights > 0])
         inside = within[part.edges].all(1)
         part, placement, weights = part.select(within, inside), placement.select(within, inside), weights[inside]
@@ -139,14 +144,10 @@ def _on_known(
 
 
 def _without_outliers(
-    samples: Samples,
-    placement: Placement,
-    trust: Float64[np.ndarray, " e"],
-    parametrization: Parametrization,
-    max_steps: int,
+    samples: Samples, pairs: RelativePoses, start: Start, parametrization: Parametrization, max_steps: int
 ) -> tuple[Placement, Float64[np.ndarray, " e"], float]:
     """Refine with a narrowing loss and weigh the edges by how they fit; return also the width that suits good ones."""
-    known = information(samples)
+    known, placement, trust = information(samples), start.placement, start.trust
     depths = start_depths(samples, placement, trust, Loss(width=_FIRST_WIDTH_OF_DEPTH))
     for width in (_FIRST_WIDTH_OF_DEPTH, _ROUGH_WIDTH_OF_DEPTH):
         trust = edge_weights(edge_residuals(samples, placement, depths), known, trust)
@@ -158,8 +159,20 @@ def _without_outliers(
     weights = edge_weights(residuals, known, trust)
     width = _WIDTH_OF_RESIDUAL * usual_residual(residuals, known, weights)
     width = min(max(width, _MIN_WIDTH_OF_DEPTH), _MAX_WIDTH_OF_DEPTH)
-    doubtful = doubtful_bridges(len(samples.images), samples.edges, weights > 0, known.min(1))
+    agrees = _agreeing(pairs, placement, len(samples.edges))
+    doubtful = doubtful_bridges(len(samples.images), samples.edges, weights > 0, agrees, known.min(1))
     return placement, np.where(doubtful, 0, weights), width
+
+
+def _agreeing(pairs: RelativePoses, placement: Placement, num_edges: int) -> Bool[np.ndarray, " e"]:
+    """Mark the edges of pairs whose own relative pose is about that of the placed cameras."""
+    rotation, direction = pose_errors(pairs, placement)
+    agreeing = (rotation < _MAX_ROTATION_DEGREES) & (direction < _MAX_DIRECTION_DEGREES)
+    edges = np.zeros(num_edges, bool)
+    for side in (0, 1):
+        present = pairs.edges[:, side] >= 0
+        edges[pairs.edges[present, side]] = agreeing[present]
+    return edges
 
 
 def _alone(images: Bool[np.ndarray, " n"], edges: Bool[np.ndarray, " e"], focals: Float64[np.ndarray, " n"]) -> Aligned:

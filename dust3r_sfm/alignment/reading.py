@@ -10,10 +10,12 @@ from jaxtyping import Float, Float32, Integer
 from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.predictors.store import PredictionStore
 from dust3r_sfm.system.compiled import compiled
-from dust3r_sfm.types import NOTHING_KNOWN, Edge, ImageSet, PairPrediction
+from dust3r_sfm.types import GUESSED, NOTHING_KNOWN, Edge, ImageSet, PairPrediction
 
 NOTHING = np.float32(NOTHING_KNOWN)
 """`types.NOTHING_KNOWN` for the kernels, which compute in single precision."""
+GUESS = np.float32(GUESSED) - NOTHING
+"""How far the confidence of a guess is above that at most."""
 _LARGEST = np.finfo(np.float32).max
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from dust3r_sfm.alignment.placement import Placement
-from dust3r_sfm.alignment.reading import NOTHING, is_usable, read_pointmaps
+from dust3r_sfm.alignment.reading import GUESS, NOTHING, is_usable, read_pointmaps
 from dust3r_sfm.alignment.solve.votes import ONE, Loss, frames_of, irls_depths
 from dust3r_sfm.system.compiled import compiled
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
@@ -191,4 +191,7 @@ def _solve_block(votes, gaps, sure, weights, squared, trust, sharpness, rounds):
             square = depth[p] * depth[p]
             share = square / (square + (off * off * squared[p] + gaps[k, p]) * sharp + _TINY)
             best[p] = max(best[p], sure[k, p] * share * trust[k])
+    for p in range(len(squared)):
+        # What only guesses say stays a guess, however they differ.
+        best[p] = max(best[p], GUESS) if depth[p] > 0 else best[p]
     return depth, NOTHING + best

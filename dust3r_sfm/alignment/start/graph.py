@@ -26,17 +26,22 @@ def largest_component(num_images: int, images: Int64[np.ndarray, "p 2"]) -> Bool
 
 
 def doubtful_bridges(
-    num_images: int, edges: Int64[np.ndarray, "e 2"], accepted: Bool[np.ndarray, " e"], known: Float64[np.ndarray, " e"]
+    num_images: int,
+    edges: Int64[np.ndarray, "e 2"],
+    accepted: Bool[np.ndarray, " e"],
+    agrees: Bool[np.ndarray, " e"],
+    known: Float64[np.ndarray, " e"],
 ) -> Bool[np.ndarray, " e"]:
-    """Mark accepted edges that alone join two groups of images while rejected edges between the groups know more.
+    """Mark accepted edges that alone join two groups of images while more contradicts than supports their pose.
 
-    No loop checks a bridge, so a wrong one agrees with everything; that all others across contradict it is the only
-    sign.
+    No loop checks a bridge, so a wrong one agrees with everything; what the rejected edges across say of the cameras is
+    the only sign. Those whose depths do not fit but whose cameras do speak for the bridge, not against it.
 
     Args:
         num_images: number of images.
         edges: directed edges.
         accepted: edges that fit.
+        agrees: edges whose own relative pose is that of the placed cameras.
         known: how much each edge knows.
     """
     doubtful = np.zeros(len(edges), bool)
@@ -45,7 +50,8 @@ def doubtful_bridges(
         rest = links.edges[(links.edges != (i, j)).any(1)]
         labels = component_labels(num_images, rest)
         across = np.isin(labels[edges], (labels[i], labels[j])).all(1) & (labels[edges[:, 0]] != labels[edges[:, 1]])
-        if known[across & ~accepted].sum() > known[across & accepted].sum():
+        supports = accepted | agrees
+        if known[across & ~supports].sum() > known[across & supports].sum():
             doubtful |= across & accepted
     return doubtful
 

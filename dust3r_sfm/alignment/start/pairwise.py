@@ -6,10 +6,12 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.robust import median_of, weighted_median
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.geometry.focal import focal_of_points
 from dust3r_sfm.geometry.procrustes import rotation_and_scale
+from dust3r_sfm.geometry.transforms import rotation_angle
 from dust3r_sfm.system.compiled import compiled
 
 _MIN_RESIDUAL_OF_DISTANCE = 0.01
@@ -98,6 +100,22 @@ def relative_poses(samples: Samples, focals: Float64[np.ndarray, " n"]) -> Relat
         log_ratios=log_ratios,
         qualities=qualities,
     )
+
+
+def pose_errors(
+    pairs: RelativePoses, placement: Placement
+) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]:
+    """Return by how many degrees each pair misses the placed cameras: their rotation, and the baseline's direction."""
+    first, second = pairs.images.T
+    turn = np.swapaxes(placement.rotations[first], 1, 2) @ placement.rotations[second]
+    side = np.where(pairs.edges[:, 0] >= 0, 0, 1)
+    rows = np.arange(len(side))
+    source, target = pairs.images[rows, side], pairs.images[rows, 1 - side]
+    step = placement.centres[target] - placement.centres[source]
+    placed, said = np.einsum("pji,pj->pi", placement.rotations[source], step), pairs.centres[rows, side]
+    length = np.maximum(np.linalg.norm(placed, axis=1) * np.linalg.norm(said, axis=1), 1e-300)
+    direction = np.degrees(np.arccos(np.clip((placed * said).sum(1) / length, -1, 1)))
+    return rotation_angle(np.swapaxes(turn, 1, 2) @ pairs.rotations), direction
 
 
 def _between_directions(

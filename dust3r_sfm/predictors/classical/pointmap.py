@@ -11,11 +11,9 @@ from dust3r_sfm.predictors.classical.flow import EpipolarMap, FlowDepth, Picture
 from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.pose import triangulate_pair
 from dust3r_sfm.predictors.classical.sampson import Correspondences, RayPairs
-from dust3r_sfm.types import PairPrediction
+from dust3r_sfm.types import GUESSED, PairPrediction
 
 MAX_CONFIDENCE = 20.0
-FILLED_CONFIDENCE = 1.2
-"""Filled pixels know their neighbours' depth, not their own: as good as nothing beside measured ones."""
 MAX_RETURN_ERROR = 2.5
 """Pixels further than this from where they started, after going to the other picture and back, were not measured."""
 FULL_PARALLAX = 3.0
@@ -93,7 +91,7 @@ def _finish(
         usable = cv2.remap(usable.astype(np.uint8), at, None, cv2.INTER_NEAREST, borderValue=0) > 0
     points = rays / inverse[..., None]
     trust = belief * score * np.clip(_parallax(points, other_from_cam) / FULL_PARALLAX, MIN_PARALLAX_TRUST, 1)
-    confidence = np.where(score > 0, 1 + (MAX_CONFIDENCE - 1) * trust, FILLED_CONFIDENCE)
+    confidence = np.where(score > 0, 1 + (MAX_CONFIDENCE - 1) * trust, GUESSED)
     return points, np.where(usable, confidence, 1).astype(np.float32)
 
 
