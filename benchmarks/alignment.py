@@ -166,17 +166,17 @@ def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def measure_paper(quick: bool, anew: bool, first_seed: int, **_: Any) -> list[dict[str, Any]]:
-    """DUSt3R's own objective: our loss against the mended reference's, on the ordinary scenes."""
+    """The reference's own objective: our loss against its loss, mended, on the ordinary scenes."""
     rows = []
     for kind, arguments, seed in scenes("ordinary", first_seed, 1, False)[: 1 if quick else None]:
         problem = problems.generator().make(seed=seed, **arguments)
         images, predictions = problems.inputs(problem)
         pixels = int(problem["H"] * problem["W"])
-        options = AlignOptions(objective="paper", shared_focal=False, num_samples=pixels, max_steps=100)
+        options = AlignOptions(objective="reference", shared_focal=False, num_samples=pixels, max_steps=100)
         started = time.process_time()
         scene = align(images, predictions, options)
         row: dict[str, Any] = {"kind": kind, "seed": seed, "seconds": time.process_time() - started}
-        row["loss"] = problems.paper_loss(scene, predictions)
+        row["loss"] = problems.reference_loss(scene, predictions)
         mended = reference.figures(problem, f"{kind}/{seed}", mended=True, anew=anew)
         if mended:
             row |= {"reference_loss": mended["loss"], "ratio": row["loss"] / mended["loss"]}

@@ -93,8 +93,8 @@ def world_points(scene: Scene, index: int) -> np.ndarray:
     return np.asarray((points.reshape(-1, 3) - pose[:, 3]) @ pose[:, :3])
 
 
-def paper_loss(scene: Scene, predictions: Mapping[Edge, PairPrediction], base_scale: float = 0.5) -> float:
-    """DUSt3R's objective (Wang et al. 2024, equation 5) of a scene, at the reference's scale and per pixel."""
+def reference_loss(scene: Scene, predictions: Mapping[Edge, PairPrediction], base_scale: float = 0.5) -> float:
+    """The objective of the reference package (log-confidence times distance) of a scene, at its scale and per pixel."""
     scales = np.cbrt(np.linalg.det(scene.world_from_edge[:, :3, :3]))
     unit = base_scale / float(np.exp(np.log(scales).mean()))
     points = [world_points(scene, index) for index in range(len(scene.names))]

@@ -109,11 +109,11 @@ class MatchOptions:
 class AlignOptions:
     """Global alignment of the pairwise pointmaps."""
 
-    objective: Literal["robust", "paper"] = "robust"
-    """robust: Cauchy loss; paper: DUSt3R's own objective (weighted L1)."""
+    objective: Literal["robust", "paper", "reference"] = "robust"
+    """robust: Cauchy loss; paper: DUSt3R's, L1 weighted by confidence; reference: its code's, L1 weighted by log C."""
     model: Literal["auto", "tied", "free"] = "auto"
     """auto: pairs may deviate a little from their first camera, which is most accurate; tied: they may not, which is
-    fastest; free: nothing holds them. The paper's objective is always free."""
+    fastest; free: nothing holds them. L1 is always free."""
     shared_focal: bool = True
     """Photographs of one camera group share their focal length."""
     free_principal_point: bool = False

@@ -20,6 +20,9 @@ Size = tuple[int, int]
 
 NOTHING_KNOWN = 1.0
 """The confidence of a pixel of which nothing is known; every other confidence is greater (Wang et al. 2024, eq. 4)."""
+GUESSED = 1.001
+"""The highest confidence of a pixel whose depth is a guess: it fills depth maps, and no alignment heeds it. The least
+above 1 that half precision keeps."""
 
 
 def is_known(confidence: Float32[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from dust3r_sfm.alignment.component import Aligned, align_component
-from dust3r_sfm.alignment.depth.full import choose_sources, full_depth
+from dust3r_sfm.alignment.depth.full import PlacedPairs, choose_sources, full_depth
 from dust3r_sfm.alignment.frame.anchor import anchored
 from dust3r_sfm.alignment.frame.known import known_cameras, known_focals
 from dust3r_sfm.alignment.result import scene_of
@@ -16,7 +16,7 @@ from dust3r_sfm.alignment.start.graph import largest_component
 from dust3r_sfm.alignment.start.pairwise import focals_of_cameras
 from dust3r_sfm.errors import ReconstructionError
 from dust3r_sfm.options import AlignOptions
-from dust3r_sfm.types import Edge, ImageSet, PairPrediction, Scene
+from dust3r_sfm.types import NOTHING_KNOWN, Edge, ImageSet, PairPrediction, Scene
 
 
 def align(
@@ -99,25 +99,21 @@ def _depth_maps(
     sources = choose_sources(len(part.images), part.edges, merits, every=aligned.loss.width is None)
     step = _half(progress, len(predictions), len(predictions))
     position = np.cumsum(aligned.images) - 1
-    edges = samples.edges[aligned.edges]
+    pairs = PlacedPairs(
+        images=images,
+        predictions=predictions,
+        edges=samples.edges[aligned.edges],
+        placement=aligned.placement,
+        weights=aligned.weights,
+        loss=aligned.loss,
+    )
     depths, confidences = [], []
     for index, view in enumerate(images.views):
         shape = view.network_size[::-1]
-        depth, confidence = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+        depth, confidence = np.zeros(shape, np.float32), np.full(shape, NOTHING_KNOWN, np.float32)
         if aligned.images[index] and sources[position[index]]:
-            depth, confidence = full_depth(
-                images,
-                predictions,
-                edges,
-                aligned.placement,
-                aligned.weights,
-                int(position[index]),
-                intrinsics[index],
-                shape,
-                sources[position[index]],
-                aligned.loss,
-                step,
-            )
+            within = int(position[index])
+            depth, confidence = full_depth(pairs, within, intrinsics[index], sources[within], step)
         depths.append(depth)
         confidences.append(confidence)
     if progress is not None:

@@ -11,16 +11,16 @@ from dust3r_sfm.geometry.transforms import centres
 from dust3r_sfm.pairs.graph import bridges, component_labels
 from dust3r_sfm.types import PairGraph, Scene
 
-MAX_SENTENCES = 5
-"""Places of one kind that are named one by one."""
-MAX_NAMES = 3
-"""Names in a sentence that stands for several places."""
-LOOSE = 0.5
-"""An image whose pairs carry less than this weight together is held by hardly anything."""
-UNCERTAIN = 0.1
+MAX_NUM_SENTENCES = 5
+"""Places of one kind that are named one by one; chosen by hand."""
+_MAX_NUM_NAMES = 3
+"""Names in a sentence that stands for several places; chosen by hand."""
+_LOOSE_WEIGHT = 0.5
+"""An image whose pairs carry less than this weight together is held by hardly anything; chosen by hand."""
+_UNCERTAIN_OF_DISTANCE = 0.1
 """Uncertainty of a camera's position over the distance to its nearest partner that deserves a sentence…"""
-OUTSTANDING = 3.0
-"""…where it is so many times the usual one."""
+_UNCERTAIN_OF_USUAL = 3.0
+"""…where it is so many times the usual one; both chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +77,11 @@ class Diagnosis:
                 )
         loose = [
             f"{self.names[i]} is held by {self.degrees[i]} pairs that fit badly: add photographs that overlap it more."
-            for i in np.flatnonzero((self.degrees > 1) & (self.weighted_degrees < LOOSE))
+            for i in np.flatnonzero((self.degrees > 1) & (self.weighted_degrees < _LOOSE_WEIGHT))
         ]
         known = self.position_sigmas[np.isfinite(self.position_sigmas)]
         # Along a chain all cameras drift together: only those that stand out can be helped by a photograph.
-        limit = max(UNCERTAIN, OUTSTANDING * float(np.median(known))) if len(known) else np.inf
+        limit = max(_UNCERTAIN_OF_DISTANCE, _UNCERTAIN_OF_USUAL * float(np.median(known))) if len(known) else np.inf
         uncertain = [
             f"The position of {self.names[i]} is uncertain by {100 * self.position_sigmas[i]:.0f} % of the distance to "
             "its neighbour: take photographs from farther to the side."
@@ -129,8 +129,8 @@ class Diagnosis:
         rejected = np.flatnonzero((self.weights == 0) & self.registered[self.pairs].all(1))
         if not len(rejected):
             return []
-        listed = ", ".join(" – ".join(self.names[i] for i in self.pairs[p]) for p in rejected[:MAX_NAMES])
-        more = " and others" if len(rejected) > MAX_NAMES else ""
+        listed = ", ".join(" – ".join(self.names[i] for i in self.pairs[p]) for p in rejected[:_MAX_NUM_NAMES])
+        more = " and others" if len(rejected) > _MAX_NUM_NAMES else ""
         verb = "contradicts the others and does" if len(rejected) == 1 else "contradict the others and do"
         return [f"{len(rejected)} of {len(self.pairs)} pairs {verb} not count: {listed}{more}."]
 
@@ -210,8 +210,8 @@ def _sigmas(
 
 def _at_most(sentences: Sequence[str], others: str) -> list[str]:
     """Keep the first sentences and count the rest."""
-    rest = len(sentences) - MAX_SENTENCES
-    return [*sentences[:MAX_SENTENCES], *([f"{rest} {others}."] if rest > 0 else [])]
+    rest = len(sentences) - MAX_NUM_SENTENCES
+    return [*sentences[:MAX_NUM_SENTENCES], *([f"{rest} {others}."] if rest > 0 else [])]
 
 
 def _figure(value: float) -> float | None:

@@ -10,13 +10,17 @@ from jaxtyping import Float, Float32, Integer
 from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.predictors.store import PredictionStore
 from dust3r_sfm.system.compiled import compiled
-from dust3r_sfm.types import Edge, ImageSet, PairPrediction
+from dust3r_sfm.types import GUESSED, NOTHING_KNOWN, Edge, ImageSet, PairPrediction
 
-LARGEST = np.finfo(np.float32).max
+NOTHING = np.float32(NOTHING_KNOWN)
+"""`types.NOTHING_KNOWN` for the kernels, which compute in single precision."""
+GUESS = np.float32(GUESSED) - NOTHING
+"""How far the confidence of a guess is above that at most."""
+_LARGEST = np.finfo(np.float32).max
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pointmap:
+class StoredPointmap:
     """One of the two pointmaps of an edge, as it is stored: maybe in half precision, and over a common scale."""
 
     points: Float[np.ndarray, "h w 3"]
@@ -39,13 +43,13 @@ class Pointmap:
 @compiled
 @no_type_check
 def is_usable(x, y, z, sure):
-    """Say whether a point is finite and its confidence, less 1, is positive and finite too."""
-    return 0 < sure < LARGEST and abs(x) < LARGEST and abs(y) < LARGEST and abs(z) < LARGEST
+    """Say whether a point is finite, and its confidence, less that of nothing known, positive and finite."""
+    return 0 < sure < _LARGEST and abs(x) < _LARGEST and abs(y) < _LARGEST and abs(z) < _LARGEST
 
 
 def read_pointmaps(
     images: ImageSet, predictions: Mapping[Edge, PairPrediction], edge: Edge, roles: Sequence[int] = (0, 1)
-) -> list[Pointmap]:
+) -> list[StoredPointmap]:
     """Read pointmaps of an edge: role 0 is that of its first image, role 1 that of its second.
 
     Raises:
@@ -53,11 +57,11 @@ def read_pointmaps(
         InputError: the store is damaged.
     """
     if isinstance(predictions, PredictionStore):
-        found = [Pointmap(points=p, confidence=c, scale=s) for p, c, s in predictions.stored(edge, roles)]
+        found = [StoredPointmap(points=p, confidence=c, scale=s) for p, c, s in predictions.stored(edge, roles)]
     else:
         prediction = predictions[edge]
         maps = ((prediction.points1, prediction.confidence1), (prediction.points2, prediction.confidence2))
-        found = [Pointmap(points=maps[role][0], confidence=maps[role][1], scale=1.0) for role in roles]
+        found = [StoredPointmap(points=maps[role][0], confidence=maps[role][1], scale=1.0) for role in roles]
     for role, pointmap in zip(roles, found, strict=True):
         view, shape = images.views[edge[role]], pointmap.points.shape
         if shape[1::-1] != view.network_size:

@@ -12,7 +12,8 @@ from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.geometry.transforms import compose, invert
 from dust3r_sfm.types import ImageSet, Scene
 
-MAX_NAMES = 8
+_MAX_NUM_NAMES = 8
+"""Photographs that a sentence names; chosen by hand."""
 
 
 def scene_of(
@@ -83,7 +84,7 @@ def _left_out(
     for which, reason in reasons:
         if which.any():
             names = [images.names[i] for i in np.flatnonzero(which)]
-            listed = ", ".join(names[:MAX_NAMES])
-            more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+            listed = ", ".join(names[:_MAX_NUM_NAMES])
+            more = f" and {len(names) - _MAX_NUM_NAMES} more" if len(names) > _MAX_NUM_NAMES else ""
             found.append(f"{len(names)} of {len(images)} photographs not placed: {reason} {listed}{more}.")
     return tuple(found)

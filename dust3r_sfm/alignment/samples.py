@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from dust3r_sfm.alignment.reading import is_usable, read_pointmaps
+from dust3r_sfm.alignment.reading import GUESS, NOTHING, is_usable, read_pointmaps
 from dust3r_sfm.system.compiled import compiled
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction, View
 
-ZERO, ONE = np.float32(0), np.float32(1)
+_ZERO = np.float32(0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class ImageSamples:
         roles: 0 or 1 (l,).
         points: predicted points in the edge's frame, coordinates first, which is what the kernels read (l, 3, s); 0
             where unusable.
-        weights: log of the confidence (l, s); 0 where nothing is known.
+        weights: log of the confidence (l, s); 0 where nothing is known, or only guessed.
     """
 
     xy: Float64[np.ndarray, "s 2"]
@@ -72,6 +72,11 @@ class Samples:
                 )
             )
         return Samples(images=tuple(kept), edges=new_image[self.edges[edges]])
+
+    def weighted_by(self, weight: Callable[[np.ndarray], np.ndarray]) -> "Samples":
+        """Weigh the samples by a function of how far their confidence is above that of nothing known."""
+        kept = [replace(image, weights=weight(np.expm1(image.weights))) for image in self.images]
+        return replace(self, images=tuple(kept))
 
     def thin(self, num_samples: int) -> "Samples":
         """Keep the first samples of each image, which are spread over it like all of them."""
@@ -125,7 +130,7 @@ def draw_samples(
         for image, pointmap in zip(edge, read_pointmaps(images, predictions, edge), strict=True):
             place = len(found[image])
             known &= _keep(*pointmap.take(pixels[image]), points[image][place], sure[image][place])
-        # Confidence 1 everywhere, in either map, says that the predictor knows nothing about the pair.
+        # A map of which nothing is measured says that the predictor knows nothing about the pair.
         if known:
             for role in (0, 1):
                 found[edge[role]].append((len(edges), role))
@@ -151,17 +156,17 @@ def draw_samples(
 @compiled
 @no_type_check
 def _keep(points, confidence, kept, sure):
-    """Keep the points and confidences, less 1, of some pixels, coordinates first; say whether any is known."""
-    any_known = False
+    """Keep points and confidences, less that of nothing known, coordinates first; say whether any is measured."""
+    any_measured = False
     for p in range(len(points)):
-        x, y, z, known = points[p, 0], points[p, 1], points[p, 2], confidence[p] - ONE
-        usable = is_usable(x, y, z, known)
-        any_known |= usable
-        kept[0, p] = x if usable else ZERO
-        kept[1, p] = y if usable else ZERO
-        kept[2, p] = z if usable else ZERO
-        sure[p] = known if usable else ZERO
-    return any_known
+        x, y, z, known = points[p, 0], points[p, 1], points[p, 2], confidence[p] - NOTHING
+        usable = is_usable(x, y, z, known) and known > GUESS
+        any_measured |= usable
+        kept[0, p] = x if usable else _ZERO
+        kept[1, p] = y if usable else _ZERO
+        kept[2, p] = z if usable else _ZERO
+        sure[p] = known if usable else _ZERO
+    return any_measured
 
 
 def _offsets(

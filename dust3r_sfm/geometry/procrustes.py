@@ -1,7 +1,29 @@
 """Closed-form similarity between corresponding points."""
 
+from typing import no_type_check
+
 import numpy as np
 from jaxtyping import Float, Float64
+
+
+@no_type_check
+def rotation_and_scale(products, spread):
+    """Solve for R and s of target ≈ s R source + t from sums over centred points (Umeyama 1991).
+
+    Plain NumPy that Numba can compile as well.
+
+    Args:
+        products: Σ w target sourceᵀ (3, 3).
+        spread: Σ w |source|².
+
+    Returns:
+        R (3, 3), never a mirror, and s; 1 where the points are at one place.
+    """
+    left, singular, right = np.linalg.svd(products)
+    sign = -1.0 if np.linalg.det(left) * np.linalg.det(right) < 0 else 1.0
+    left[:, 2] *= sign
+    ratio = (singular[0] + singular[1] + sign * singular[2]) / spread if spread > 0 else 1.0
+    return left @ right, ratio if ratio > 0 else 1.0
 
 
 def similarity(
@@ -35,16 +57,12 @@ def similarity(
     target_mean = (weight[..., None] * target).sum(-2)
     source = (source - source_mean[..., None, :]) * np.sqrt(weight)[..., None]
     target = (target - target_mean[..., None, :]) * np.sqrt(weight)[..., None]
-    left, singular, right = np.linalg.svd(np.swapaxes(target, -1, -2) @ source)
-    signs = np.ones((*singular.shape[:-1], 3))
-    signs[..., 2] = np.where(np.linalg.det(left @ right) < 0, -1.0, 1.0)
-    rotation = (left * signs[..., None, :]) @ right
-    spread = (source**2).sum((-1, -2))
-    ratio = (singular * signs).sum(-1) / np.where(spread > 0, spread, 1.0)
-    factor = np.where((spread > 0) & (ratio > 0), ratio, 1.0) if scale else np.ones_like(spread)
+    products, spread = np.swapaxes(target, -1, -2) @ source, (source**2).sum((-1, -2))
 
-    fit = np.zeros((*singular.shape[:-1], 4, 4))
-    fit[..., :3, :3] = factor[..., None, None] * rotation
+    fit = np.zeros((*spread.shape, 4, 4))
+    for index in np.ndindex(spread.shape):
+        rotation, factor = rotation_and_scale(products[index], spread[index])
+        fit[(*index, slice(3), slice(3))] = (factor if scale else 1.0) * rotation
     fit[..., :3, 3] = target_mean - np.einsum("...ij,...j->...i", fit[..., :3, :3], source_mean)
     fit[..., 3, 3] = 1.0
     return fit

@@ -8,13 +8,17 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from dust3r_sfm.alignment.depth.full import pixel_rays
+from dust3r_sfm.alignment.reading import NOTHING
 from dust3r_sfm.geometry.transforms import centres, compose, invert
 from dust3r_sfm.system.compiled import compiled
+from dust3r_sfm.types import is_known
 
-MAX_VIEWS = 8
-"""Views that check each photograph: of its pairs, from the shortest baseline to the longest."""
-MIN_MARGIN = 0.02
-"""Share of its depth that a point may lie before a surface in any case; otherwise three times the pair's residual."""
+_MAX_VIEWS = 8
+"""Views that check each photograph: of its pairs, from the shortest baseline to the longest; chosen by hand."""
+_MIN_MARGIN_OF_DEPTH = 0.02
+"""How far a point may lie before a surface in any case; chosen by hand."""
+_MARGIN_OF_RESIDUAL = 3
+"""How far it may lie before one, over the residual of the pair; chosen by hand."""
 
 DepthMaps = Sequence[Float32[np.ndarray, "_ _"]]
 
@@ -43,23 +47,23 @@ def without_contradicted(
         residuals: their median distance over depth.
 
     Returns:
-        The confidences, 1 where a point is contradicted.
+        The confidences; nothing is known where a point is contradicted.
     """
     partners = _partners(len(depths), edges[weights > 0], residuals[weights > 0], centres(cam_from_world))
     kept = []
     for index, (depth, confidence) in enumerate(zip(depths, confidences, strict=True)):
-        pixels = np.flatnonzero((depth.ravel() > 0) & (confidence.ravel() > 1))
+        pixels = np.flatnonzero((depth.ravel() > 0) & is_known(confidence.ravel()))
         if index not in partners or not len(pixels):
             kept.append(confidence)
             continue
         viewing = pixel_rays(depth.shape[0], depth.shape[1], intrinsics[index])
-        balance = confidence.ravel() - 1
+        balance = confidence.ravel() - NOTHING
         world_from_cam = invert(cam_from_world[index])
         for other, margin in partners[index]:
             matrix = intrinsics[other] @ compose(cam_from_world[other], world_from_cam)
             _vote(pixels, viewing, depth, matrix, depths[other], confidences[other], margin, balance)
         confidence = confidence.copy()
-        confidence.reshape(-1)[balance < 0] = 1
+        confidence.reshape(-1)[balance < 0] = NOTHING
         kept.append(confidence)
     return tuple(kept)
 
@@ -74,12 +78,12 @@ def _partners(
     margins: dict[tuple[int, int], float] = {}
     for (i, j), residual in zip(edges.tolist(), residuals.tolist(), strict=True):
         for pair in ((i, j), (j, i)):
-            margins[pair] = max(margins.get(pair, MIN_MARGIN), 3 * residual)
+            margins[pair] = max(margins.get(pair, _MIN_MARGIN_OF_DEPTH), _MARGIN_OF_RESIDUAL * residual)
     chosen = {}
     for index, group in itertools.groupby(sorted(margins), key=lambda pair: pair[0]):
         others = np.array([other for _, other in group])
         order = others[np.argsort(np.linalg.norm(positions[others] - positions[index], axis=1), kind="stable")]
-        spread = np.unique(np.linspace(0, len(order) - 1, min(MAX_VIEWS, len(order))).round().astype(np.int64))
+        spread = np.unique(np.linspace(0, len(order) - 1, min(_MAX_VIEWS, len(order))).round().astype(np.int64))
         chosen[index] = [(int(other), margins[index, int(other)]) for other in order[spread]]
     return chosen
 
@@ -119,6 +123,6 @@ def _vote(pixels, viewing, own, matrix, depth, confidence, margin, balance):
             far = max(far, max(depth[i, left], max(depth[i, c], depth[i, right])))
         # Around an unknown pixel `near` is 0: nothing is before it, and its surface confirms nothing.
         if ahead < near_factor * near:
-            balance[p] -= confidence[r, c] - np.float32(1)
+            balance[p] -= confidence[r, c] - NOTHING
         elif near > 0 and ahead < far_factor * far:
-            balance[p] += confidence[r, c] - np.float32(1)
+            balance[p] += confidence[r, c] - NOTHING

@@ -1,24 +1,27 @@
 """Depth maps at full resolution for a solved placement, in one more pass over the predictions."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from dust3r_sfm.alignment.placement import Placement
-from dust3r_sfm.alignment.reading import is_usable, read_pointmaps
-from dust3r_sfm.alignment.solve.votes import ONE, Loss, frames_of, settle
+from dust3r_sfm.alignment.reading import GUESS, NOTHING, is_usable, read_pointmaps
+from dust3r_sfm.alignment.solve.votes import ONE, Loss, frames_of, irls_depths
 from dust3r_sfm.system.compiled import compiled
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 
 MIN_VOTES, MAX_VOTES = 3, 24
-ROUNDS, ROUNDS_L1 = 4, 12
-"""Reweightings; more move 5 % of the depths, by 0.02 to 0.06 %. L1 converges more slowly."""
-PIXELS_AT_ONCE = 1 << 13
-AGREEMENT = 0.03
-"""How far a prediction may be from a depth that it confirms, over that depth."""
-TINY = np.float32(1e-30)
+"""Pointmaps below which those of other images vote too, and at most; chosen by hand."""
+_NUM_ROUNDS, _NUM_ROUNDS_L1 = 4, 12
+"""Reweightings; more move 5 % of the depths, by 0.02 to 0.06 %. L1 converges more slowly. Chosen by hand."""
+_BLOCK_PIXELS = 1 << 13
+"""Pixels solved at once, so that their votes fit into the cache; chosen by hand."""
+_AGREEMENT_OF_DEPTH = 0.03
+"""How far a prediction may be from a depth that it confirms; chosen by hand."""
+_TINY = np.float32(1e-30)
 
 Source = tuple[int, int]
 """An edge's index and the role, 0 or 1, that an image has in it."""
@@ -35,7 +38,7 @@ def choose_sources(
         num_images: number of images.
         edges: directed edges.
         merits: what the two pointmaps of each edge are worth; those of 0 are not used.
-        every: choose all pointmaps, as DUSt3R's objective asks for; it takes twice the time, and memory grows.
+        every: choose all pointmaps, as the L1 objectives ask for; it takes twice the time, and memory grows.
 
     Returns:
         The sources of each image, its own pointmaps first; at most `MAX_VOTES` unless all.
@@ -50,67 +53,79 @@ def choose_sources(
     return chosen
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlacedPairs:
+    """The predictions, and where the alignment put them.
+
+    Attributes:
+        images: all photographs.
+        predictions: the predictions.
+        edges: directed edges, between the photographs, that `placement` and sources number.
+        placement: cameras and edges.
+        weights: robust weight of each edge.
+        loss: the loss of the alignment.
+    """
+
+    images: ImageSet
+    predictions: Mapping[Edge, PairPrediction]
+    edges: Int64[np.ndarray, "e 2"]
+    placement: Placement
+    weights: Float64[np.ndarray, " e"]
+    loss: Loss
+
+
 def full_depth(
-    images: ImageSet,
-    predictions: Mapping[Edge, PairPrediction],
-    edges: Int64[np.ndarray, "e 2"],
-    placement: Placement,
-    edge_weights: Float64[np.ndarray, " e"],
+    pairs: PlacedPairs,
     index: int,
     matrix: Float64[np.ndarray, "3 3"],
-    shape: tuple[int, int],
     sources: Sequence[Source],
-    loss: Loss,
     progress: Callable[[], None] = lambda: None,
 ) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
     """Solve the depth of every pixel of one image, with every prediction read once.
 
     Args:
-        images: all photographs.
-        predictions: the predictions.
-        edges: directed edges, between the photographs, that `placement` and `sources` number.
-        placement: cameras and edges.
-        edge_weights: robust weight of each edge.
-        index: the image, in `placement`.
+        pairs: the aligned pairs.
+        index: the image, in their placement.
         matrix: its intrinsics.
-        shape: (height, width) of its pointmaps.
-        sources: the pointmaps that vote.
-        loss: the loss of the alignment.
+        sources: the pointmaps that vote, one at least.
         progress: called after each prediction.
 
     Returns:
         Depth, 0 where nothing is known, and confidence: that of the best prediction which the depth agrees with.
     """
-    viewing = pixel_rays(shape[0], shape[1], matrix)
-    num, pixels = len(sources), shape[0] * shape[1]
+    edge, role = sources[0]
+    width, height = pairs.images.views[pairs.edges[edge, role]].network_size
+    viewing = pixel_rays(height, width, matrix)
+    num, pixels = len(sources), height * width
     votes, gaps = np.empty((num, pixels), np.float32), np.empty((num, pixels), np.float32)
     sure = np.empty((num, pixels), np.float32)
     num_own = sum(role == 0 for _, role in sources)
-    transforms = frames_of(np.array([edge for edge, _ in sources]), num_own, placement, index)
+    transforms = frames_of(np.array([edge for edge, _ in sources]), num_own, pairs.placement, index)
     for row, (edge, role) in enumerate(sources):
-        (pointmap,) = read_pointmaps(images, predictions, (int(edges[edge, 0]), int(edges[edge, 1])), [role])
+        between = (int(pairs.edges[edge, 0]), int(pairs.edges[edge, 1]))
+        (pointmap,) = read_pointmaps(pairs.images, pairs.predictions, between, [role])
         points, confidence = pointmap.take()
         _read_votes(points, confidence, viewing, transforms[row], votes[row], gaps[row], sure[row])
         progress()
 
-    trust = edge_weights[[edge for edge, _ in sources]].astype(np.float32)
-    rounds = ROUNDS_L1 if loss.width is None else ROUNDS
+    trust = pairs.weights[[edge for edge, _ in sources]].astype(np.float32)
+    rounds = _NUM_ROUNDS_L1 if pairs.loss.width is None else _NUM_ROUNDS
     squared = viewing[0] ** 2 + viewing[1] ** 2 + 1
     depth, best = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
-    for start in range(0, pixels, PIXELS_AT_ONCE):
-        block = slice(start, start + PIXELS_AT_ONCE)
+    for start in range(0, pixels, _BLOCK_PIXELS):
+        block = slice(start, start + _BLOCK_PIXELS)
         known = sure[:, block].copy()
         depth[block], best[block] = _solve_block(
             votes[:, block].copy(),
             gaps[:, block].copy(),
             known,
-            np.log(1 + known),
+            pairs.loss.confidence_weight(known),
             squared[block],
             trust,
-            loss.sharpness,
+            pairs.loss.sharpness,
             rounds,
         )
-    return depth.reshape(shape), best.reshape(shape)
+    return depth.reshape(height, width), best.reshape(height, width)
 
 
 @compiled
@@ -138,7 +153,7 @@ def _read_votes(points, confidence, viewing, transform, votes, gaps, sure):
     """
     t = transform
     for p in range(len(points)):
-        x, y, z, known = points[p, 0], points[p, 1], points[p, 2], confidence[p] - ONE
+        x, y, z, known = points[p, 0], points[p, 1], points[p, 2], confidence[p] - NOTHING
         usable = is_usable(x, y, z, known)
         a = t[0, 0] * x + t[0, 1] * y + t[0, 2] * z + t[0, 3]
         b = t[1, 0] * x + t[1, 1] * y + t[1, 2] * z + t[1, 3]
@@ -164,8 +179,8 @@ def _solve_block(votes, gaps, sure, weights, squared, trust, sharpness, rounds):
     for p in range(len(squared)):
         mean[p] = mean[p] / total[p] if total[p] > 0 and mean[p] > 0 else np.float32(0)
     scales = np.where(mean > 0, mean, ONE)
-    depth = settle(votes, gaps, squared, weights, scales, scales, sharpness, rounds)[0]
-    best, sharp = np.zeros(len(squared), np.float32), np.float32(1 / AGREEMENT**2)
+    depth = irls_depths(votes, gaps, squared, weights, scales, scales, sharpness, rounds)[0]
+    best, sharp = np.zeros(len(squared), np.float32), np.float32(1 / _AGREEMENT_OF_DEPTH**2)
     for p in range(len(squared)):
         if not (mean[p] > 0 and depth[p] > 0):
             depth[p] = 0
@@ -174,6 +189,9 @@ def _solve_block(votes, gaps, sure, weights, squared, trust, sharpness, rounds):
             # 1 / (1 + (n / (width D))²): the share of a vote that the depth agrees with.
             off = votes[k, p] - depth[p]
             square = depth[p] * depth[p]
-            share = square / (square + (off * off * squared[p] + gaps[k, p]) * sharp + TINY)
+            share = square / (square + (off * off * squared[p] + gaps[k, p]) * sharp + _TINY)
             best[p] = max(best[p], sure[k, p] * share * trust[k])
-    return depth, ONE + best
+    for p in range(len(squared)):
+        # What only guesses say stays a guess, however they differ.
+        best[p] = max(best[p], GUESS) if depth[p] > 0 else best[p]
+    return depth, NOTHING + best

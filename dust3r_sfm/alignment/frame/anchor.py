@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float64
 
+from dust3r_sfm.alignment.frame.fit import rotation_and_scale
 from dust3r_sfm.alignment.frame.metric import transform_scene
-from dust3r_sfm.geometry.transforms import apply, centres
+from dust3r_sfm.geometry.transforms import apply, centres, invert
 from dust3r_sfm.types import ImageSet, Scene
 
 
@@ -44,13 +45,9 @@ def anchored(scene: Scene, images: ImageSet) -> Scene:
 
 def _similarity(found: Float64[np.ndarray, "k 3 4"], given: Float64[np.ndarray, "k 3 4"]) -> Float64[np.ndarray, "4 4"]:
     """The similarity given_from_found of worlds in which the same cameras stand at these poses."""
-    left, _, right = np.linalg.svd((np.swapaxes(given[:, :, :3], 1, 2) @ found[:, :, :3]).sum(0))
-    rotation = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
-    source, target = centres(found), centres(given)
-    from_mean, to_mean = (source - source.mean(0)) @ rotation.T, target - target.mean(0)
-    spread = float((from_mean**2).sum())
-    scale = float((from_mean * to_mean).sum()) / spread if spread > 0 else 1.0
+    rotation, ratio = rotation_and_scale(invert(found), invert(given))
     similarity = np.eye(4)
-    similarity[:3, :3] = max(scale, 1e-12) * rotation
-    similarity[:3, 3] = target.mean(0) - apply(similarity, source.mean(0)[None])[0]
+    # Nothing mends the scene after this: where the centres contradict the poses, no size is right, and it shows.
+    similarity[:3, :3] = max(ratio, 1e-12) * rotation
+    similarity[:3, 3] = centres(given).mean(0) - apply(similarity, centres(found).mean(0)[None])[0]
     return similarity

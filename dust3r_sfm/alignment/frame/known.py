@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from dust3r_sfm.alignment.frame.fit import rotation_and_scale
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.geometry.transforms import invert
 from dust3r_sfm.types import ImageSet
@@ -63,14 +64,12 @@ def onto_known(placement: Placement, edges: Int64[np.ndarray, "e 2"], known: Kno
     posed = known.posed
     if not posed.any():
         return placement
-    given, found = known.world_from_cam[posed], placement.rotations[posed]
-    left, _, right = np.linalg.svd((given[:, :, :3] @ np.swapaxes(found, 1, 2)).sum(0))
-    turn = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
-    source, target = placement.centres[posed] @ turn.T, given[:, :, 3]
-    arms, goals = source - source.mean(0), target - target.mean(0)
-    spread = float((arms**2).sum())
-    ratio = float((arms * goals).sum()) / spread if spread > 0 else 1.0
+    given = known.world_from_cam[posed]
+    found = np.concatenate([placement.rotations[posed], placement.centres[posed, :, None]], axis=2)
+    turn, ratio = rotation_and_scale(found, given)
+    # The steps that follow can still mend a size, but not one of almost 0.
     scale = ratio if ratio > 0 else 1.0
+    source, target = placement.centres[posed] @ turn.T, given[:, :, 3]
     rotations = turn @ placement.rotations
     centres = scale * (placement.centres @ turn.T - source.mean(0)) + target.mean(0)
     rotations[posed], centres[posed] = given[:, :, :3], target

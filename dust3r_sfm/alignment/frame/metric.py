@@ -13,14 +13,15 @@ from dust3r_sfm.images.exif import read_gps
 from dust3r_sfm.options import KnownOptions
 from dust3r_sfm.types import Scene
 
-GPS_ERROR = 10.0
-"""A position is wrong that misses its camera by more than this many metres."""
-MIN_POSITIONS = 4
+_MAX_GPS_ERROR_METRES = 10.0
+"""A position is wrong that misses its camera by more than this; chosen by hand."""
+_MIN_NUM_POSITIONS = 4
 """Three positions always fit somehow; the fourth is the first check."""
-MIN_SPREAD = 2.0
-"""The positions must spread by so many times what they miss the cameras by, or they do not tell the scene's size."""
-MIN_WIDTH = 0.05
-"""Width of the cameras' track over its length, below which nothing tells which way is up."""
+_MIN_SPREAD_OF_MISS = 2.0
+"""The positions must spread by so many times what they miss the cameras by, or they do not tell the scene's size;
+chosen by hand."""
+_MIN_WIDTH_OF_LENGTH = 0.05
+"""Width of the cameras' track, below which nothing tells which way is up; chosen by hand."""
 
 
 def metric_scene(scene: Scene, options: KnownOptions, seed: int = 0) -> Scene:
@@ -83,26 +84,26 @@ def _georegistered(scene: Scene, seed: int) -> Scene:
     from dust3r_sfm.system._pycolmap import pycolmap
 
     indices, positions = _gps_positions(scene)
-    if len(indices) < MIN_POSITIONS:
+    if len(indices) < _MIN_NUM_POSITIONS:
         raise InputError(
             f"{len(indices)} photographs of the model have a GPS position in EXIF; --georegister needs "
-            f"{MIN_POSITIONS}, --scale-distance none."
+            f"{_MIN_NUM_POSITIONS}, --scale-distance none."
         )
     spread = np.linalg.svd(positions - positions.mean(0), compute_uv=False) / np.sqrt(len(positions))
-    if spread[1] <= MIN_WIDTH * spread[0]:
+    if spread[1] <= _MIN_WIDTH_OF_LENGTH * spread[0]:
         raise InputError(
             "The GPS positions lie on a line or in one place, which leaves open what is up; give --scale-distance "
             "instead."
         )
     options = pycolmap.RANSACOptions()
-    options.max_error, options.random_seed = GPS_ERROR, seed
+    options.max_error, options.random_seed = _MAX_GPS_ERROR_METRES, seed
     cameras = centres(scene.cam_from_world)[indices]
     found: Any = pycolmap.estimate_sim3d_robust(cameras, positions, options)
     miss, num_inliers = np.inf, 0
     if found is not None:
         misses = np.linalg.norm(found["tgt_from_src"] * cameras - positions, axis=1)[found["inlier_mask"]]
         miss, num_inliers = float(np.sqrt((misses**2).mean())), len(misses)
-    if found is None or num_inliers < MIN_POSITIONS or spread[0] < MIN_SPREAD * miss:
+    if found is None or num_inliers < _MIN_NUM_POSITIONS or spread[0] < _MIN_SPREAD_OF_MISS * miss:
         raise InputError(
             f"The GPS positions spread over {spread[0]:.1f} m and miss the cameras by {miss:.1f} m, too much to tell "
             "the size of the scene; give --scale-distance instead."

@@ -9,15 +9,15 @@ from jaxtyping import Bool, Float64
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.robust import median_of, redescend, weighted_median
 from dust3r_sfm.alignment.samples import Samples
-from dust3r_sfm.alignment.solve.equations import Depths
+from dust3r_sfm.alignment.solve.image_data import Depths
 from dust3r_sfm.alignment.solve.votes import image_votes
 from dust3r_sfm.system.compiled import compiled
 
-MIN_TOLERANCE = 0.05
-"""Relative distance that a good edge may be off in any case."""
-TINY = np.float32(1e-30)
-REJECTED = 0.05
-"""Robust weight below which an edge is left out."""
+_MIN_TOLERANCE_OF_DEPTH, _TOLERANCE_OF_USUAL = 0.05, 3
+"""How far a good edge may be off in any case, and over the usual residual; chosen by hand."""
+REJECTED_WEIGHT = 0.05
+"""Robust weight below which an edge is left out; chosen by hand."""
+_TINY = np.float32(1e-30)
 
 
 def edge_residuals(samples: Samples, placement: Placement, depths: Depths) -> Float64[np.ndarray, "e 2"]:
@@ -43,7 +43,7 @@ def _median_distances(votes, gaps, squared_rays, depths, weights):
     for k in range(len(votes)):
         for p in range(len(depths)):
             off = votes[k, p] - depths[p]
-            distance[p] = np.sqrt(off * off * squared_rays[p] + gaps[k, p]) / max(abs(depths[p]), TINY)
+            distance[p] = np.sqrt(off * off * squared_rays[p] + gaps[k, p]) / max(abs(depths[p]), _TINY)
         found[k] = median_of(distance, weights[k])
     return found
 
@@ -78,12 +78,13 @@ def usual_residual(
     return float(np.nan_to_num(weighted_median(residuals.max(1), known.min(1) * trust)))
 
 
-def judge(
+def edge_weights(
     residuals: Float64[np.ndarray, "e 2"], known: Float64[np.ndarray, "e 2"], trust: Float64[np.ndarray, " e"]
 ) -> Float64[np.ndarray, " e"]:
     """Return a robust weight of each edge, 0 for those that do not fit.
 
     What fits is relative to the residuals of the edges that are trusted so far, whatever the predictor's accuracy.
     """
-    weights = redescend(residuals.max(1), max(3 * usual_residual(residuals, known, trust), MIN_TOLERANCE))
-    return np.where(weights < REJECTED, 0.0, weights)
+    usual = usual_residual(residuals, known, trust)
+    weights = redescend(residuals.max(1), max(_TOLERANCE_OF_USUAL * usual, _MIN_TOLERANCE_OF_DEPTH))
+    return np.where(weights < REJECTED_WEIGHT, 0.0, weights)

@@ -4,21 +4,50 @@ from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from dust3r_sfm.alignment.placement import Placement
-from dust3r_sfm.alignment.solve.image_data import ImageData
-from dust3r_sfm.alignment.solve.moments import image_statistics
+from dust3r_sfm.alignment.solve.image_data import Depths, ImageData
+from dust3r_sfm.alignment.solve.moments import (
+    ACROSS,
+    AROUND,
+    INTRINSICS,
+    OUTER_OF,
+    PER_INTRINSIC,
+    POINT,
+    WEIGHT,
+    image_statistics,
+)
 from dust3r_sfm.alignment.solve.penalty import Penalty
-from dust3r_sfm.alignment.solve.unknowns import Model, Unknowns
+from dust3r_sfm.alignment.solve.unknowns import Unknowns
 from dust3r_sfm.alignment.solve.votes import Loss
 from dust3r_sfm.system.compiled import compiled
 
-Depths = tuple[Float32[np.ndarray, " _"], ...]
-"""Depths of the samples of each image."""
+_FOCAL = -np.diag([1.0, 1.0, 0.0])
+_PRINCIPAL = -np.array([[[0.0, 0, 1], [0, 0, 0], [0, 0, 0]], [[0, 0, 0], [0, 0, 1], [0, 0, 0]]])
+"""How points move with the intrinsics: the matrices G of the log focal length and of the principal point."""
 
-FOCAL = -np.diag([1.0, 1.0, 0.0])
-PRINCIPAL = -np.array([[[0.0, 0, 1], [0, 0, 0], [0, 0, 0]], [[0, 0, 0], [0, 0, 1], [0, 0, 0]]])
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is minimized, and over which unknowns.
+
+    Attributes:
+        images: the samples that take part.
+        unknowns: what may move.
+        loss: on the distances of the samples.
+        penalty: on what holds edges to their cameras, or None.
+    """
+
+    images: list[ImageData]
+    unknowns: Unknowns
+    loss: Loss
+    penalty: Penalty | None = None
+
+    @property
+    def generators(self) -> Float64[np.ndarray, "m 3 3"]:
+        """The matrices G of the intrinsics that may move."""
+        return np.concatenate([_FOCAL[None], _PRINCIPAL[: self.unknowns.intrinsics.shape[1] - 1]])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +55,7 @@ class ImageEquations:
     """One image's part: `matrix` over local columns that stand for the sums of up to two unknowns each.
 
     An edge's own pose and that of its first camera have the same effect on another image. `scores` add up to the
-    gradient; with slips, they are those of the single incidences.
+    gradient; with depth residuals, they are those of the single incidences.
     """
 
     matrix: Float64[np.ndarray, "c c"]
@@ -55,47 +84,33 @@ class Equations:
 
 
 def normal_equations(
-    images: list[ImageData],
-    placement: Placement,
-    model: Model,
-    unknowns: Unknowns,
-    loss: Loss,
-    penalty: Penalty | None,
-    scales: Depths,
-    depths: Depths,
-    rounds: int,
-    with_slips: bool = False,
+    problem: Problem, placement: Placement, depths: Depths, rounds: int, with_depth_residuals: bool = False
 ) -> Equations:
-    """Sum the equations of all images; with slips, the scores of incidences are those with the depths eliminated."""
-    generators = np.concatenate([FOCAL[None], PRINCIPAL if model.free_principal else PRINCIPAL[:0]])
-    found, cost, parts = list(depths), 0.0, []
+    """Sum the equations of all images.
+
+    Args:
+        problem: what is minimized.
+        placement: where its cameras and edges are.
+        depths: of all samples, to start from.
+        rounds: reweightings of the depths.
+        with_depth_residuals: make the scores those of single incidences, with the depths eliminated.
+    """
+    unknowns, generators = problem.unknowns, problem.generators
+    best, cost, parts = list(depths), 0.0, []
     gradient, diagonal = np.zeros(unknowns.size + 1), np.zeros(unknowns.size)
-    for image in images:
+    for image in problem.images:
         statistics = image_statistics(
-            image.points,
-            image.rows,
-            image.edges,
-            image.xy,
-            placement,
-            image.index,
-            image.weights,
-            scales[image.index],
-            depths[image.index],
-            loss,
-            rounds,
-            image.num_own,
-            generators,
-            with_slips,
+            image, placement, generators, problem.loss, depths[image.index], rounds, with_depth_residuals
         )
         cost += statistics.cost
-        found[image.index] = statistics.depths
+        best[image.index] = statistics.depths
         matrix, scores = _assemble(
-            statistics.features,
-            statistics.pulls,
+            statistics.moments,
+            statistics.residual_moments,
             statistics.squares,
             statistics.intrinsics,
             statistics.gram,
-            statistics.slips,
+            statistics.depth_residuals,
             generators,
             image.num_own,
             not placement.free,
@@ -107,25 +122,25 @@ def normal_equations(
         )
         first, second = unknowns.local(image.index, image.edges, image.num_own)
         part = ImageEquations(matrix=matrix, scores=scores, first=first, second=second)
-        pull = part.scores.sum(0)
-        np.add.at(gradient, part.first, pull)
-        np.add.at(gradient, part.second, pull)
+        slope = part.scores.sum(0)
+        np.add.at(gradient, part.first, slope)
+        np.add.at(gradient, part.second, slope)
         parts.append(part)
     gradient = gradient[:-1]
-    if penalty is not None:
-        cost += penalty.add(placement, unknowns, gradient, diagonal)
-    return Equations(cost=cost, depths=tuple(found), gradient=gradient, parts=tuple(parts), diagonal=diagonal)
+    if problem.penalty is not None:
+        cost += problem.penalty.add(placement, unknowns, gradient, diagonal)
+    return Equations(cost=cost, depths=tuple(best), gradient=gradient, parts=tuple(parts), diagonal=diagonal)
 
 
 @compiled
 @no_type_check
 def _assemble(
-    features,
-    pulls,
+    moments,
+    residual_moments,
     squares,
     intrinsics,
     gram,
-    slips,
+    depth_residuals,
     generators,
     num_own,
     tied,
@@ -140,8 +155,8 @@ def _assemble(
     Local columns: its own pointmaps (scale; free ones turn, move, scale), those in other frames (seven each), its
     pose, its intrinsics.
     """
-    num, others, num_intrinsics = len(features), len(features) - num_own, len(generators)
-    width, num_scores = (1 if tied else 7), max(len(slips), 1)
+    num, others, num_intrinsics = len(moments), len(moments) - num_own, len(generators)
+    width, num_scores = (1 if tied else 7), max(len(depth_residuals), 1)
     split = width * num_own
     end = split + 7 * others
     size = end + num_intrinsics
@@ -175,41 +190,41 @@ def _assemble(
     system[end:, end:size] = intrinsics
     for k in range(num):
         score = size + min(k, num_scores - 1)
-        pull, last = pulls[k], columns[scale_rows[k]]
-        along = squares[k] - pull[0, 0] - pull[1, 1] - pull[2, 2]
+        residual, last = residual_moments[k], columns[scale_rows[k]]
+        along = squares[k] - residual[0, 0] - residual[1, 1] - residual[2, 2]
         for m in range(num_intrinsics):
             value = 0.0
             for a in range(3):
                 for b in range(3):
-                    value += generators[m, a, b] * pull[a, b]
+                    value += generators[m, a, b] * residual[a, b]
             system[end + m, score] += value
         system[last, score] += along
         if tied and k < num_own:
             continue
-        turn, move, sums = last - 6, last - 3, features[k]
-        trace = sums[4] + sums[7] + sums[9]
+        turn, move, sums = last - 6, last - 3, moments[k]
+        trace = sums[OUTER_OF[0, 0]] + sums[OUTER_OF[1, 1]] + sums[OUTER_OF[2, 2]]
         for a in range(3):
             b, c = (a + 1) % 3, (a + 2) % 3
-            system[turn + a, score] += pull[b, c] - pull[c, b]
-            system[move + a, score] -= pull[a, 3]
+            system[turn + a, score] += residual[b, c] - residual[c, b]
+            system[move + a, score] -= residual[a, 3]
             system[turn + a, turn + a] += trace
-            system[move + a, move + a] += sums[0]
+            system[move + a, move + a] += sums[WEIGHT]
             for f in range(3):
-                low, high = min(a, f), max(a, f)
-                system[turn + a, turn + f] -= sums[4 + 2 * low + high - (1 if low == 2 else 0)]
-            system[turn + c, move + b] += sums[1 + a]
-            system[turn + b, move + c] -= sums[1 + a]
-            system[move + b, turn + c] += sums[1 + a]
-            system[move + c, turn + b] -= sums[1 + a]
+                system[turn + a, turn + f] -= sums[OUTER_OF[a, f]]
+            system[turn + c, move + b] += sums[POINT + a]
+            system[turn + b, move + c] -= sums[POINT + a]
+            system[move + b, turn + c] += sums[POINT + a]
+            system[move + c, turn + b] -= sums[POINT + a]
             for m in range(num_intrinsics):
-                across, around = sums[10 + 6 * m + a], sums[10 + 6 * m + 3 + a]
+                start = INTRINSICS + PER_INTRINSIC * m + a
+                across, around = sums[start + ACROSS], sums[start + AROUND]
                 system[move + a, end + m] -= across
                 system[end + m, move + a] -= across
                 system[turn + a, end + m] -= around
                 system[end + m, turn + a] -= around
-    for k in range(len(slips)):
+    for k in range(len(depth_residuals)):
         for a in range(len(gram)):
-            system[columns[a], size + k] += slips[k, a]
+            system[columns[a], size + k] += depth_residuals[k, a]
 
     transfer = _transfer(edge_images[edges[num_own:], 0], index, rotations, centres)
     half = _to_unknowns(system, transfer, split, end)

@@ -7,6 +7,9 @@ from jaxtyping import Float32, Float64, Int64
 
 from dust3r_sfm.alignment.samples import Samples
 
+Depths = tuple[Float32[np.ndarray, " _"], ...]
+"""Depths of the samples of each image."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageData:
@@ -20,6 +23,7 @@ class ImageData:
         xy: pixels relative to the principal point (s, 2).
         points: predictions, also those that weigh nothing (k, 3, s).
         weights: log-confidence times the edge's weight (l, s).
+        scales: depths by which the loss divides (s,).
     """
 
     index: int
@@ -29,9 +33,10 @@ class ImageData:
     xy: Float64[np.ndarray, "s 2"]
     points: Float32[np.ndarray, "k 3 s"]
     weights: Float32[np.ndarray, "l s"]
+    scales: Float32[np.ndarray, " s"]
 
 
-def weighted_images(samples: Samples, edge_weights: Float64[np.ndarray, " e"]) -> list[ImageData]:
+def weighted_images(samples: Samples, edge_weights: Float64[np.ndarray, " e"], scales: Depths) -> list[ImageData]:
     """Gather what takes part; images without any incidence are left out."""
     found = []
     for index, image in enumerate(samples.images):
@@ -47,6 +52,7 @@ def weighted_images(samples: Samples, edge_weights: Float64[np.ndarray, " e"]) -
                     xy=image.xy,
                     points=image.points,
                     weights=image.weights[rows] * edge_weights[edges, None].astype(np.float32),
+                    scales=scales[index],
                 )
             )
     return found

@@ -1,4 +1,4 @@
-"""Steps from normal equations: a dense factorisation for small systems, conjugate gradients for large ones."""
+"""Steps from normal equations: a dense factorization for small systems, conjugate gradients for large ones."""
 
 from collections.abc import Callable
 from typing import no_type_check
@@ -13,10 +13,10 @@ from dust3r_sfm.alignment.solve.unknowns import Unknowns
 from dust3r_sfm.alignment.start.graph import factorize
 from dust3r_sfm.system.compiled import compiled
 
-MAX_DENSE = 600
-"""Unknowns up to which a dense factorisation is the fastest."""
-TOLERANCE, MAX_ROUNDS = 1e-2, 100
-"""Of conjugate gradients: remaining share of the residual, and rounds."""
+_MAX_NUM_DENSE = 600
+"""Unknowns up to which a dense factorization is the fastest; chosen by hand."""
+_TOLERANCE_OF_RESIDUAL, _MAX_NUM_ROUNDS = 1e-2, 100
+"""Of conjugate gradients: share of the residual that may remain, and rounds; chosen by hand."""
 
 Vector = Float64[np.ndarray, " u"]
 Gauge = tuple[Vector, Vector]
@@ -85,12 +85,12 @@ def _add_block(matrix, place, block):
 
 
 def _inverse(equations: Equations, which: np.ndarray, more: Vector) -> Callable[[Vector], Vector]:
-    """Factorise the part of the damped system that belongs to some unknowns, of which each column has one at most."""
+    """Factorize the part of the damped system that belongs to some unknowns, of which each column has one at most."""
     size = int(which.sum())
     position = np.append(np.where(which, np.cumsum(which) - 1, size), size)
     places = [np.minimum(position[part.first], position[part.second]) for part in equations.parts]
     extra = (equations.diagonal + more)[which]
-    if size <= MAX_DENSE:
+    if size <= _MAX_NUM_DENSE:
         # One more row and column takes what belongs to other unknowns and to known quantities.
         matrix = np.zeros((size + 1, size + 1))
         for place, part in zip(places, equations.parts, strict=True):
@@ -143,8 +143,8 @@ def _conjugate_gradients(
     solution, residual = np.zeros_like(right), right.copy()
     towards = precondition(residual)
     direction, power = towards, float(residual @ towards)
-    goal = TOLERANCE**2 * power
-    for _ in range(MAX_ROUNDS):
+    goal = _TOLERANCE_OF_RESIDUAL**2 * power
+    for _ in range(_MAX_NUM_ROUNDS):
         if power <= goal:
             break
         along = product(direction)

@@ -5,9 +5,10 @@ prediction in the camera's axes is Y_l,
 
     a = q D,   r_l = a − Y_l,   cost Σ w ρ(|r_l|)
 
-(DUSt3R, Wang et al. 2024, equation 5, with the pixel's point written as depth along its ray). An incidence moves by
-δY_l = ρ_l × Y_l + κ_l + λ_l Y_l, the intrinsics by δa = φ_k G_k a. Given the robust weights ω, the best depth D is a
-weighted mean. With the unit ray h, Ω = Σ_l ω_l and z_l = h·κ_l + |a| λ_l, eliminating it (variable projection) leaves
+(Wang et al. 2024, equation 5, with the pixel's point written as depth along its ray; there ρ(n) = n and w = C). An
+incidence moves by δY_l = ρ_l × Y_l + κ_l + λ_l Y_l, the intrinsics by δa = φ_k G_k a. Given the robust weights ω, the
+best depth D is a weighted mean. With the unit ray h, Ω = Σ_l ω_l and z_l = h·κ_l + |a| λ_l, eliminating it (variable
+projection) leaves
 
     Σ_l ω_l |(1 − hhᵀ)(δY_l − δa)|² + Σ_l ω_l z_l² − (Σ_l ω_l z_l)² / Ω
 
@@ -19,11 +20,19 @@ from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64
 
 from dust3r_sfm.alignment.placement import Placement
-from dust3r_sfm.alignment.solve.votes import ONE, Loss, camera_rays, cast_votes, frames_of, price, settle
+from dust3r_sfm.alignment.solve.image_data import ImageData
+from dust3r_sfm.alignment.solve.votes import ONE, Loss, camera_rays, cast_votes, frames_of, irls_depths, robust_cost
 from dust3r_sfm.system.compiled import compiled
+
+WEIGHT, POINT, OUTER, INTRINSICS = 0, 1, 4, 10
+"""Where the columns of `Statistics.moments` start: Σω; Σωa; the upper half of Σωaaᵀ; then those of the intrinsics."""
+OUTER_OF = OUTER + np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
+"""The column of each entry of Σωaaᵀ."""
+PER_INTRINSIC, ACROSS, AROUND = 6, 0, 3
+"""Columns of each intrinsic, and which of them start G a less its part along the ray, and a × G a."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,90 +42,75 @@ class Statistics:
     Attributes:
         cost: Σ w ρ.
         depths: best depth of each sample (s,).
-        pulls: Σ ω r (a, 1)ᵀ of each incidence (l, 3, 4).
+        residual_moments: Σ ω r (a, 1)ᵀ of each incidence (l, 3, 4).
         squares: Σ ω |r|² of each incidence (l,).
-        features: Σ ω of each incidence over (1, a, the upper half of aaᵀ, and G a less its part along the ray and
-            a × G a of each intrinsic) (l, 10 + 6 m).
+        moments: Σ ω of each incidence over the columns named above (l, 10 + 6 m).
         intrinsics: Σ Ω of the products of the G a, without their parts along the ray (m, m).
-        slips: Σ ω_l ω_m / Ω (h·r_l) over the rows of `gram`; no incidences if not asked for.
+        depth_residuals: Σ ω_l ω_m / Ω (h·r_l) over the rows of `gram`; no incidences if not asked for.
         gram: Σ ω_l ω_m / Ω over (h, |a|) of each incidence; incidences that only scale have |a| alone (rows, rows).
     """
 
     cost: float
     depths: Float32[np.ndarray, " s"]
-    pulls: Float64[np.ndarray, "l 3 4"]
+    residual_moments: Float64[np.ndarray, "l 3 4"]
     squares: Float64[np.ndarray, " l"]
-    features: Float64[np.ndarray, "l f"]
+    moments: Float64[np.ndarray, "l f"]
     intrinsics: Float64[np.ndarray, "m m"]
     gram: Float64[np.ndarray, "g g"]
-    slips: Float64[np.ndarray, "k g"]
+    depth_residuals: Float64[np.ndarray, "k g"]
 
 
 def image_statistics(
-    points: Float32[np.ndarray, "k 3 s"],
-    rows: Int64[np.ndarray, " l"],
-    edges: Int64[np.ndarray, " l"],
-    xy: Float64[np.ndarray, "s 2"],
+    image: ImageData,
     placement: Placement,
-    index: int,
-    weights: Float32[np.ndarray, "l s"],
-    scales: Float32[np.ndarray, " s"],
-    depths: Float32[np.ndarray, " s"],
-    loss: Loss,
-    rounds: int,
-    num_own: int,
     generators: Float64[np.ndarray, "m 3 3"],
-    with_slips: bool = False,
+    loss: Loss,
+    depths: Float32[np.ndarray, " s"],
+    rounds: int,
+    with_depth_residuals: bool = False,
 ) -> Statistics:
     """Sum over the samples of one image, at their best depths.
 
     Args:
-        points: predictions in their edges' frames.
-        rows: incidences in them that take part.
-        edges: edge of each incidence.
-        xy: pixels relative to the assumed principal point.
+        image: its samples; its own pointmaps can only scale unless edges are free.
         placement: cameras and edges.
-        index: the image.
-        weights: w of each incidence and sample.
-        scales: depths by which the loss divides.
-        depths: depths to start from.
-        loss: the loss.
-        rounds: reweightings of the depths.
-        num_own: so many incidences, the first ones, are its own pointmaps, which can only scale unless edges are free.
         generators: the matrices G.
-        with_slips: sum the slips too.
+        loss: the loss.
+        depths: depths to start from.
+        rounds: reweightings of the depths.
+        with_depth_residuals: sum these too.
     """
-    rays, squared = camera_rays(xy, placement.focals[index], placement.principal[index])
-    transforms = frames_of(edges, num_own, placement, index)
-    votes, gaps = cast_votes(rays, squared, transforms, points, rows)
-    depths, robust = settle(votes, gaps, squared, weights, scales, depths, loss.sharpness, rounds)
-    off, halves, slips, pulls, squares, features, intrinsics = _sums(
+    rays, squared = camera_rays(image.xy, placement.focals[image.index], placement.principal[image.index])
+    transforms = frames_of(image.edges, image.num_own, placement, image.index)
+    votes, gaps = cast_votes(rays, squared, transforms, image.points, image.rows)
+    depths, robust = irls_depths(votes, gaps, squared, image.weights, image.scales, depths, loss.sharpness, rounds)
+    costs, halves, along, residual_moments, squares, moments, intrinsics = _sums(
         rays,
         squared,
         transforms,
-        points,
-        rows,
+        image.points,
+        image.rows,
         votes,
         gaps,
         robust,
-        scales,
+        image.scales,
         depths,
         loss.sharpness,
-        0 if placement.free else num_own,
+        0 if placement.free else image.num_own,
         generators,
-        with_slips,
+        with_depth_residuals,
     )
     if loss.width is not None:
-        np.log(off, out=off)
+        np.log(costs, out=costs)
     return Statistics(
-        cost=_dot(weights, off) * (1 if loss.width is None else loss.width**2 / 2),
+        cost=_dot(image.weights, costs) * (1 if loss.width is None else loss.width**2 / 2),
         depths=depths,
-        pulls=pulls,
+        residual_moments=residual_moments,
         squares=squares,
-        features=features,
+        moments=moments,
         intrinsics=intrinsics,
         gram=(halves @ halves.T).astype(np.float64),
-        slips=(slips @ halves.T).astype(np.float64),
+        depth_residuals=(along @ halves.T).astype(np.float64),
     )
 
 
@@ -135,26 +129,29 @@ def _dot(first, second):
 def _by_sample(rays, squared_rays, depths, generators):
     """Return, per sample, what the sums of one incidence run over (f, s) and the parts of the G a across (m, 3, s)."""
     num = len(generators)
-    features, flat = np.empty((10 + 6 * num, len(depths)), np.float32), np.empty((num, 3, len(depths)), np.float32)
+    columns = np.empty((INTRINSICS + PER_INTRINSIC * num, len(depths)), np.float32)
+    flat = np.empty((num, 3, len(depths)), np.float32)
     turned = np.empty(3, np.float32)
     for p in range(len(depths)):
         depth = depths[p]
         a, b, c = rays[0, p] * depth, rays[1, p] * depth, depth
-        features[0, p], features[1, p], features[2, p], features[3, p] = ONE, a, b, c
-        features[4, p], features[5, p], features[6, p] = a * a, a * b, a * c
-        features[7, p], features[8, p], features[9, p] = b * b, b * c, c * c
+        columns[WEIGHT, p] = ONE
+        columns[POINT, p], columns[POINT + 1, p], columns[POINT + 2, p] = a, b, c
+        columns[OUTER, p], columns[OUTER + 1, p], columns[OUTER + 2, p] = a * a, a * b, a * c
+        columns[OUTER + 3, p], columns[OUTER + 4, p], columns[OUTER + 5, p] = b * b, b * c, c * c
         for m in range(num):
             for axis in range(3):
                 g = generators[m, axis]
                 turned[axis] = g[0] * a + g[1] * b + g[2] * c
             along = (turned[0] * rays[0, p] + turned[1] * rays[1, p] + turned[2]) / squared_rays[p]
-            first = 10 + 6 * m
+            across = INTRINSICS + PER_INTRINSIC * m + ACROSS
+            around = INTRINSICS + PER_INTRINSIC * m + AROUND
             for axis in range(3):
-                flat[m, axis, p] = features[first + axis, p] = turned[axis] - along * rays[axis, p]
-            features[first + 3, p] = b * turned[2] - c * turned[1]
-            features[first + 4, p] = c * turned[0] - a * turned[2]
-            features[first + 5, p] = a * turned[1] - b * turned[0]
-    return features, flat
+                flat[m, axis, p] = columns[across + axis, p] = turned[axis] - along * rays[axis, p]
+            columns[around, p] = b * turned[2] - c * turned[1]
+            columns[around + 1, p] = c * turned[0] - a * turned[2]
+            columns[around + 2, p] = a * turned[1] - b * turned[0]
+    return columns, flat
 
 
 @compiled
@@ -173,11 +170,11 @@ def _sums(
     sharpness,
     num_scaled,
     generators,
-    with_slips,
+    with_depth_residuals,
 ):
     """Sum over the samples (see `Statistics`); return also ρ of each vote and the rows whose products `gram` is."""
     num, size, sharpness = len(votes), len(depths), np.float32(sharpness)
-    features, flat = _by_sample(rays, squared_rays, depths, generators)
+    columns, flat = _by_sample(rays, squared_rays, depths, generators)
     total = np.zeros(size, np.float32)
     for k in range(num):
         for p in range(size):
@@ -198,17 +195,17 @@ def _sums(
                 value += total[p] * across
             intrinsics[m, n] = intrinsics[n, m] = value
 
-    off = np.empty_like(votes)
+    costs = np.empty_like(votes)
     halves = np.empty((num_scaled + 4 * (num - num_scaled), size), np.float32)
-    slips = np.empty((num if with_slips else 0, size), np.float32)
-    pulls, squares, sums = np.empty((num, 3, 4)), np.empty(num), np.empty((num, len(features)))
+    depth_residuals = np.empty((num if with_depth_residuals else 0, size), np.float32)
+    residual_moments, squares, moments = np.empty((num, 3, 4)), np.empty(num), np.empty((num, len(columns)))
     weighted = np.empty((3, size), np.float32)
     for k in range(num):
         t, point, square_sum = transforms[k], points[rows[k]], np.float32(0)
         for p in range(size):
             along = depths[p] - votes[k, p]
             square = along * along * squared_rays[p] + gaps[k, p]
-            off[k, p] = price(square, scales[p], sharpness)
+            costs[k, p] = robust_cost(square, scales[p], sharpness)
             square_sum += robust[k, p] * square
         squares[k] = square_sum
         for axis in range(3):
@@ -216,16 +213,16 @@ def _sums(
                 x, y, z = point[0, p], point[1, p], point[2, p]
                 placed = t[axis, 0] * x + t[axis, 1] * y + t[axis, 2] * z + t[axis, 3]
                 weighted[axis, p] = robust[k, p] * (rays[axis, p] * depths[p] - placed)
-            for f in range(4):
+            for f in range(OUTER):
                 value = np.float32(0)
                 for p in range(size):
-                    value += weighted[axis, p] * features[f, p]
-                pulls[k, axis, (f + 3) % 4] = value
-        for f in range(len(features)):
+                    value += weighted[axis, p] * columns[f, p]
+                residual_moments[k, axis, 3 if f == WEIGHT else f - POINT] = value
+        for f in range(len(columns)):
             value = np.float32(0)
             for p in range(size):
-                value += robust[k, p] * features[f, p]
-            sums[k, f] = value
+                value += robust[k, p] * columns[f, p]
+            moments[k, f] = value
         if k < num_scaled:
             for p in range(size):
                 halves[k, p] = robust[k, p] * basis[3, p]
@@ -234,8 +231,8 @@ def _sums(
             for f in range(4):
                 for p in range(size):
                     halves[first + f, p] = robust[k, p] * basis[f, p]
-        if with_slips:
+        if with_depth_residuals:
             for p in range(size):
                 along = robust[k, p] * (depths[p] - votes[k, p]) * squared_rays[p]
-                slips[k, p] = along * basis[2, p]
-    return off, halves, slips, pulls, squares, sums, intrinsics
+                depth_residuals[k, p] = along * basis[2, p]
+    return costs, halves, depth_residuals, residual_moments, squares, moments, intrinsics

@@ -8,24 +8,26 @@ from scipy.sparse import coo_array
 
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import Samples
-from dust3r_sfm.alignment.solve.equations import normal_equations
-from dust3r_sfm.alignment.solve.gauss_newton import DEPTH_ROUNDS_FIRST, start_depths
+from dust3r_sfm.alignment.solve.equations import Problem, normal_equations
+from dust3r_sfm.alignment.solve.gauss_newton import NUM_FIRST_DEPTH_ROUNDS, start_depths
 from dust3r_sfm.alignment.solve.image_data import weighted_images
 from dust3r_sfm.alignment.solve.linear import inverse_of
-from dust3r_sfm.alignment.solve.unknowns import TIED, Model, Unknowns, num_known, scale_gauge
+from dust3r_sfm.alignment.solve.unknowns import TIED, Parametrization, Unknowns, num_known, scale_gauge
 from dust3r_sfm.alignment.solve.votes import Loss
 
-MAX_EXACT = 1000
-"""Incidences up to which each is a right side of its own; above, random sums of them are."""
-NUM_DRAWS = 60
-DAMPING = 1e-9
+MAX_NUM_EXACT = 1000
+"""Incidences up to which each is a right side of its own; above, random sums of them are. Chosen by hand."""
+_NUM_DRAWS = 60
+"""Random sums, which leave a tenth of relative error; chosen by hand."""
+_DAMPING_OF_DIAGONAL = 1e-9
+"""What keeps the factorization whole where nothing holds an unknown; chosen by hand."""
 
 
 def camera_covariances(
     samples: Samples,
     placement: Placement,
     edge_weights: Float64[np.ndarray, " e"],
-    model: Model,
+    parametrization: Parametrization,
     loss: Loss,
     rng: np.random.Generator,
 ) -> Float64[np.ndarray, "n 6 6"]:
@@ -34,18 +36,18 @@ def camera_covariances(
     The errors of one pointmap are taken as dependent on each other and those of different pointmaps as independent
     (the "sandwich" H⁻¹ Σ g gᵀ H⁻¹ over the gradients g of single pointmaps, White 1980; Liang and Zeger 1986), so that
     smooth errors count for what they are. What nothing tells, frame and size of the world, is free of error: the
-    covariances are those after the best fit to the truth. Edges count as tied to their cameras. One factorisation and,
-    in large scenes, `NUM_DRAWS` right sides (the wild bootstrap): a tenth of relative error.
+    covariances are those after the best fit to the truth. Edges count as tied to their cameras. One factorization and,
+    in large scenes, some right sides (the wild bootstrap): a tenth of relative error.
 
     Args:
         samples: sampled predictions.
         placement: the solution.
         edge_weights: 0 for edges that are left out.
-        model: what may move.
+        parametrization: what may move.
         loss: the loss of the solution.
         rng: source of the random sums.
     """
-    model = replace(model, stiffness=TIED)
+    parametrization = replace(parametrization, stiffness=TIED)
     sources = samples.edges[:, 0]
     placement = replace(
         placement,
@@ -53,11 +55,10 @@ def camera_covariances(
         edge_centres=placement.centres[sources],
         free=False,
     )
-    images, unknowns = weighted_images(samples, edge_weights), Unknowns(model, samples.edges, edge_weights > 0)
+    unknowns = Unknowns(parametrization, samples.edges, edge_weights > 0)
     depths = start_depths(samples, placement, edge_weights, loss)
-    equations = normal_equations(
-        images, placement, model, unknowns, loss, None, depths, depths, DEPTH_ROUNDS_FIRST, True
-    )
+    problem = Problem(images=weighted_images(samples, edge_weights, depths), unknowns=unknowns, loss=loss)
+    equations = normal_equations(problem, placement, depths, NUM_FIRST_DEPTH_ROUNDS, with_depth_residuals=True)
     rows = np.concatenate([np.tile(part.first, len(part.scores)) for part in equations.parts])
     counts = np.cumsum([0] + [len(part.scores) for part in equations.parts])
     columns = np.concatenate(
@@ -70,15 +71,15 @@ def camera_covariances(
     told = rows >= 0
     shape = (unknowns.size, int(counts[-1]))
     scores = coo_array((values[told], (rows[told], columns[told])), shape=shape).tocsr()
-    if shape[1] > MAX_EXACT:
-        pulls = scores @ (rng.choice([-1.0, 1.0], (shape[1], NUM_DRAWS)) / np.sqrt(NUM_DRAWS))
+    if shape[1] > MAX_NUM_EXACT:
+        pulls = scores @ (rng.choice([-1.0, 1.0], (shape[1], _NUM_DRAWS)) / np.sqrt(_NUM_DRAWS))
     else:
         pulls = scores.toarray()
     gauge = scale_gauge(placement, unknowns)
     if gauge is not None:
         grow, mean = gauge
         pulls = pulls - np.outer(mean, grow @ pulls) / (grow @ mean)
-    errors = np.concatenate([inverse_of(equations, DAMPING)(pulls), np.zeros((1, pulls.shape[1]))])
+    errors = np.concatenate([inverse_of(equations, _DAMPING_OF_DIAGONAL)(pulls), np.zeros((1, pulls.shape[1]))])
     # As many residuals as there are unknowns have vanished in the fit.
     lost = 7 * shape[1] / max(7 * shape[1] - unknowns.size, 1)
     local = errors[unknowns.poses]

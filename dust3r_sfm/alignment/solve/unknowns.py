@@ -13,7 +13,7 @@ TIED, FREE = math.inf, 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class Parametrization:
     """What may move.
 
     Attributes:
@@ -55,18 +55,20 @@ class Unknowns:
         size: number of unknowns.
     """
 
-    def __init__(self, model: Model, edges: Int64[np.ndarray, "e 2"], active: Bool[np.ndarray, " e"]) -> None:
-        num_images, num_edges = len(model.cameras), len(edges)
+    def __init__(
+        self, parametrization: Parametrization, edges: Int64[np.ndarray, "e 2"], active: Bool[np.ndarray, " e"]
+    ) -> None:
+        num_images, num_edges = len(parametrization.cameras), len(edges)
         self.edges, self.active, self.size = edges, active, 0
-        self.tied, self.free = model.tied, model.stiffness == FREE
+        self.tied, self.free = parametrization.tied, parametrization.stiffness == FREE
         known = np.zeros(num_images, bool)
-        self.poses = self._number(~(known if model.known_poses is None else model.known_poses), 6)
-        groups = np.unique(model.cameras, return_inverse=True)[1]
+        self.poses = self._number(~(known if parametrization.known_poses is None else parametrization.known_poses), 6)
+        groups = np.unique(parametrization.cameras, return_inverse=True)[1]
         held = np.zeros(int(groups.max()) + 1, bool)
-        held[groups[known if model.known_intrinsics is None else model.known_intrinsics]] = True
-        self.intrinsics = self._number(~held, 3 if model.free_principal else 1)[groups]
-        self.log_scales = self._number(active & (not model.known_scales), 1)[:, 0]
-        self.edge_poses = self._number(active & (not model.tied), 6)
+        held[groups[known if parametrization.known_intrinsics is None else parametrization.known_intrinsics]] = True
+        self.intrinsics = self._number(~held, 3 if parametrization.free_principal else 1)[groups]
+        self.log_scales = self._number(active & (not parametrization.known_scales), 1)[:, 0]
+        self.edge_poses = self._number(active & (not parametrization.tied), 6)
         self._local: dict[int, tuple[Int64[np.ndarray, " c"], Int64[np.ndarray, " c"]]] = {}
         assert len(self.edge_poses) == num_edges
 

@@ -9,21 +9,31 @@ from jaxtyping import Float32, Float64, Int64
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.system.compiled import compiled
 
-L1_FLOOR = 2e-3
-"""Distance below which L1 becomes quadratic, in units of the mean edge."""
-ONE, HALF, SMALLEST = np.float32(1), np.float32(0.5), np.float32(L1_FLOOR**2)
+_L1_FLOOR = 2e-3
+"""Distance below which L1 becomes quadratic, in units of the mean edge; chosen by hand."""
+ONE, _HALF, _SMALLEST = np.float32(1), np.float32(0.5), np.float32(_L1_FLOOR**2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """Cauchy on distances over depth, of the given width, or DUSt3R's L1 on distances in world units (width None)."""
+    """What a distance between a prediction and its pixel's point costs.
+
+    Attributes:
+        width: of Cauchy's loss on distances over depth; None: L1 on distances in world units.
+        linear: predictions weigh by their confidence (Wang et al. 2024, equation 5), otherwise by its logarithm.
+    """
 
     width: float | None
+    linear: bool = False
 
     @property
     def sharpness(self) -> float:
         """One over the squared width, which is what the kernels read; 0: L1."""
         return 0.0 if self.width is None else 1 / self.width**2
+
+    def confidence_weight(self, excess: Float32[np.ndarray, "*s"]) -> Float32[np.ndarray, "*s"]:
+        """Return the weight of predictions by how far their confidence is above 1; what is not above weighs nothing."""
+        return np.where(excess > 0, 1 + excess, 0) if self.linear else np.log(1 + excess)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,28 +50,24 @@ class Votes:
     gaps: Float32[np.ndarray, "l s"]
     squared_rays: Float32[np.ndarray, " s"]
 
-    def squares(self, depths: Float32[np.ndarray, " s"]) -> Float32[np.ndarray, "l s"]:
-        """Return the squared distances between predictions and the points at `depths` of the rays."""
-        return np.asarray((self.depths - depths) ** 2 * self.squared_rays + self.gaps)
-
 
 @compiled
 @no_type_check
-def weigh(square, weight, scale, sharpness):
+def irls_weight(square, weight, scale, sharpness):
     """Return ω = w ρ'(n) / n from a squared distance; `scale` is the depth that Cauchy's loss compares it with."""
     if sharpness > 0:
         return weight / (scale * scale + square * sharpness)
-    return weight / np.sqrt(max(square, SMALLEST))
+    return weight / np.sqrt(max(square, _SMALLEST))
 
 
 @compiled
 @no_type_check
-def price(square, scale, sharpness):
-    """Return ρ, whose derivative `weigh` is: times half a squared width, for Cauchy's loss still to take the log of."""
+def robust_cost(square, scale, sharpness):
+    """Return ρ, whose derivative `irls_weight` is; Cauchy's still needs its log taken, times half a squared width."""
     if sharpness > 0:
         return ONE + square * sharpness / (scale * scale)
-    distance = np.sqrt(max(square, SMALLEST))
-    return HALF * (square / distance + distance)
+    distance = np.sqrt(max(square, _SMALLEST))
+    return _HALF * (square / distance + distance)
 
 
 @compiled
@@ -130,7 +136,7 @@ def cast_votes(rays, squared_rays, transforms, points, rows):
 
 @compiled
 @no_type_check
-def settle(votes, gaps, squared_rays, weights, scales, start, sharpness, rounds):
+def irls_depths(votes, gaps, squared_rays, weights, scales, start, sharpness, rounds):
     """Improve depths by reweighted means of the votes.
 
     Returns:
@@ -144,7 +150,7 @@ def settle(votes, gaps, squared_rays, weights, scales, start, sharpness, rounds)
         for k in range(len(votes)):
             for p in range(len(start)):
                 off = votes[k, p] - depths[p]
-                value = weigh(off * off * squared_rays[p] + gaps[k, p], weights[k, p], scales[p], sharpness)
+                value = irls_weight(off * off * squared_rays[p] + gaps[k, p], weights[k, p], scales[p], sharpness)
                 robust[k, p] = value
                 total[p] += value
                 mean[p] += value * votes[k, p]
@@ -186,18 +192,3 @@ def frames_of(
             placement.log_scales,
         )
     )
-
-
-def solve_depths(
-    votes: Votes,
-    weights: Float32[np.ndarray, "l s"],
-    scales: Float32[np.ndarray, " s"],
-    depths: Float32[np.ndarray, " s"],
-    loss: Loss,
-    rounds: int,
-) -> tuple[Float32[np.ndarray, " s"], Float32[np.ndarray, "l s"]]:
-    """Improve depths by reweighted means of the votes; return them and the weights ω they are the exact mean of."""
-    depths, robust = settle(
-        votes.depths, votes.gaps, votes.squared_rays, weights, scales, depths, loss.sharpness, rounds
-    )
-    return depths, robust

@@ -3,12 +3,12 @@
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from dust3r_sfm.alignment.start.pairwise import Pairs
+from dust3r_sfm.alignment.start.pairwise import RelativePoses
 from dust3r_sfm.geometry.transforms import rotation_angle
 
 
 def edge_cycles(
-    num_edges: int, pairs: Pairs, steps: Float64[np.ndarray, "p 3"], loops: Int64[np.ndarray, "t 3"]
+    num_edges: int, pairs: RelativePoses, steps: Float64[np.ndarray, "p 3"], loops: Int64[np.ndarray, "t 3"]
 ) -> Float64[np.ndarray, "e 3"]:
     """Return by how much each edge's pair misses its triangles, in the median over them.
 

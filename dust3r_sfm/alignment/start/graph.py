@@ -11,9 +11,10 @@ from scipy.sparse.linalg import SuperLU, splu
 from dust3r_sfm.pairs.graph import bridges, component_labels, pair_graph
 from dust3r_sfm.system.compiled import compiled
 
-MAX_TRIANGLES = 300_000
-MAX_DENSE = 100
-"""Nodes up to which dense systems are faster."""
+_MAX_NUM_TRIANGLES = 300_000
+"""Triangles that are looked at; chosen by hand."""
+_MAX_NUM_DENSE = 100
+"""Nodes up to which dense systems are faster; chosen by hand."""
 
 
 def largest_component(num_images: int, images: Int64[np.ndarray, "p 2"]) -> Bool[np.ndarray, " n"]:
@@ -25,17 +26,22 @@ def largest_component(num_images: int, images: Int64[np.ndarray, "p 2"]) -> Bool
 
 
 def doubtful_bridges(
-    num_images: int, edges: Int64[np.ndarray, "e 2"], accepted: Bool[np.ndarray, " e"], known: Float64[np.ndarray, " e"]
+    num_images: int,
+    edges: Int64[np.ndarray, "e 2"],
+    accepted: Bool[np.ndarray, " e"],
+    agrees: Bool[np.ndarray, " e"],
+    known: Float64[np.ndarray, " e"],
 ) -> Bool[np.ndarray, " e"]:
-    """Mark accepted edges that alone join two groups of images while rejected edges between the groups know more.
+    """Mark accepted edges that alone join two groups of images while more contradicts than supports their pose.
 
-    No loop checks a bridge, so a wrong one agrees with everything; that all others across contradict it is the only
-    sign.
+    No loop checks a bridge, so a wrong one agrees with everything; what the rejected edges across say of the cameras is
+    the only sign. Those whose depths do not fit but whose cameras do speak for the bridge, not against it.
 
     Args:
         num_images: number of images.
         edges: directed edges.
         accepted: edges that fit.
+        agrees: edges whose own relative pose is that of the placed cameras.
         known: how much each edge knows.
     """
     doubtful = np.zeros(len(edges), bool)
@@ -44,7 +50,8 @@ def doubtful_bridges(
         rest = links.edges[(links.edges != (i, j)).any(1)]
         labels = component_labels(num_images, rest)
         across = np.isin(labels[edges], (labels[i], labels[j])).all(1) & (labels[edges[:, 0]] != labels[edges[:, 1]])
-        if known[across & ~accepted].sum() > known[across & accepted].sum():
+        supports = accepted | agrees
+        if known[across & ~supports].sum() > known[across & supports].sum():
             doubtful |= across & accepted
     return doubtful
 
@@ -65,8 +72,8 @@ def triangles(num_images: int, images: Int64[np.ndarray, "p 2"], rng: np.random.
     closes = sorted_keys[place] == wanted if len(keys) else np.zeros(0, bool)
     across = np.argsort(keys, kind="stable")[place]
     every = np.stack([first, second, across], axis=1)[closes]
-    if len(every) > MAX_TRIANGLES:
-        every = every[np.sort(rng.choice(len(every), MAX_TRIANGLES, replace=False))]
+    if len(every) > _MAX_NUM_TRIANGLES:
+        every = every[np.sort(rng.choice(len(every), _MAX_NUM_TRIANGLES, replace=False))]
     return np.asarray(every)
 
 
@@ -160,12 +167,12 @@ def solve_laplacian(
     differences: Float64[np.ndarray, "b p d"],
     weights: Float64[np.ndarray, "b p"],
 ) -> Float64[np.ndarray, "b n d"]:
-    """Find values x of the nodes that minimise Σ w |x[second] − x[first] − difference|², with mean 0.
+    """Find values x of the nodes that minimize Σ w |x[second] − x[first] − difference|², with mean 0.
 
     Several problems on one graph are solved together.
     """
     arrays = [np.ascontiguousarray(array) for array in (first, second, differences, weights)]
-    if num_nodes <= MAX_DENSE:
+    if num_nodes <= _MAX_NUM_DENSE:
         return np.asarray(_solve_dense(num_nodes, *arrays))
     right = _right_sides(num_nodes, *arrays)
     strength = np.maximum(2 * weights.sum(1) / num_nodes, 1e-300)
@@ -227,6 +234,6 @@ def _solve_sparse(
 
 
 def factorize(matrix: csc_array) -> SuperLU:
-    """Factorise a sparse positive definite matrix."""
+    """Factorize a sparse positive definite matrix."""
     symmetric = {"SymmetricMode": True}
     return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric)

@@ -15,16 +15,17 @@ from dust3r_sfm.alignment.robust import redescend
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.alignment.start.cycles import edge_cycles
 from dust3r_sfm.alignment.start.graph import solve_laplacian, spanning_tree, support, triangles
-from dust3r_sfm.alignment.start.pairwise import Pairs
+from dust3r_sfm.alignment.start.pairwise import RelativePoses
 from dust3r_sfm.alignment.start.scales import edge_log_scales, link_depths
 from dust3r_sfm.geometry.transforms import rotation_angle, rotation_exp
 from dust3r_sfm.system.compiled import compiled
 
-NUM_STARTS = 16
-LOOP_ANGLE = 4.0
-"""Degrees by which the rotations of a good triangle may miss each other."""
-LOOP_GAP = 0.08
-"""Gap of the positions of a good triangle, over the sum of its sides."""
+_NUM_STARTS = 16
+"""Trees that an average is started from; chosen by hand."""
+_LOOP_DEGREES = 4.0
+"""By how much the rotations of a good triangle may miss each other; chosen by hand."""
+_LOOP_GAP_OF_SIDES = 0.08
+"""Gap of the positions of a good triangle over the sum of its sides; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,9 @@ class Start:
     cycles: Float64[np.ndarray, "e 3"]
 
 
-def initialize(samples: Samples, pairs: Pairs, focals: Float64[np.ndarray, " n"], rng: np.random.Generator) -> Start:
+def initialize(
+    samples: Samples, pairs: RelativePoses, focals: Float64[np.ndarray, " n"], rng: np.random.Generator
+) -> Start:
     """Place all cameras of a connected graph.
 
     Args:
@@ -52,9 +55,9 @@ def initialize(samples: Samples, pairs: Pairs, focals: Float64[np.ndarray, " n"]
 
     first, second, across = loops.T
     turn = pairs.rotations[first] @ pairs.rotations[second] @ np.swapaxes(pairs.rotations[across], -1, -2)
-    trust = support(loops, redescend(rotation_angle(turn), LOOP_ANGLE), prior)
+    trust = support(loops, redescend(rotation_angle(turn), _LOOP_DEGREES), prior)
     rotations = _from_best_tree(num_images, pairs, trust, prior, rng)
-    trust = trust * redescend(_rotation_misses(pairs, rotations), LOOP_ANGLE)
+    trust = trust * redescend(_rotation_misses(pairs, rotations), _LOOP_DEGREES)
 
     log_scales = edge_log_scales(pairs, links, num_images, trust)
     steps = _baselines(pairs, rotations, log_scales)
@@ -62,7 +65,7 @@ def initialize(samples: Samples, pairs: Pairs, focals: Float64[np.ndarray, " n"]
     gap = np.linalg.norm(steps[first] + steps[second] - steps[across], axis=1)
     sides = lengths[first] + lengths[second] + lengths[across]
     before = trust
-    trust = support(loops, redescend(gap / np.maximum(sides, 1e-12), LOOP_GAP), before)
+    trust = support(loops, redescend(gap / np.maximum(sides, 1e-12), _LOOP_GAP_OF_SIDES), before)
     centres = average_positions(num_images, pairs, steps, trust, before, rng)
 
     sources = samples.edges[:, 0]
@@ -83,7 +86,7 @@ def initialize(samples: Samples, pairs: Pairs, focals: Float64[np.ndarray, " n"]
     return Start(placement=placement, trust=edge_trust, cycles=cycles)
 
 
-def _pair_depth_trust(pairs: Pairs, proportional: Float64[np.ndarray, "e 2"]) -> Float64[np.ndarray, " p"]:
+def _pair_depth_trust(pairs: RelativePoses, proportional: Float64[np.ndarray, "e 2"]) -> Float64[np.ndarray, " p"]:
     """Join the proportionality of the depth maps at both images of each pair."""
     there, back = pairs.edges[:, 0], pairs.edges[:, 1]
     first = np.where(there >= 0, proportional[there, 0], proportional[back, 1])
@@ -93,7 +96,7 @@ def _pair_depth_trust(pairs: Pairs, proportional: Float64[np.ndarray, "e 2"]) ->
 
 def _from_best_tree(
     num_images: int,
-    pairs: Pairs,
+    pairs: RelativePoses,
     trust: Float64[np.ndarray, " p"],
     prior: Float64[np.ndarray, " p"],
     rng: np.random.Generator,
@@ -102,13 +105,13 @@ def _from_best_tree(
     doubt = _doubts(len(trust), rng)
     starts = np.stack([_along_tree(num_images, pairs, trust * d) for d in doubt])
     rotations = average_rotations(starts, pairs, trust)
-    scores = redescend(_rotation_misses(pairs, rotations), LOOP_ANGLE) @ prior
+    scores = redescend(_rotation_misses(pairs, rotations), _LOOP_DEGREES) @ prior
     return np.asarray(rotations[_best(scores)])
 
 
 def _doubts(num_pairs: int, rng: np.random.Generator) -> Float64[np.ndarray, "k p"]:
     """Return factors that make different pairs doubtful in each start; the first start doubts none."""
-    return np.concatenate([np.ones((1, num_pairs)), np.exp(rng.normal(size=(NUM_STARTS - 1, num_pairs)))])
+    return np.concatenate([np.ones((1, num_pairs)), np.exp(rng.normal(size=(_NUM_STARTS - 1, num_pairs)))])
 
 
 def _best(scores: Float64[np.ndarray, " k"]) -> int:
@@ -116,7 +119,9 @@ def _best(scores: Float64[np.ndarray, " k"]) -> int:
     return int(np.argmax(scores >= scores.max() * (1 - 1e-6)))
 
 
-def _along_tree(num_images: int, pairs: Pairs, trust: Float64[np.ndarray, " p"]) -> Float64[np.ndarray, "n 3 3"]:
+def _along_tree(
+    num_images: int, pairs: RelativePoses, trust: Float64[np.ndarray, " p"]
+) -> Float64[np.ndarray, "n 3 3"]:
     rotations = np.tile(np.eye(3), (num_images, 1, 1))
     for parent, child, pair in spanning_tree(num_images, pairs.images, trust):
         relative = pairs.rotations[pair]
@@ -124,7 +129,7 @@ def _along_tree(num_images: int, pairs: Pairs, trust: Float64[np.ndarray, " p"])
     return rotations
 
 
-def _rotation_misses(pairs: Pairs, rotations: Float64[np.ndarray, "*k n 3 3"]) -> Float64[np.ndarray, "*k p"]:
+def _rotation_misses(pairs: RelativePoses, rotations: Float64[np.ndarray, "*k n 3 3"]) -> Float64[np.ndarray, "*k p"]:
     """Return by how many degrees each pair's rotation misses that of the cameras."""
     miss = _misses(rotations.reshape(-1, *rotations.shape[-3:]), pairs.images, pairs.rotations)
     return np.asarray(np.degrees(np.linalg.norm(miss, axis=2)).reshape(*rotations.shape[:-3], len(pairs.images)))
@@ -171,7 +176,7 @@ def _misses(rotations, images, relative):
 
 
 def average_rotations(
-    rotations: Float64[np.ndarray, "k n 3 3"], pairs: Pairs, trust: Float64[np.ndarray, " p"]
+    rotations: Float64[np.ndarray, "k n 3 3"], pairs: RelativePoses, trust: Float64[np.ndarray, " p"]
 ) -> Float64[np.ndarray, "k n 3 3"]:
     """Refine rotations (world from camera) by iteratively reweighted averaging over all pairs, L1 then redescending.
 
@@ -191,7 +196,7 @@ def average_rotations(
 
 
 def _baselines(
-    pairs: Pairs, rotations: Float64[np.ndarray, "n 3 3"], log_scales: Float64[np.ndarray, " e"]
+    pairs: RelativePoses, rotations: Float64[np.ndarray, "n 3 3"], log_scales: Float64[np.ndarray, " e"]
 ) -> Float64[np.ndarray, "p 3"]:
     """Return centre of j minus centre of i for each pair, in the world: the mean over its directions."""
     total, count = np.zeros((len(pairs.images), 3)), np.zeros(len(pairs.images))
@@ -207,7 +212,7 @@ def _baselines(
 
 def average_positions(
     num_images: int,
-    pairs: Pairs,
+    pairs: RelativePoses,
     steps: Float64[np.ndarray, "p 3"],
     trust: Float64[np.ndarray, " p"],
     prior: Float64[np.ndarray, " p"],

@@ -6,22 +6,27 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.robust import median_of, weighted_median
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.geometry.focal import focal_of_points
+from dust3r_sfm.geometry.procrustes import rotation_and_scale
+from dust3r_sfm.geometry.transforms import rotation_angle
 from dust3r_sfm.system.compiled import compiled
 
-MIN_RESIDUAL = 0.01
-"""Relative disagreement of the two directions of a pair below which it is as good as any."""
-FIT_ROUNDS = 6
-FOCAL_SAMPLES = 1000
-TINY = np.float32(1e-12)
-FIELD_OF_VIEW = 1.1
-"""Focal length over the longer side, for images about which nothing says anything (49 degrees)."""
+_MIN_RESIDUAL_OF_DISTANCE = 0.01
+"""Disagreement of the two directions of a pair below which it is as good as any; chosen by hand."""
+_NUM_FIT_ROUNDS = 6
+"""Reweightings of a similarity; chosen by hand."""
+_NUM_FOCAL_SAMPLES = 1000
+"""Pixels of a map that give its focal length; chosen by hand."""
+_USUAL_FOCAL_OF_SIDE = 1.1
+"""Focal length over the longer side of images about which nothing says anything (49 degrees); chosen by hand."""
+_TINY = np.float32(1e-12)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs:
+class RelativePoses:
     """Relative poses of the pairs (i, j), i < j, that have at least one directed edge.
 
     Attributes:
@@ -51,12 +56,13 @@ def focals_of_cameras(
     found: list[tuple[int, float, float]] = []
     for index, image in enumerate(samples.images):
         for incidence in np.flatnonzero(image.roles == 0):
-            points, weights = image.points[incidence, :, :FOCAL_SAMPLES].T, image.weights[incidence, :FOCAL_SAMPLES]
-            focal = focal_of_points(points, image.xy[:FOCAL_SAMPLES], weights)
+            part = np.s_[:_NUM_FOCAL_SAMPLES]
+            points, weights = image.points[incidence, :, part].T, image.weights[incidence, part]
+            focal = focal_of_points(points, image.xy[part], weights)
             if np.isfinite(focal) and focal > 0:
                 found.append((index, focal, float(image.weights[incidence].sum())))
     if not found:
-        return np.asarray(FIELD_OF_VIEW * long_sides)
+        return np.asarray(_USUAL_FOCAL_OF_SIDE * long_sides)
     source = np.array([entry[0] for entry in found])
     values, weights = np.array([entry[1] for entry in found]), np.array([entry[2] for entry in found])
     focals = np.asarray(weighted_median(values / long_sides[source], weights) * long_sides)
@@ -66,7 +72,7 @@ def focals_of_cameras(
     return focals
 
 
-def relative_poses(samples: Samples, focals: Float64[np.ndarray, " n"]) -> Pairs:
+def relative_poses(samples: Samples, focals: Float64[np.ndarray, " n"]) -> RelativePoses:
     """Fit every pair: a robust similarity between its two directions, or a perspective pose where there is only one."""
     directed = {(int(i), int(j)): e for e, (i, j) in enumerate(samples.edges)}
     images = sorted({(min(pair), max(pair)) for pair in directed})
@@ -86,7 +92,7 @@ def relative_poses(samples: Samples, focals: Float64[np.ndarray, " n"]) -> Pairs
         # `pose` is the seen camera in the edge's frame; the missing direction has no frame of its own.
         rotations[p] = pose[:, :3] if seen else pose[:, :3].T
         centres[p, 1 - seen] = pose[:, 3]
-    return Pairs(
+    return RelativePoses(
         images=np.array(images, np.int64).reshape(-1, 2),
         edges=edges,
         rotations=rotations,
@@ -94,6 +100,22 @@ def relative_poses(samples: Samples, focals: Float64[np.ndarray, " n"]) -> Pairs
         log_ratios=log_ratios,
         qualities=qualities,
     )
+
+
+def pose_errors(
+    pairs: RelativePoses, placement: Placement
+) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]:
+    """Return by how many degrees each pair misses the placed cameras: their rotation, and the baseline's direction."""
+    first, second = pairs.images.T
+    turn = np.swapaxes(placement.rotations[first], 1, 2) @ placement.rotations[second]
+    side = np.where(pairs.edges[:, 0] >= 0, 0, 1)
+    rows = np.arange(len(side))
+    source, target = pairs.images[rows, side], pairs.images[rows, 1 - side]
+    step = placement.centres[target] - placement.centres[source]
+    placed, said = np.einsum("pji,pj->pi", placement.rotations[source], step), pairs.centres[rows, side]
+    length = np.maximum(np.linalg.norm(placed, axis=1) * np.linalg.norm(said, axis=1), 1e-300)
+    direction = np.degrees(np.arccos(np.clip((placed * said).sum(1) / length, -1, 1)))
+    return rotation_angle(np.swapaxes(turn, 1, 2) @ pairs.rotations), direction
 
 
 def _between_directions(
@@ -109,8 +131,11 @@ def _between_directions(
     target, known, source, also = (np.concatenate(parts, axis=-1) for parts in zip(*maps, strict=True))
     weight = np.sqrt(known * also)
     rotation, scale, shift, median = _robust_similarity(source, target, weight)
-    quality = float(weight.mean()) / max(median, MIN_RESIDUAL) if (weight > 0).sum() > 2 else 0.0
+    quality = float(weight.mean()) / max(median, _MIN_RESIDUAL_OF_DISTANCE) if (weight > 0).sum() > 2 else 0.0
     return rotation, scale, shift, quality
+
+
+_rotation_and_scale = compiled(rotation_and_scale)
 
 
 @compiled
@@ -129,10 +154,10 @@ def _robust_similarity(source, target, weight):
     distance, robust, residual = np.empty_like(weight), np.empty_like(weight), np.empty_like(weight)
     for p in range(size):
         x, y, z = target[0, p], target[1, p], target[2, p]
-        distance[p] = max(np.sqrt(x * x + y * y + z * z), TINY)
+        distance[p] = max(np.sqrt(x * x + y * y + z * z), _TINY)
         robust[p] = weight[p] / (distance[p] * distance[p])
     rotation, scale, shift, median = np.eye(3), 1.0, np.zeros(3), 0.0
-    for _ in range(FIT_ROUNDS):
+    for _ in range(_NUM_FIT_ROUNDS):
         total, square = 0.0, 0.0
         means, products = np.zeros((2, 3)), np.zeros((3, 3))
         for p in range(size):
@@ -154,12 +179,7 @@ def _robust_similarity(source, target, weight):
                 for p in range(size):
                     value += robust[p] * (target[a, p] - means[1, a]) * (source[b, p] - means[0, b])
                 products[a, b] = value
-        left, singular, right = np.linalg.svd(products)
-        sign = 1.0 if np.linalg.det(left) * np.linalg.det(right) > 0 else -1.0
-        left[:, 2] *= sign
-        rotation = left @ right
-        scale = (singular[0] + singular[1] + sign * singular[2]) / square if square > 0 else 1.0
-        scale = scale if scale > 0 else 1.0
+        rotation, scale = _rotation_and_scale(products, square)
         shift = means[1] - scale * (rotation @ means[0])
 
         turn, move = (scale * rotation).astype(np.float32), shift.astype(np.float32)
@@ -197,5 +217,5 @@ def _from_perspective(samples: Samples, edge: int, focal: float) -> tuple[np.nda
     rotation = np.asarray(cv2.Rodrigues(vector)[0])
     seen = points @ rotation.T + translation.ravel()
     off = np.linalg.norm(seen[:, :2] / np.maximum(seen[:, 2:], 1e-9) - xy / focal, axis=1)
-    quality = float(weight.sum() / len(usable)) / max(float(weighted_median(off, weight)), MIN_RESIDUAL)
+    quality = float(weight.sum() / len(usable)) / max(float(weighted_median(off, weight)), _MIN_RESIDUAL_OF_DISTANCE)
     return np.c_[rotation.T, -rotation.T @ translation], quality

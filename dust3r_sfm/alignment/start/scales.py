@@ -13,14 +13,15 @@ from jaxtyping import Float64, Int64
 from dust3r_sfm.alignment.robust import median_of, redescend, weighted_median
 from dust3r_sfm.alignment.samples import Samples
 from dust3r_sfm.alignment.start.graph import solve_laplacian
-from dust3r_sfm.alignment.start.pairwise import Pairs
+from dust3r_sfm.alignment.start.pairwise import RelativePoses
 from dust3r_sfm.system.compiled import compiled
 
-MAX_SAMPLES = 300
-MAX_REFERENCES = 12
-MIN_SPREAD = 0.01
-ROUNDS, ENOUGH = 10, 1e-4
-"""Reweightings of each kind at most, and the change of log-scales that ends them."""
+_MAX_NUM_SAMPLES, _MAX_NUM_REFERENCES = 300, 12
+"""Pixels in which maps of an image are compared, and maps that each is compared with; chosen by hand."""
+_MIN_SPREAD_LOG = 0.01
+"""Spread of log-ratios of depth that proportional maps have in any case; chosen by hand."""
+_NUM_ROUNDS, _CONVERGED_LOG = 10, 1e-4
+"""Reweightings of each kind at most, and the change of log-scales that ends them; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +50,13 @@ class _Comparison:
     overlaps: Float64[np.ndarray, "l r"]
 
 
-def link_depths(samples: Samples, pairs: Pairs) -> DepthLinks:
+def link_depths(samples: Samples, pairs: RelativePoses) -> DepthLinks:
     """Compare all depth maps of each image."""
     comparisons = [_compare(samples, pairs, index) for index in range(len(samples.images))]
     spreads = np.concatenate([c.spreads.ravel() for c in comparisons])
     overlaps = np.concatenate([c.overlaps.ravel() for c in comparisons])
     usual = float(weighted_median(spreads, overlaps)) if overlaps.any() else 0.0
-    width = 2 * max(usual, MIN_SPREAD)
+    width = 2 * max(usual, _MIN_SPREAD_LOG)
 
     offsets, proportional = np.full((len(samples.edges), 2), np.nan), np.full((len(samples.edges), 2), np.nan)
     for c in comparisons:
@@ -74,7 +75,7 @@ def link_depths(samples: Samples, pairs: Pairs) -> DepthLinks:
 
 
 def edge_log_scales(
-    pairs: Pairs, links: DepthLinks, num_images: int, trust: Float64[np.ndarray, " p"]
+    pairs: RelativePoses, links: DepthLinks, num_images: int, trust: Float64[np.ndarray, " p"]
 ) -> Float64[np.ndarray, " e"]:
     """Find the log-scale of every edge (its points times exp of it are in world units), with mean 0.
 
@@ -104,20 +105,20 @@ def average(
     """Find numbers x with x[target] − x[source] ≈ differences by reweighting, L1 then redescending; their mean is 0."""
     values, robust = np.zeros(num_nodes), weights
     for robustly in (lambda residual: 1 / (residual + 0.005), lambda residual: redescend(residual, 0.1)):
-        for _ in range(ROUNDS):
+        for _ in range(_NUM_ROUNDS):
             before = values
             values = solve_laplacian(num_nodes, sources, targets, differences[None, :, None], robust[None])[0, :, 0]
             robust = weights * robustly(np.abs(values[targets] - values[sources] - differences))
-            if np.abs(values - before).max() < ENOUGH:
+            if np.abs(values - before).max() < _CONVERGED_LOG:
                 break
     return values
 
 
-def _compare(samples: Samples, pairs: Pairs, index: int) -> _Comparison:
+def _compare(samples: Samples, pairs: RelativePoses, index: int) -> _Comparison:
     edges, roles, log_depths, weights = _depth_maps(samples, pairs, index)
-    best = np.sort(np.argsort(-weights.sum(0), kind="stable")[:MAX_SAMPLES])
+    best = np.sort(np.argsort(-weights.sum(0), kind="stable")[:_MAX_NUM_SAMPLES])
     log_depths, weights = log_depths[:, best], weights[:, best]
-    references = np.sort(np.argsort(-weights.sum(1), kind="stable")[:MAX_REFERENCES])
+    references = np.sort(np.argsort(-weights.sum(1), kind="stable")[:_MAX_NUM_REFERENCES])
     log_ratios, spreads, overlaps = _ratios(np.ascontiguousarray(log_depths), np.ascontiguousarray(weights), references)
     return _Comparison(
         edges=edges, roles=roles, references=references, log_ratios=log_ratios, spreads=spreads, overlaps=overlaps
@@ -150,7 +151,7 @@ def _ratios(log_depths, weights, references):
 
 
 def _depth_maps(
-    samples: Samples, pairs: Pairs, index: int
+    samples: Samples, pairs: RelativePoses, index: int
 ) -> tuple[Int64[np.ndarray, " l"], Int64[np.ndarray, " l"], Float64[np.ndarray, "l s"], Float64[np.ndarray, "l s"]]:
     """Log-depths of an image: its own maps, and those in other frames where a pair has no direction of its own."""
     image = samples.images[index]

@@ -11,14 +11,10 @@ from dust3r_sfm.predictors.classical.flow import EpipolarMap, FlowDepth, Picture
 from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.pose import triangulate_pair
 from dust3r_sfm.predictors.classical.sampson import CalibratedMatches, RayPairs
-from dust3r_sfm.types import NOTHING_KNOWN, PairPrediction
+from dust3r_sfm.types import GUESSED, NOTHING_KNOWN, PairPrediction
 
 _MAX_CONFIDENCE = 20.0
 """Confidence of a pixel that was measured as well as can be. Chosen by hand."""
-
-_FILLED_CONFIDENCE = 1.2
-"""Filled pixels know their neighbours' depth, not their own: as good as nothing beside measured ones. Chosen by
-hand."""
 
 _MAX_RETURN_NETWORK_PX = 2.5
 """Pixels further than this from where they started, after going to the other picture and back, were not measured.
@@ -106,7 +102,7 @@ def _finish(
         usable = cv2.remap(usable.astype(np.uint8), at, None, cv2.INTER_NEAREST, borderValue=0) > 0
     points = rays / inverse[..., None]
     trust = belief * score * np.clip(_parallax(points, other_from_cam) / _FULL_PARALLAX_DEGREES, _MIN_PARALLAX_TRUST, 1)
-    confidence = np.where(score > 0, NOTHING_KNOWN + (_MAX_CONFIDENCE - NOTHING_KNOWN) * trust, _FILLED_CONFIDENCE)
+    confidence = np.where(score > 0, NOTHING_KNOWN + (_MAX_CONFIDENCE - NOTHING_KNOWN) * trust, GUESSED)
     return points, np.where(usable, confidence, NOTHING_KNOWN).astype(np.float32)
 
 

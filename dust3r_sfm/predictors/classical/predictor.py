@@ -32,7 +32,7 @@ class ClassicalPredictor:
     """SIFT + flow stereo, no network; its confidence is heuristic.
 
     It returns what DUSt3R returns, for photographs that overlap: pointmaps along the rays of a camera whose focal
-    length and radial distortion it finds from the whole set. Confidence is 1 where nothing is known, at most 1.2 where
+    length and radial distortion it finds from the whole set. Confidence is 1 where nothing is known, `GUESSED` where
     depth was filled in from the neighbourhood, up to 20 where it was measured. A pair without enough matches or without
     a baseline is a plane with confidence 1 everywhere.
     """

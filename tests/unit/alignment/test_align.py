@@ -11,7 +11,8 @@ from dust3r_sfm.geometry.transforms import rotation_exp
 from dust3r_sfm.options import AlignOptions
 from dust3r_sfm.types import ImageSet, PairPrediction, Scene
 
-ROBUST, PAPER = AlignOptions(), AlignOptions(objective="paper")
+ROBUST = AlignOptions()
+PAPER, REFERENCE = AlignOptions(objective="paper"), AlignOptions(objective="reference")
 
 
 def _assert_finite(scene: Scene) -> None:
@@ -21,7 +22,7 @@ def _assert_finite(scene: Scene) -> None:
     assert all(np.isfinite(c).all() and (c >= 1).all() for c in scene.confidences)
 
 
-@pytest.mark.parametrize("options", [ROBUST, PAPER], ids=["robust", "paper"])
+@pytest.mark.parametrize("options", [ROBUST, PAPER, REFERENCE], ids=["robust", "paper", "reference"])
 @pytest.mark.parametrize("one_camera", [True, False])
 def test_exact_predictions_give_exact_cameras(make_problem, options, one_camera):
     problem = make_problem(one_camera=one_camera)
@@ -88,7 +89,7 @@ def test_one_direction_finds_the_focal_of_an_image_that_starts_no_edge(make_prob
     np.testing.assert_allclose(scene.intrinsics[:, 0, 0], problem.focals, rtol=1e-4)
 
 
-@pytest.mark.parametrize("options", [ROBUST, PAPER], ids=["robust", "paper"])
+@pytest.mark.parametrize("options", [ROBUST, PAPER, REFERENCE], ids=["robust", "paper", "reference"])
 def test_two_images_are_a_scene(make_problem, options):
     problem = make_problem(num_images=2)
     scene = align(problem.images, problem.predictions, options)
@@ -157,7 +158,7 @@ def test_pairs_that_know_nothing_are_not_used(make_problem):
         align(problem.images, {(0, 2): predictions[0, 2]}, ROBUST)
 
 
-@pytest.mark.parametrize("options", [ROBUST, PAPER], ids=["robust", "paper"])
+@pytest.mark.parametrize("options", [ROBUST, PAPER, REFERENCE], ids=["robust", "paper", "reference"])
 def test_numbers_that_are_not_finite_do_not_spread(make_problem, options):
     problem = make_problem(num_images=4)
     rng, predictions = np.random.default_rng(0), {}
@@ -173,7 +174,7 @@ def test_numbers_that_are_not_finite_do_not_spread(make_problem, options):
     assert problem.errors(scene.cam_from_world)[1] < 1e-5
 
 
-@pytest.mark.parametrize("options", [ROBUST, PAPER], ids=["robust", "paper"])
+@pytest.mark.parametrize("options", [ROBUST, PAPER, REFERENCE], ids=["robust", "paper", "reference"])
 def test_pure_rotation_gives_the_rotations_and_no_nan(make_problem, options):
     turns = np.stack([rotation_exp(np.array([0.05 * k, 0.25 * k, 0.02 * k])) for k in range(4)])
     centre = np.array([0.3, -0.2, -3.5])

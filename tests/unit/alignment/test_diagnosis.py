@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dust3r_sfm.alignment import align
-from dust3r_sfm.alignment.diagnosis import MAX_SENTENCES, diagnose
+from dust3r_sfm.alignment.diagnosis import MAX_NUM_SENTENCES, diagnose
 from dust3r_sfm.options import AlignOptions
 from dust3r_sfm.types import Scene, View
 
@@ -97,7 +97,7 @@ def test_images_held_loosely_or_uncertainly_are_named(make_scene):
 def test_many_weak_places_are_counted(make_scene):
     diagnosis = diagnose(make_scene(12, [(0, k) for k in range(1, 12)]))
     sentences = diagnosis.sentences()
-    assert len(sentences) == MAX_SENTENCES + 1
+    assert len(sentences) == MAX_NUM_SENTENCES + 1
     assert sentences[-1] == "6 other photographs hang on one pair each."
 
 

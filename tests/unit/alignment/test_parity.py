@@ -15,7 +15,7 @@ BASE_SCALE = 0.5
 
 
 @pytest.mark.data
-def test_the_paper_objective_reaches_the_minimum_of_the_published_implementation():
+def test_the_reference_objective_reaches_the_minimum_of_the_published_implementation():
     if not PARITY.is_dir():
         pytest.skip("no parity fixtures")
     given, wanted = np.load(PARITY / "geometry_inputs.npz"), np.load(PARITY / "geometry_expected.npz")
@@ -44,7 +44,7 @@ def test_the_paper_objective_reaches_the_minimum_of_the_published_implementation
         )
         for e, (i, j) in enumerate(given["edges"])
     }
-    options = AlignOptions(objective="paper", num_samples=height * width, shared_focal=False)
+    options = AlignOptions(objective="reference", num_samples=height * width, shared_focal=False)
     scene = align(ImageSet(root=Path(), views=views), predictions, options)
 
     loss = 0.0

@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dust3r_sfm.geometry.procrustes import similarity
+from dust3r_sfm.geometry.procrustes import rotation_and_scale, similarity
 from dust3r_sfm.geometry.transforms import apply, rotation_exp
+from dust3r_sfm.system.compiled import compiled
 
 PARITY = Path(os.environ.get("DUST3R_SFM_PARITY", "../shared/reference/parity"))
 
@@ -81,3 +82,13 @@ def test_numbers_of_the_published_implementation():
     fit = similarity(given["pred_i"][edge].reshape(-1, 3), target, given["conf_i"][edge].ravel())
     np.testing.assert_allclose(fit[:3, :3], wanted["procrustes.s"] * wanted["procrustes.R"], atol=1e-5)
     np.testing.assert_allclose(fit[:3, 3], wanted["procrustes.T"], atol=1e-5)
+
+
+def test_the_compiled_solution_is_the_plain_one():
+    solve, rng = compiled(rotation_and_scale), np.random.default_rng(5)
+    for spread in (2.0, 0.0):
+        products = rng.normal(size=(3, 3))
+        rotation, scale = rotation_and_scale(products, spread)
+        compiled_rotation, compiled_scale = solve(products, spread)
+        np.testing.assert_allclose(compiled_rotation, rotation, atol=1e-14)
+        assert compiled_scale == pytest.approx(scale, rel=1e-14)

@@ -4,9 +4,9 @@ import numpy as np
 
 from dust3r_sfm.alignment.placement import Placement
 from dust3r_sfm.alignment.samples import Samples, draw_samples
-from dust3r_sfm.alignment.solve.edges import edge_residuals, fit_scales, information, judge
-from dust3r_sfm.alignment.solve.gauss_newton import refine, start_depths
-from dust3r_sfm.alignment.solve.unknowns import FREE, TIED, Model
+from dust3r_sfm.alignment.solve.edges import edge_residuals, edge_weights, fit_scales, information
+from dust3r_sfm.alignment.solve.gauss_newton import gauss_newton, start_depths
+from dust3r_sfm.alignment.solve.unknowns import FREE, TIED, Parametrization
 from dust3r_sfm.alignment.solve.votes import Loss
 from dust3r_sfm.geometry.transforms import invert
 
@@ -35,7 +35,7 @@ def test_only_the_wrong_edges_have_a_residual(make_problem):
     residuals, known = edge_residuals(samples, placement, depths), information(samples)
     assert residuals[~bad].max() < 1e-5
     assert residuals[bad, 1].min() > 0.1
-    weights = judge(residuals, known, np.ones(len(bad)))
+    weights = edge_weights(residuals, known, np.ones(len(bad)))
     np.testing.assert_allclose(weights, np.where(bad, 0, 1), atol=1e-6)
 
 
@@ -63,9 +63,11 @@ def test_refinement_returns_to_the_truth_and_keeps_the_mean_scale(make_problem):
         }
     )
     for stiffness in (TIED, FREE, 0.1):
-        model = Model(cameras=np.zeros(5, np.int64), stiffness=stiffness)
+        parametrization = Parametrization(cameras=np.zeros(5, np.int64), stiffness=stiffness)
         placed = replace(start, free=stiffness == FREE)
-        solution = refine(samples, placed, np.ones(len(samples.edges)), model, Loss(width=0.1), 40, 1e-9)
+        solution = gauss_newton(
+            samples, placed, np.ones(len(samples.edges)), parametrization, Loss(width=0.1), 40, 1e-9
+        )
         world_to_cam = solution.placement.rotations.transpose(0, 2, 1)
         poses = np.concatenate([world_to_cam, -(world_to_cam @ solution.placement.centres[:, :, None])], axis=2)
         assert max(problem.errors(poses)) < 1e-4

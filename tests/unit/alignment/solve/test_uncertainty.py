@@ -14,7 +14,7 @@ NUM_IMAGES, NUM_DRAWS = 5, 12
 
 @pytest.mark.parametrize("max_exact", [1000, 0], ids=["exact", "random sums"])
 def test_the_predicted_spread_is_that_of_solutions_over_seeds(make_problem, monkeypatch, max_exact):
-    monkeypatch.setattr(uncertainty, "MAX_EXACT", max_exact)
+    monkeypatch.setattr(uncertainty, "MAX_NUM_EXACT", max_exact)
     poses = make_problem(num_images=NUM_IMAGES).cam_from_world
     truth, errors, predicted = invert(poses), [], []
     for seed in range(NUM_DRAWS):

@@ -1,17 +1,17 @@
 import numpy as np
 
 from dust3r_sfm.alignment.start.cycles import edge_cycles
-from dust3r_sfm.alignment.start.pairwise import Pairs
+from dust3r_sfm.alignment.start.pairwise import RelativePoses
 from dust3r_sfm.geometry.transforms import rotation_exp
 
 
-def _complete(num_images: int, seed: int = 0) -> tuple[Pairs, np.ndarray, np.ndarray]:
+def _complete(num_images: int, seed: int = 0) -> tuple[RelativePoses, np.ndarray, np.ndarray]:
     """Exact pairs of a complete graph in both directions, their baselines, and all triangles."""
     rng = np.random.default_rng(seed)
     rotations, centres = rotation_exp(rng.normal(size=(num_images, 3))), rng.normal(size=(num_images, 3))
     images = np.array([(i, j) for i in range(num_images) for j in range(i + 1, num_images)])
     i, j = images.T
-    pairs = Pairs(
+    pairs = RelativePoses(
         images=images,
         edges=np.stack([2 * np.arange(len(images)), 2 * np.arange(len(images)) + 1], 1),
         rotations=rotations[i].transpose(0, 2, 1) @ rotations[j],

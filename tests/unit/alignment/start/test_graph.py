@@ -62,16 +62,28 @@ def test_the_tree_takes_the_trusted_pairs_and_reaches_every_image():
     assert reached == set(range(5))
 
 
-def test_a_bridge_is_doubted_only_when_more_speaks_against_it():
+def _two_groups() -> tuple[np.ndarray, np.ndarray]:
+    """Two groups of three images, all pairs within them and three across, of which the first is accepted."""
     inside = [*combinations(range(3), 2), *combinations(range(3, 6), 2)]
-    edges = np.array([*inside, (0, 3), (1, 4), (2, 5)])
-    accepted = np.array([True] * 7 + [False] * 2)
-    strong, weak = np.ones(9), np.r_[np.ones(6), 0.5, 0.4, 0.4]
-    strong[7:] = 0.4
-    assert not doubtful_bridges(6, edges, accepted, strong).any()
-    assert np.flatnonzero(doubtful_bridges(6, edges, accepted, weak)).tolist() == [6]
+    return np.array([*inside, (0, 3), (1, 4), (2, 5)]), np.array([True] * 7 + [False] * 2)
+
+
+def test_a_bridge_is_doubted_only_when_more_speaks_against_it():
+    edges, accepted = _two_groups()
+    strong, weak = np.r_[np.ones(7), 0.4, 0.4], np.r_[np.ones(6), 0.5, 0.4, 0.4]
+    assert not doubtful_bridges(6, edges, accepted, accepted, strong).any()
+    assert np.flatnonzero(doubtful_bridges(6, edges, accepted, accepted, weak)).tolist() == [6]
     accepted[7] = True
-    assert not doubtful_bridges(6, edges, accepted, weak).any()
+    assert not doubtful_bridges(6, edges, accepted, accepted, weak).any()
+
+
+def test_a_rejected_pair_whose_cameras_are_those_of_the_model_speaks_for_the_bridge():
+    edges, accepted = _two_groups()
+    known, agrees = np.r_[np.ones(6), 0.5, 0.4, 0.4], accepted.copy()
+    agrees[8] = True
+    assert not doubtful_bridges(6, edges, accepted, agrees, known).any()
+    known[7] = 1.0
+    assert np.flatnonzero(doubtful_bridges(6, edges, accepted, agrees, known)).tolist() == [6]
 
 
 @pytest.mark.parametrize("num_nodes", [6, 150])

@@ -3,15 +3,15 @@ import pytest
 
 from dust3r_sfm.alignment.samples import draw_samples
 from dust3r_sfm.alignment.start.initialize import average_positions, average_rotations, initialize
-from dust3r_sfm.alignment.start.pairwise import Pairs, focals_of_cameras, relative_poses
+from dust3r_sfm.alignment.start.pairwise import RelativePoses, focals_of_cameras, relative_poses
 from dust3r_sfm.geometry.transforms import rotation_angle, rotation_exp
 
 
-def _pairs(rotations: np.ndarray) -> Pairs:
+def _pairs(rotations: np.ndarray) -> RelativePoses:
     num_images = len(rotations)
     images = np.array([(i, j) for i in range(num_images) for j in range(i + 1, num_images)])
     num_pairs = len(images)
-    return Pairs(
+    return RelativePoses(
         images=images,
         edges=np.arange(2 * num_pairs).reshape(2, -1).T,
         rotations=rotations[images[:, 0]].transpose(0, 2, 1) @ rotations[images[:, 1]],
