@@ -90,7 +90,7 @@ def _write_colmap(
     scene_path: Path, out: Path, options: ReconstructOptions, image_root: Path | None, progress: Progress
 ) -> None:
     from dust3r_sfm.predictors.store import PredictionStore
-    from dust3r_sfm.reconstruct import write_colmap
+    from dust3r_sfm.runs.stages import write_colmap
     from dust3r_sfm.scene_file import read_scene
 
     predictions_path = scene_path.with_name("predictions.h5")
@@ -101,7 +101,7 @@ def _write_colmap(
         predictions = PredictionStore(predictions_path, scene.names)
         written = write_colmap(scene, predictions, out, options, step)
     print(f"refinement          {written.refinement}")
-    for finding in written.findings:
+    for finding in written.findings or ():
         print(f"warning             {finding}")
 
 
@@ -134,7 +134,7 @@ Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 def command(
     source: tyro.conf.Positional[Path],
     out: tyro.conf.Positional[Path],
-    options: ReconstructOptions,
+    options: Annotated[ReconstructOptions, tyro.conf.arg(name="")],
     colmap: Flag = False,
     nerfstudio: Flag = False,
     ply: Flag = False,

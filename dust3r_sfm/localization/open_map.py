@@ -14,7 +14,7 @@ from dust3r_sfm.localization.lift import DepthLift, FirstOf, Lift, PointLift
 from dust3r_sfm.localization.posed import triangulated_depths
 from dust3r_sfm.localization.reference import Reference, read_reference
 from dust3r_sfm.localization.retrieve import ListedRetrieval, Retrieval, predictor_retrieval
-from dust3r_sfm.options import LocalizeOptions, PredictOptions
+from dust3r_sfm.options import LocalizeOptions, PredictorOptions
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
 from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.system._pycolmap import Reconstruction
@@ -56,7 +56,7 @@ class LocalizationMap:
 def open_map(
     path: Path,
     options: LocalizeOptions | None = None,
-    predict: PredictOptions | None = None,
+    predict: PredictorOptions | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> LocalizationMap:
@@ -77,7 +77,7 @@ def open_map(
     root = options.image_root or find_image_root(path, model)
     own = (path / "scene.h5").is_file()
     cache = options.cache or (path / "localization" if own else None)
-    predictor = load_predictor(predict or PredictOptions(), seed)
+    predictor = load_predictor(predict or PredictorOptions(), seed)
     pixels = options.hloc_matches is None or not (options.retrieval_pairs or options.global_features)
     reference = read_reference(model, root, predictor.grid, pixels)
     lift = choose_lift(reference, path, predictor, cache, options, progress)
@@ -89,7 +89,7 @@ def make_map(
     lift: Lift,
     predictor: PairPredictor,
     options: LocalizeOptions | None = None,
-    predict: PredictOptions | None = None,
+    predict: PredictorOptions | None = None,
     cache: Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -109,7 +109,7 @@ def make_map(
     Raises:
         InputError: files of hloc do not fit the map.
     """
-    options, predict = options or LocalizeOptions(), predict or PredictOptions()
+    options, predict = options or LocalizeOptions(), predict or PredictorOptions()
     store = KeypointStore(reference, cache, predict.num_workers)
     retrieval: Retrieval
     if options.retrieval_pairs is not None:
