@@ -6,7 +6,7 @@ The photographs that overlap the new ones take part with their cameras and poses
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from dust3r_sfm.images.colmap_models import find_model, read_model
 from dust3r_sfm.images.known import with_known
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.matching.windows import require_descriptors
-from dust3r_sfm.options import PairOptions, ReconstructOptions
+from dust3r_sfm.options import ReconstructOptions
 from dust3r_sfm.pairs.additions import pairs_with_new
 from dust3r_sfm.pairs.graph import write_pairs
 from dust3r_sfm.predictors.predictor import check_predictor, load_predictor
@@ -30,17 +30,15 @@ from dust3r_sfm.runs.folder import RunFolder, require_apart
 from dust3r_sfm.runs.job import PAIRS, Job, Stage, artefacts, begin, work
 from dust3r_sfm.runs.record import Facts, read_record
 from dust3r_sfm.runs.stages import CHAIN, describe, refined_model
-from dust3r_sfm.runs.unread import Unread, refuse_unread
+from dust3r_sfm.runs.unread import Unread, all_of, refuse_unread
 from dust3r_sfm.system.progress import Progress, Silent, Step
 from dust3r_sfm.types import Dropped, ImageSet
 
 _UNREAD = (
     Unread(group="known", names=("georegister", "scale_distance"), why="the model sets the frame and scale"),
     Unread(group="predict", names=("shard",), why="shards are for `dust3r-sfm predict`"),
-    Unread(
-        group="pairs",
-        names=tuple(item.name for item in fields(PairOptions) if item.name != "num_retrieved"),
-        why="it pairs new photographs with those that resemble them, --num-retrieved each",
+    all_of(
+        "pairs", "it pairs new photographs with those that resemble them, --num-retrieved each", but=("num_retrieved",)
     ),
 )
 

@@ -1,7 +1,7 @@
 """Options that a command shares with others but does not read: it says so instead of ignoring them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from dust3r_sfm.errors import InputError
@@ -21,6 +21,12 @@ class Unread:
     group: str
     names: tuple[str, ...]
     why: str
+
+
+def all_of(group: str, why: str, *, but: Sequence[str] = ()) -> Unread:
+    """All options of a group, apart from some."""
+    names = [item.name for item in fields(getattr(ReconstructOptions(), group))]
+    return Unread(group=group, names=tuple(name for name in names if name not in but), why=why)
 
 
 def refuse_unread(verb: str, options: ReconstructOptions, unread: Sequence[Unread]) -> None:
