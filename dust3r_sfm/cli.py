@@ -91,6 +91,9 @@ def extend(
 ) -> None:
     """Register new photographs into an existing COLMAP model, which stays as it is to the last bit.
 
+    What it does not read it refuses: --georegister, --scale-distance, --shard, and what selects pairs, apart from
+    --num-retrieved.
+
     Args:
         model: COLMAP model, or the output folder of a run.
         photos: Folder of the new photographs.

@@ -133,8 +133,9 @@ def reads(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, se
         both = oracle(scene, known=KnownOptions(georegister=True, scale_distance=("a.jpg", "b.jpg", 1.0)))
         tried(photos, out.with_name("metric"), both, until="align")
         found["align"] = set(noted)
-        for refine in (RefineOptions(matches=Path("m.h5")), RefineOptions()):
-            tried(photos, out, oracle(scene, refine=refine))
+        reconstruct(photos, out, oracle(scene))
+        matches = oracle(scene, refine=RefineOptions(matches=Path("m.h5")), run=RunOptions(overwrite=True))
+        tried(photos, out, matches)
         fine = oracle(scene, match=MatchOptions(fine_size=0))
         tried(photos, out.with_name("fine"), fine)
         found["export"] = set(noted)
