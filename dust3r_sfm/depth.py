@@ -27,9 +27,9 @@ from dust3r_sfm.system.files import atomic_path, write_json
 from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.types import View
 
-FORMAT = "dust3r_sfm depth 1"
-MAX_SECONDS_UNLISTED = 5.0
-"""A killed run does again what it finished in its last seconds."""
+_FORMAT = "dust3r_sfm depth 1"
+_MAX_UNLISTED_SECONDS = 5.0
+"""A killed run does again what it finished in its last seconds; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ class _Index:
         self._path = out / "depth.json"
         self._saved = time.monotonic()
         self.record: dict[str, Any] = {
-            "format": FORMAT,
+            "format": _FORMAT,
             "predictor": predictor,
             "unit": "metres" if is_metric else None,
             "photographs": {},
@@ -180,7 +180,7 @@ class _Index:
             "network_from_image": view.network_from_image.tolist(),
             **_state(view),
         }
-        if time.monotonic() - self._saved > MAX_SECONDS_UNLISTED:
+        if time.monotonic() - self._saved > _MAX_UNLISTED_SECONDS:
             self.save()
 
     def save(self) -> None:
@@ -200,7 +200,7 @@ class _Index:
             return {}
         try:
             record = json.loads(self._path.read_text(encoding="utf-8"))
-            if record["format"] != FORMAT or not isinstance(record["photographs"], dict):
+            if record["format"] != _FORMAT or not isinstance(record["photographs"], dict):
                 raise ValueError
         except (ValueError, KeyError, TypeError) as error:
             if overwrite:

@@ -22,7 +22,7 @@ from dust3r_sfm.network.names import KNOWN_WEIGHTS
 from dust3r_sfm.options import PredictOptions
 from dust3r_sfm.predictors.dust3r import NetworkPredictor
 from dust3r_sfm.predictors.predictor import PairPredictor
-from dust3r_sfm.predictors.run import predict_edges
+from dust3r_sfm.predictors.run import Share, predict_edges
 from dust3r_sfm.predictors.store import PredictionStore
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, Scene, Tracks, View
 
@@ -94,7 +94,7 @@ def predict_alone(
     seed: int = 0,
 ) -> PredictionStore:
     """Predict and store F(I, I) of the only photograph as edge (0, 0); see `predictors.run.predict_pairs`."""
-    return predict_edges(predictor, images, graph, [(0, 0)], store_path, options, progress, seed)
+    return predict_edges(predictor, images, Share(graph=graph, edges=[(0, 0)]), store_path, options, progress, seed)
 
 
 def scene_of_one(images: ImageSet, predictions: Mapping[Edge, PairPrediction]) -> Scene:

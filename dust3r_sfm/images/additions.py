@@ -107,12 +107,13 @@ def with_old_cameras(images: ImageSet, model: Reconstruction, source: Path, give
     for view in images.views:
         if view.name in old:
             shared.setdefault(view.camera_group, set()).add(cameras[view.name])
-    for name, view in given.items():
+    for view in images.views:
         fitting = [camera for camera in shared.get(view.camera_group, ()) if camera.size == view.size]
-        if view.known_camera is not None:
-            cameras[name] = view.known_camera
+        known = given[view.name].known_camera if view.name in given else cameras[view.name]
+        if known is not None:
+            cameras[view.name] = known
         elif len(fitting) == 1:
-            cameras[name] = fitting[0]
+            cameras[view.name] = fitting[0]
     poses = {name: np.asarray(image.cam_from_world().matrix()) for name, image in old.items()}
     complete = add_known(images, cameras, poses)
     return replace(complete, views=tuple(_posed(view, given.get(view.name)) for view in complete.views))

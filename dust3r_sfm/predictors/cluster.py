@@ -16,7 +16,7 @@ from dust3r_sfm.errors import Dust3rSfmError, OutputError, PredictorError
 from dust3r_sfm.options import PredictOptions
 from dust3r_sfm.predictors.order import split_pairs
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
-from dust3r_sfm.predictors.run import ReportProgress, directed_edges, predict_edges, store_header
+from dust3r_sfm.predictors.run import ReportProgress, Share, directed_edges, predict_edges, store_header
 from dust3r_sfm.predictors.shard import Shard
 from dust3r_sfm.predictors.store import PredictionStore, check_disk, estimated_size
 from dust3r_sfm.types import Edge, ImageSet, PairGraph
@@ -52,7 +52,7 @@ def predict_on_cluster(
     missing = [edge for edge in edges if edge not in store]
     store.close()
     if not missing:
-        return predict_edges(predictor, images, graph, edges, store_path, options, progress, seed)
+        return predict_edges(predictor, images, Share(graph=graph, edges=edges), store_path, options, progress, seed)
     check_disk(store_path, estimated_size(images, len(missing), getattr(predictor, "descriptor_size", 0)))
 
     def report(num_predicted: int) -> None:
@@ -95,7 +95,7 @@ def _predict_share(inputs: Any, edges: Sequence[Edge], store_path: Path, counter
     def report(num_stored: int, _: int) -> None:
         counter.set.remote(index, min(num_stored, len(edges)))
 
-    predict_edges(predictor, images, graph, edges, store_path, options, report, seed).close()
+    predict_edges(predictor, images, Share(graph=graph, edges=edges), store_path, options, report, seed).close()
 
 
 class _Counter:

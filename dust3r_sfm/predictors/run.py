@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,19 @@ from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
 logger = logging.getLogger("dust3r_sfm")
 
 ReportProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What of a graph one call predicts.
+
+    Attributes:
+        graph: all pairs of the run, which the predictor is shown.
+        edges: the directed edges to predict.
+    """
+
+    graph: PairGraph
+    edges: Sequence[Edge]
 
 
 def predict_pairs(
@@ -69,20 +83,20 @@ def predict_pairs(
         mine = set(split_pairs(pairs, len(images), shard.count)[shard.index - 1])
         edges = [edge for edge in edges if (min(edge), max(edge)) in mine]
         store_path = shard.beside(store_path)
-    return predict_edges(predictor, images, graph, edges, store_path, options, progress, seed)
+    return predict_edges(predictor, images, Share(graph=graph, edges=edges), store_path, options, progress, seed)
 
 
 def predict_edges(
     predictor: PairPredictor,
     images: ImageSet,
-    graph: PairGraph,
-    edges: Sequence[Edge],
+    share: Share,
     store_path: Path,
     options: PredictOptions,
     progress: ReportProgress | None = None,
     seed: int = 0,
 ) -> PredictionStore:
-    """Predict some directed edges of `graph` and store them at `store_path`; see `predict_pairs`."""
+    """Predict some directed edges of a graph and store them at `store_path`; see `predict_pairs`."""
+    edges = share.edges
     header = store_header(predictor, images, options, seed)
     store = PredictionStore(store_path, images.names, header)
     missing = [edge for edge in edges if edge not in store]
@@ -98,7 +112,7 @@ def predict_edges(
     check_disk(store_path, store_bytes + cache.bytes_on_disk())
     num_stored = len(edges) - len(missing)
     _report(progress, num_stored, len(edges))
-    predictor.prepare(images, graph)
+    predictor.prepare(images, share.graph)
     with PredictionWriter(store_path, images.names, header) as writer, cache:
         for block in blocks(missing, len(images), options.max_encoded):
             for edge, prediction in _predict(predictor, images, cache.features(block), block):

@@ -15,7 +15,7 @@ _SUMS = {
 _FOLLOWS_FROM_SHARING = "known"
 """Photographs that share the camera of an old one have a known camera."""
 _MOST_NAMES = 3
-"""Names that a sentence lists."""
+"""Names that a sentence lists; chosen by hand."""
 
 
 def difference(

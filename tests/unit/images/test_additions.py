@@ -100,3 +100,9 @@ def test_a_camera_is_not_guessed_and_what_the_user_knows_comes_first(make, photo
     assert extended(make, photographs, focals)["new.jpg"].known_camera is None
     camera = KnownCamera(model="PINHOLE", size=(64, 48), params=(70.0, 70.0, 32.0, 24.0))
     assert extended(make, photographs, focals, known_camera=camera)["new.jpg"].known_camera == camera
+
+
+def test_camera_groups_are_those_of_all_photographs(make, photographs):
+    """What the user knows is read for the new ones alone, whose groups are then numbered anew."""
+    views = extended(make, photographs, {"a.jpg": 50.0}, camera_group=7)
+    assert views["new.jpg"].known_camera == views["a.jpg"].known_camera is not None
