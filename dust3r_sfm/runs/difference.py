@@ -12,8 +12,8 @@ _SUMS = {
     "weights_files": "other weights under the same name",
 }
 """Inputs that are check sums or long lists: what it means that they differ."""
-_FOLLOWS_FROM_SHARING = "known"
-"""Photographs that share the camera of an old one have a known camera."""
+_FOLLOW = {"known": "camera_sharing", "weights_files": "weights"}
+"""Inputs that differ because another one does: `extend` knows the cameras that new photographs share with old ones."""
 _MOST_NAMES = 3
 """Names that a sentence lists; chosen by hand."""
 
@@ -29,9 +29,8 @@ def difference(
     """
     if "camera_sharing" in now and "camera_sharing" not in before:
         return "that an earlier version of this program made"
-    changed = [name for name in {**now, **before} if before.get(name) != now.get(name)]
-    if "camera_sharing" in changed:
-        changed = [name for name in changed if name != _FOLLOWS_FROM_SHARING]
+    differing = [name for name in {**now, **before} if before.get(name) != now.get(name)]
+    changed = [name for name in differing if _FOLLOW.get(name) not in differing]
     plain = [
         f"{name.replace('_', ' ')} was {_in_words(before.get(name))}, is now {_in_words(now.get(name))}"
         for name in changed

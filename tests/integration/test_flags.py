@@ -237,16 +237,21 @@ def group_fields(group: str) -> tuple[dataclasses.Field, ...]:
     return dataclasses.fields(getattr(ReconstructOptions(), group))
 
 
-@pytest.mark.parametrize(
-    ("verb", "places"),
-    [
-        ("localize", ("localization",)),
-        ("train", ("training",)),
-        ("depth", ("depth.py", "images/read.py", "system/terminal.py")),
-    ],
-)
-def test_other_verbs_read_every_flag(verb, places):
-    assert flags_of(verb) - attributes(*places) - BY_PREDICTORS - BY_THE_TERMINAL == set()
+PLACES = {
+    "localize": ("localization",),
+    "train": ("training",),
+    "depth": ("depth.py", "images/read.py"),
+}
+"""Verbs beside the chain, and the rooms that read their options."""
+
+
+@pytest.mark.parametrize("verb", PLACES)
+def test_other_verbs_read_every_flag(verb):
+    assert flags_of(verb) - attributes(*PLACES[verb]) - BY_PREDICTORS - BY_THE_TERMINAL == set()
+
+
+def test_every_verb_that_takes_options_is_asked():
+    assert {verb for verb in VERBS if flags_of(verb)} == {*UNTIL, "extend", "export", *PLACES}
 
 
 def test_results_of_localization_are_not_taken_for_those_of_other_options():

@@ -62,4 +62,6 @@ def test_weights_and_versions():
     before = {"weights": "w.pth", "weights_files": [["w.pth", 7, 1]]}
     now = before | {"weights_files": [["w.pth", 7, 2]]}
     assert difference(before, now, None, None) == "of other weights under the same name"
+    now = {"weights": "v.pth", "weights_files": [["v.pth", 7, 2]]}
+    assert difference(before, now, None, None) == "weights was w.pth, is now v.pth"
     assert "earlier version" in difference({"photographs": "a"}, IMAGES, None, None)
