@@ -1,5 +1,6 @@
 """`dust3r-sfm VERB`: every verb is a function whose signature is its command line."""
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,12 +11,13 @@ import tyro
 from dust3r_sfm import __version__
 from dust3r_sfm import export as export_module
 from dust3r_sfm.options import (
-    AlignOptions,
-    ImageOptions,
-    KnownOptions,
+    AlignCommand,
     LocalizeOptions,
-    PairOptions,
-    PredictOptions,
+    OutputOptions,
+    PairsCommand,
+    PredictCommand,
+    PredictorOptions,
+    ReadOptions,
     ReconstructOptions,
     RunOptions,
     TrainOptions,
@@ -24,9 +26,11 @@ from dust3r_sfm.system.terminal import Terminal, run_command
 
 Photos = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PHOTOS")]
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+Unnamed = tyro.conf.arg(name="")
+"""The groups of a class of options stand in the help under their own names."""
 
 
-def reconstruct(photos: Photos, out: Out, options: ReconstructOptions) -> None:
+def reconstruct(photos: Photos, out: Out, options: Annotated[ReconstructOptions, Unnamed]) -> None:
     """Photographs in, COLMAP model out: every stage, resumed where an earlier run stopped.
 
     Args:
@@ -39,87 +43,56 @@ def reconstruct(photos: Photos, out: Out, options: ReconstructOptions) -> None:
     print(reconstruct(photos, out, options, progress=Terminal()))
 
 
-def pairs(
-    photos: Photos, out: Out, images: ImageOptions, known: KnownOptions, select: PairOptions, run: RunOptions
-) -> None:
+def pairs(photos: Photos, out: Out, options: Annotated[PairsCommand, Unnamed]) -> None:
     """Select the pairs of photographs to predict: OUT/pairs.txt.
 
     Args:
         photos: Folder of photographs.
         out: Output folder.
-        images: How photographs are read.
-        known: What is known about the cameras.
-        select: Which pairs.
-        run: How to run.
+        options: How photographs are read, and which pairs.
     """
     from dust3r_sfm.reconstruct import reconstruct
 
-    options = ReconstructOptions(images=images, known=known, pairs=select, run=run)
-    reconstruct(photos, out, options, until="pairs", progress=Terminal())
+    reconstruct(photos, out, options.whole(), until="pairs", progress=Terminal())
 
 
-def predict(
-    photos: Photos,
-    out: Out,
-    images: ImageOptions,
-    known: KnownOptions,
-    select: PairOptions,
-    predictor: PredictOptions,
-    run: RunOptions,
-) -> None:
+def predict(photos: Photos, out: Out, options: Annotated[PredictCommand, Unnamed]) -> None:
     """Predict the pointmaps of every pair: OUT/predictions.h5.
 
     Args:
         photos: Folder of photographs.
         out: Output folder.
-        images: How photographs are read.
-        known: What is known about the cameras.
-        select: Which pairs.
-        predictor: Which predictor.
-        run: How to run.
+        options: Options of the stages up to this one.
     """
     from dust3r_sfm.reconstruct import reconstruct
 
-    options = ReconstructOptions(images=images, known=known, pairs=select, predict=predictor, run=run)
-    reconstruct(photos, out, options, until="predict", progress=Terminal())
+    reconstruct(photos, out, options.whole(), until="predict", progress=Terminal())
 
 
-def align(
-    photos: Photos,
-    out: Out,
-    images: ImageOptions,
-    known: KnownOptions,
-    select: PairOptions,
-    predictor: PredictOptions,
-    alignment: AlignOptions,
-    run: RunOptions,
-) -> None:
+def align(photos: Photos, out: Out, options: Annotated[AlignCommand, Unnamed]) -> None:
     """Align the pointmaps of all pairs in one frame: OUT/scene.h5.
 
     Args:
         photos: Folder of photographs.
         out: Output folder.
-        images: How photographs are read.
-        known: What is known about the cameras.
-        select: Which pairs.
-        predictor: Which predictor.
-        alignment: How to align.
-        run: How to run.
+        options: Options of the stages up to this one.
     """
     from dust3r_sfm.reconstruct import reconstruct
 
-    options = ReconstructOptions(images=images, known=known, pairs=select, predict=predictor, align=alignment, run=run)
-    reconstruct(photos, out, options, until="align", progress=Terminal())
+    reconstruct(photos, out, options.whole(), until="align", progress=Terminal())
 
 
 def extend(
     model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")],
     photos: Photos,
     out: Out,
-    options: ReconstructOptions,
+    options: Annotated[ReconstructOptions, Unnamed],
     images: Path | None = None,
 ) -> None:
     """Register new photographs into an existing COLMAP model, which stays as it is to the last bit.
+
+    What it does not read it refuses: --georegister, --scale-distance, --shard, and what selects pairs, apart from
+    --num-retrieved.
 
     Args:
         model: COLMAP model, or the output folder of a run.
@@ -133,7 +106,7 @@ def extend(
     print(extend(model, photos, out, options, image_root=images, progress=Terminal()))
 
 
-def depth(photos: Photos, out: Out, images: ImageOptions, predictor: PredictOptions, run: RunOptions) -> None:
+def depth(photos: Photos, out: Out, images: ReadOptions, predictor: PredictorOptions, run: OutputOptions) -> None:
     """Estimate depth and focal length of each photograph by itself: OUT/depth.json and OUT/depth.
 
     Args:
@@ -201,11 +174,12 @@ def view(out: Out, images: Path | None = None, host: str = "127.0.0.1", port: in
     """
     from dust3r_sfm.viewing import open_viewer
 
-    server = open_viewer(out, host, port, images)
-    port = server.get_port()
-    print(f"open                http://localhost:{port}   (Ctrl-C ends it)")
-    print(f"over ssh            ssh -L {port}:localhost:{port} THIS_MACHINE, then the same address")
-    server.sleep_forever()
+    with contextlib.suppress(KeyboardInterrupt):
+        server = open_viewer(out, host, port, images)
+        port = server.get_port()
+        print(f"open                http://localhost:{port}   (Ctrl-C ends it)")
+        print(f"over ssh            ssh -L {port}:localhost:{port} THIS_MACHINE, then the same address", flush=True)
+        server.sleep_forever()
 
 
 def localize(
@@ -213,7 +187,7 @@ def localize(
     queries: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="QUERIES")],
     results: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RESULTS.txt")],
     options: LocalizeOptions,
-    predictor: PredictOptions,
+    predictor: PredictorOptions,
     run: RunOptions,
 ) -> None:
     """Find where photographs were taken: their poses in a map, in hloc's format, with a JSON file beside it.
@@ -234,7 +208,7 @@ def localize(
 def pose(
     photo1: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A.jpg")],
     photo2: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B.jpg")],
-    predictor: PredictOptions,
+    predictor: PredictorOptions,
     run: RunOptions,
     out: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[OUT]")] = None,
 ) -> None:

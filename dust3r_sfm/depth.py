@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from dust3r_sfm.errors import InputError, OutputError, ReconstructionError
+from dust3r_sfm.errors import OutputError, ReconstructionError
 from dust3r_sfm.images.colour_maps import depth_colours
 from dust3r_sfm.images.read import read_images
-from dust3r_sfm.options import ImageOptions, PredictOptions, RunOptions
+from dust3r_sfm.options import ImageOptions, OutputOptions, PredictorOptions, ReadOptions
 from dust3r_sfm.predictors.dust3r import monocular
 from dust3r_sfm.predictors.predictor import check_predictor, load_predictor
 from dust3r_sfm.runs.folder import require_apart
@@ -27,9 +27,9 @@ from dust3r_sfm.system.files import atomic_path, write_json
 from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.types import View
 
-FORMAT = "dust3r_sfm depth 1"
-MAX_SECONDS_UNLISTED = 5.0
-"""A killed run does again what it finished in its last seconds."""
+_FORMAT = "dust3r_sfm depth 1"
+_MAX_UNLISTED_SECONDS = 5.0
+"""A killed run does again what it finished in its last seconds; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,9 @@ class DepthSummary:
 def estimate_depth(
     photos: Path,
     out: Path,
-    images: ImageOptions | None = None,
-    predictor: PredictOptions | None = None,
-    run: RunOptions | None = None,
+    images: ReadOptions | None = None,
+    predictor: PredictorOptions | None = None,
+    run: OutputOptions | None = None,
     progress: Progress | None = None,
 ) -> DepthSummary:
     """Estimate depth and focal length of every photograph of a folder, each by itself.
@@ -81,23 +81,24 @@ def estimate_depth(
             sizes, `network_from_image` (the map from raw original to network pixels) and the licence of the weights.
         images: how photographs are read.
         predictor: a network predictor and its weights.
-        run: how to run.
+        run: what becomes of an earlier run.
         progress: shows the stages; silent by default.
 
     Raises:
-        InputError: the photographs cannot be used, or work is to be shared out as pairs are.
+        InputError: the photographs cannot be used.
         OutputError: the output folder holds something else, is not writable, or the disk is full.
         PredictorError: the predictor cannot look at one photograph alone, or its weights cannot be used.
         ReconstructionError: no photograph has usable depth.
     """
-    predictor, run, progress = predictor or PredictOptions(), run or RunOptions(), progress or Silent()
-    if predictor.shard is not None or predictor.ray:
-        raise InputError("--shard and --ray share out pairs; for depth give each machine photographs of its own.")
-    network = require_network(load_predictor(predictor, run.seed))
+    images, predictor = images or ReadOptions(), predictor or PredictorOptions()
+    run, progress = run or OutputOptions(), progress or Silent()
+    network = require_network(load_predictor(predictor, seed=0))  # nothing in a network is random
     with progress.stage("images") as step:
-        photographs = read_images(photos, images or ImageOptions(), network.grid, progress=step)
+        alone = ImageOptions(masks=images.masks, strict=images.strict, camera_sharing="per-image")
+        photographs = read_images(photos, alone, network.grid, progress=step)
     require_apart(photos, out)
-    index = _Index(out, check_predictor(network), network.is_metric, run.overwrite)
+    facts = check_predictor(network) | ({} if predictor.precision == "auto" else {"precision": predictor.precision})
+    index = _Index(out, facts, network.is_metric, run.overwrite)
     index.record["dropped"] = {dropped.name: dropped.reason for dropped in photographs.dropped}
     waiting = [view for view in photographs.views if not index.has(view)]
     num_done = len(photographs) - len(waiting)
@@ -139,7 +140,7 @@ class _Index:
         self._path = out / "depth.json"
         self._saved = time.monotonic()
         self.record: dict[str, Any] = {
-            "format": FORMAT,
+            "format": _FORMAT,
             "predictor": predictor,
             "unit": "metres" if is_metric else None,
             "photographs": {},
@@ -149,8 +150,8 @@ class _Index:
             self.record["photographs"] = found["photographs"]
         elif found and not overwrite:
             raise OutputError(
-                f"{out} holds depth that '{found['predictor']['name']}' made with other weights; choose another folder "
-                "or add --overwrite."
+                f"{out} holds depth that '{found['predictor']['name']}' made with other weights or precision; choose "
+                "another folder or add --overwrite."
             )
 
     def has(self, view: View) -> bool:
@@ -179,7 +180,7 @@ class _Index:
             "network_from_image": view.network_from_image.tolist(),
             **_state(view),
         }
-        if time.monotonic() - self._saved > MAX_SECONDS_UNLISTED:
+        if time.monotonic() - self._saved > _MAX_UNLISTED_SECONDS:
             self.save()
 
     def save(self) -> None:
@@ -199,7 +200,7 @@ class _Index:
             return {}
         try:
             record = json.loads(self._path.read_text(encoding="utf-8"))
-            if record["format"] != FORMAT or not isinstance(record["photographs"], dict):
+            if record["format"] != _FORMAT or not isinstance(record["photographs"], dict):
                 raise ValueError
         except (ValueError, KeyError, TypeError) as error:
             if overwrite:
@@ -209,10 +210,10 @@ class _Index:
         return found
 
 
-def _identity(record: dict[str, Any]) -> tuple[str, str | None]:
-    """What depth depends on beside the photograph: the predictor's way of showing it, and the weights."""
+def _identity(record: dict[str, Any]) -> tuple[str | None, ...]:
+    """What depth depends on beside the photograph: the predictor's way of showing it, the weights, their precision."""
     predictor = record["predictor"]
-    return predictor["name"], predictor.get("source", {}).get("sha256")
+    return predictor["name"], predictor.get("source", {}).get("sha256"), predictor.get("precision")
 
 
 def _state(view: View) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dust3r_sfm import __version__
 from dust3r_sfm.system._pycolmap import pycolmap
 from dust3r_sfm.system.parallel import num_cores
 
-PACKAGES = (
+_PACKAGES = (
     "torch",
     "pycolmap",
     "numpy",
@@ -19,7 +19,7 @@ PACKAGES = (
     "opencv-python",
     "opencv-python-headless",
 )
-EXTRAS = {
+_EXTRAS = {
     "huggingface_hub": "download of weights",
     "pillow-heif": "HEIC photographs",
     "viser": "viewer",
@@ -30,8 +30,8 @@ EXTRAS = {
 def report() -> str:
     """Versions, devices, and which optional parts are there, as lines to read or to paste into a bug report."""
     lines = [f"dust3r_sfm {__version__}, Python {platform.python_version()}, {platform.platform()}"]
-    lines += [f"{name:<24}{_version(name)}" for name in PACKAGES]
-    lines += [f"{name:<24}{_version(name)} ({purpose})" for name, purpose in EXTRAS.items()]
+    lines += [f"{name:<24}{_version(name)}" for name in _PACKAGES]
+    lines += [f"{name:<24}{_version(name)} ({purpose})" for name, purpose in _EXTRAS.items()]
     lines.append(f"{'CPU cores':<24}{num_cores()}")
     lines.append(f"{'devices':<24}{', '.join(_devices())}")
     lines.append(f"{'pycolmap with CUDA':<24}{'yes' if pycolmap.has_cuda else 'no: patch_match_stereo needs it'}")

@@ -13,6 +13,7 @@ import tyro
 
 from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.options import ReconstructOptions
+from dust3r_sfm.runs.unread import Unread, all_of, refuse_unread
 from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.system.terminal import Terminal, run_command
 
@@ -32,6 +33,20 @@ WRITTEN: dict[Format, tuple[str, ...]] = {
 
 ONLY_COLMAP: tuple[Format, ...] = ("colmap",)
 
+_DONE = "SOURCE is a run that has done this already"
+_AS_IT_IS = "without --colmap the model of the run is taken as it is"
+_UNREAD_OF_RUN = (
+    Unread(group="images", names=("camera_sharing", "strict"), why=_DONE),
+    all_of("known", _DONE),
+    all_of("pairs", _DONE),
+    Unread(group="predict", names=("one_direction", "max_encoded", "shard", "ray"), why=_DONE),
+    all_of("align", _DONE),
+)
+_UNREAD_OF_MODEL = (
+    Unread(group="run", names=("seed",), why=_AS_IT_IS),
+    *(all_of(group, _AS_IT_IS) for group in ("images", "predict", "match", "tracks", "refine")),
+)
+
 
 def export(
     source: Path,
@@ -47,7 +62,7 @@ def export(
     Args:
         source: folder of photographs, or the output folder or scene.h5 of an earlier run.
         out: folder that receives the files of `WRITTEN`.
-        options: options of every stage; for an earlier run those of the export alone count.
+        options: options of every stage; of an earlier run those of the export alone.
         formats: what to write; all but "colmap" come from the model of the run as it is.
         image_root: where the photographs of an earlier run are now, if they moved.
         progress: shows the stages.
@@ -56,7 +71,8 @@ def export(
         The summary of the run when photographs were reconstructed.
 
     Raises:
-        InputError: the source is neither photographs nor a run, or what the format needs of the run is gone.
+        InputError: the source is neither photographs nor a run, what the format needs of the run is gone, or an option
+            is given that would change nothing.
         OutputError: the output folder holds something of that name, is not writable, or the disk is full.
     """
     from dust3r_sfm.reconstruct import reconstruct  # torch and pycolmap take a second: not for --help
@@ -67,16 +83,28 @@ def export(
     if not scene_path.is_file():
         if source.is_dir() and (source / "run.json").is_file():
             raise InputError(f"{source} holds a run that is not aligned yet; finish it with dust3r-sfm reconstruct.")
+        if image_root is not None:
+            raise InputError(f"--images is for photographs of a run that moved, but {source} is no run; drop it.")
         summary = reconstruct(source, out, options, progress=progress)
         run = out
-    elif not options.run.overwrite and run.resolve() != out.resolve():
-        _require_free(out, formats)
+    else:
+        _refuse_unread(options, formats, image_root)
+        if not options.run.overwrite and run.resolve() != out.resolve():
+            _require_free(out, formats)
     if summary is None and "colmap" in formats:
         _write_colmap(scene_path, out, options, image_root, progress or Silent())
         run = out
     with (progress or Silent()).stage("formats"):
         _write_others(run, out, formats)
     return summary
+
+
+def _refuse_unread(options: ReconstructOptions, formats: Collection[Format], image_root: Path | None) -> None:
+    refuse_unread("export", options, _UNREAD_OF_RUN)
+    if "colmap" not in formats:
+        refuse_unread("export", options, _UNREAD_OF_MODEL)
+        if image_root is not None:
+            raise InputError(f"`dust3r-sfm export` does not read --images: {_AS_IT_IS}.")
 
 
 def _require_free(out: Path, formats: Collection[Format]) -> None:
@@ -91,7 +119,7 @@ def _write_colmap(
 ) -> None:
     from dust3r_sfm.images.masks import with_masks
     from dust3r_sfm.predictors.store import PredictionStore
-    from dust3r_sfm.reconstruct import write_colmap
+    from dust3r_sfm.runs.stages import write_colmap
     from dust3r_sfm.scene_file import read_scene
 
     predictions_path = scene_path.with_name("predictions.h5")
@@ -102,7 +130,7 @@ def _write_colmap(
         predictions = PredictionStore(predictions_path, scene.names)
         written = write_colmap(scene, predictions, out, options, step)
     print(f"refinement          {written.refinement}")
-    for finding in written.findings:
+    for finding in written.findings or ():
         print(f"warning             {finding}")
 
 
@@ -133,9 +161,9 @@ Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 
 def command(
-    source: tyro.conf.Positional[Path],
-    out: tyro.conf.Positional[Path],
-    options: ReconstructOptions,
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
+    options: Annotated[ReconstructOptions, tyro.conf.arg(name="")],
     colmap: Flag = False,
     nerfstudio: Flag = False,
     ply: Flag = False,
@@ -148,7 +176,7 @@ def command(
     Args:
         source: Folder of photographs, or the output folder or scene.h5 of an earlier run.
         out: Folder that receives the files.
-        options: Options of every stage; for an earlier run those of the export alone count.
+        options: Options of every stage; of an earlier run those of the export alone.
         colmap: COLMAP model (sparse/0, database.db), undistorted workspace for patch_match_stereo (dense) and the
             same with our depth maps for stereo_fusion (dense_pointmaps).
         nerfstudio: Undistorted pictures, transforms.json, points and masks (nerfstudio).

@@ -4,11 +4,8 @@ The photographs that overlap the new ones take part with their cameras and poses
 `reconstruct`. Stages are resumed in the same way.
 """
 
-import functools
 import hashlib
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,33 +13,34 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dust3r_sfm import __version__
-from dust3r_sfm.alignment import align
 from dust3r_sfm.colmap.extension import add_images
-from dust3r_sfm.colmap.model import Reconstruction, with_points, write_model
+from dust3r_sfm.colmap.model import Reconstruction, write_model
 from dust3r_sfm.dense.workspace import write_workspace
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.images.additions import find_additions, one_root
+from dust3r_sfm.images.additions import find_additions, one_root, with_old_cameras
 from dust3r_sfm.images.colmap_models import find_model, read_model
-from dust3r_sfm.images.known import add_known, known_digest, with_known
-from dust3r_sfm.images.known_cameras import check_cameras, known_camera
-from dust3r_sfm.images.load import load_original
+from dust3r_sfm.images.known import with_known
 from dust3r_sfm.images.read import read_images
-from dust3r_sfm.images.transcode import transcode
-from dust3r_sfm.matching.scene import match_scene
 from dust3r_sfm.matching.windows import require_descriptors
-from dust3r_sfm.options import PredictOptions, ReconstructOptions
+from dust3r_sfm.options import ReconstructOptions
 from dust3r_sfm.pairs.additions import pairs_with_new
-from dust3r_sfm.pairs.graph import pair_graph, read_pairs, write_pairs
-from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
-from dust3r_sfm.predictors.run import predict_pairs
-from dust3r_sfm.predictors.store import PredictionStore
-from dust3r_sfm.refinement.points import refined_tracks
-from dust3r_sfm.refinement.refine import refine_scene
-from dust3r_sfm.runs.folder import RunFolder, read_record, require_apart
-from dust3r_sfm.scene_file import read_scene, write_scene
+from dust3r_sfm.pairs.graph import write_pairs
+from dust3r_sfm.predictors.predictor import check_predictor, load_predictor
+from dust3r_sfm.runs.folder import RunFolder, require_apart
+from dust3r_sfm.runs.job import PAIRS, Job, Stage, artefacts, begin, work
+from dust3r_sfm.runs.record import Facts, read_record
+from dust3r_sfm.runs.stages import CHAIN, describe, refined_model
+from dust3r_sfm.runs.unread import Unread, all_of, refuse_unread
 from dust3r_sfm.system.progress import Progress, Silent, Step
-from dust3r_sfm.types import ImageSet, PairGraph, Scene, View
+from dust3r_sfm.types import Dropped, ImageSet
+
+_UNREAD = (
+    Unread(group="known", names=("georegister", "scale_distance"), why="the model sets the frame and scale"),
+    Unread(group="predict", names=("shard",), why="shards are for `dust3r-sfm predict`"),
+    all_of(
+        "pairs", "it pairs new photographs with those that resemble them, --num-retrieved each", but=("num_retrieved",)
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +114,7 @@ def extend(
 def _extend(
     model: Path, photos: Path, out: Path, options: ReconstructOptions, image_root: Path | None, progress: Progress
 ) -> Extension:
-    if options.known.georegister or options.known.scale_distance:
-        raise InputError("The model sets the frame and scale; drop --georegister and --scale-distance.")
+    refuse_unread("extend", options, _UNREAD)
     require_apart(photos, out)
     require_apart(model, out)
     reconstruction = read_model(model)
@@ -129,164 +126,126 @@ def _extend(
     predictor = load_predictor(options.predict, options.run.seed)
     if options.match.fine_size is not None:
         require_descriptors(predictor)
-    RunFolder(out, {}, overwrite=options.run.overwrite)  # the folder is ours before anything is put into it
+    if not (out / "run.json").exists():
+        check_predictor(predictor)
+    chain = _chain(model, old_names)
+    # The folder is ours before anything is put into it.
+    RunFolder(out, {}, artefacts(chain), overwrite=options.run.overwrite)
     with progress.stage("images") as step:
         folder = one_root(photos, root, old_names, new_names, out / "photographs")
         images = read_images(folder, options.images, predictor.grid, [*old_names, *new_names], step)
-    images = _with_old(images, reconstruction, model, options)
-    dropped = {item.name: item.reason for item in (*left_out, *images.dropped) if item.name not in old_names}
-    run = RunFolder(out, _stage_inputs(images, model, options), overwrite=options.run.overwrite)
-    originals, images = images, transcode(images, out / "images")
-    renamed = dict(zip(originals.names, images.names, strict=True))
-    new_names = [renamed.get(name, name) for name in new_names]
-    run.record |= {
-        "versions": {"dust3r_sfm": __version__},
-        "predictor": {"name": predictor.name, "licence": predictor.licence},
-        "options": asdict(options),
-        "extends": str(model.resolve()),
-        "photographs": {"root": str(images.root.resolve()), "used": list(images.names), "dropped": dropped},
-    }
-
-    pairs_path, predictions_path, scene_path = out / "pairs.txt", out / "predictions.h5", out / "scene.h5"
-    if not run.is_done("pairs"):
-        with _timed(run, "pairs", progress):
-            is_new = np.array([name not in old_names for name in images.names])
-            describe = functools.partial(_describe, predictor, images, options)
-            write_pairs(pairs_path, images.names, pairs_with_new(is_new, options.pairs.num_retrieved, describe))
-    images, graph = _taking_part(images, read_pairs(pairs_path, images.names))
-    if not run.is_done("predict"):
-        with _timed(run, "predict", progress) as step:
-            predict_pairs(predictor, images, graph, predictions_path, options.predict, step, options.run.seed)
-    predictions = PredictionStore(predictions_path, images.names)
-    if not run.is_done("align"):
-        with _timed(run, "align", progress) as step:
-            scene = align(images, predictions, options.align, options.run.seed, step)
-            write_scene(scene_path, scene)
-    scene = read_scene(scene_path)
-    placed = {name for name, registered in zip(scene.names, scene.registered, strict=True) if registered}
-    added = tuple(name for name in new_names if name in placed)
-    missing = [name for name in new_names if name not in placed and name not in dropped]
-    dropped |= dict.fromkeys(missing, "no reliable pair connects it to the model")
-    if not run.is_done("export"):
-        with _timed(run, "export", progress) as step:
-            run.record |= _write(reconstruction, scene, predictions, added, out, options, step, predictor)
-        run.save()
-    summary = Extension(
-        out=out,
-        num_old=len(old_names),
-        added=added,
-        dropped=dropped,
-        num_points=run.record["num_points"],
-        refinement=run.record["refinement"],
-        warnings=(*images.warnings, *scene.warnings),
-    )
-    run.record["summary"] = asdict(summary)
+    images = _fixed(images, reconstruction, model, options, left_out)
+    job, run = begin(out, images, predictor, options, chain)
+    run.record.extends = str(model.resolve())
+    added = _new_names(job, old_names)
+    work(job, run, chain, "pairs", progress)
+    chain = (*chain[:-1], _adding(chain[-1], reconstruction, job.images, old_names))
+    job = _paired(job)
+    work(job, run, chain, "export", progress)
+    summary = _summarize(run, job, len(old_names), added)
+    run.record.summary = asdict(summary)
     run.save()
     return summary
 
 
-def _write(
-    reconstruction: Reconstruction,
-    scene: Scene,
-    predictions: PredictionStore,
-    added: Sequence[str],
-    out: Path,
-    options: ReconstructOptions,
-    step: Step,
-    predictor: PairPredictor,
-) -> dict[str, Any]:
-    """Refine the new cameras beside the old ones, write the model with them, and say what was done."""
-    views = scene.views
-    found = match_scene(scene, views, predictions, options.match, step, options.predict.device, predictor)
-    refinement = refine_scene(scene, found, out / "features.h5", options.refine, step)
-    tracks = refined_tracks(refinement, found, options.tracks, lambda index: load_original(views[index]))
-    num_points = add_images(reconstruction, with_points(refinement.model, tracks), set(added))
-    write_model(reconstruction, out / "sparse" / "0")
-    write_workspace(out, reconstruction, scene.image_root)
-    return {"num_points": num_points, "refinement": refinement.sentence}
+def _chain(model: Path, old_names: Sequence[str]) -> tuple[Stage, ...]:
+    """The stages of `reconstruct`, with pairs for the new images."""
+    digest = _digest(model)
+
+    def select(job: Job, step: Step) -> Facts:
+        is_new = np.array([name not in old_names for name in job.originals.names])
+        graph = pairs_with_new(is_new, job.options.pairs.num_retrieved, lambda: describe(job))
+        write_pairs(job.out / PAIRS, job.images.names, graph)
+        return Facts(warnings=list(job.images.warnings))
+
+    images, pairs, predict, align, export = CHAIN
+    return (
+        replace(images, inputs=lambda found, options: {"model": digest, **images.inputs(found, options)}),
+        replace(pairs, inputs=_pair_inputs, make=select),
+        predict,
+        align,
+        export,
+    )
 
 
-def _with_old(images: ImageSet, model: Reconstruction, source: Path, options: ReconstructOptions) -> ImageSet:
-    """Fix what the model knows, and what the user knows about the new photographs."""
-    old = {image.name: image for image in model.images.values() if image.has_pose}
+def _adding(export: Stage, reconstruction: Reconstruction, every: ImageSet, old_names: Sequence[str]) -> Stage:
+    """The last stage: refine the new cameras beside the old ones, and add them to the model of every photograph."""
+
+    def add(job: Job, step: Step) -> Facts:
+        refined = refined_model(job.scene, job.predictions, job.out, job.options, step, job.predictor)
+        added = _registered(job).intersection(_new_names(job, old_names))
+        num_points = add_images(reconstruction, refined.model, added)
+        write_model(reconstruction, job.out / "sparse" / "0")
+        overwrite = job.options.run.overwrite
+        write_workspace(job.out, reconstruction, every.root, every.views, overwrite=overwrite)
+        return Facts(num_points=num_points, refinement=refined.sentence)
+
+    return replace(export, make=add)
+
+
+def _digest(model: Path) -> str:
+    found = find_model(model)
+    assert found is not None, "the model was read"
+    files = sorted(file for file in found.iterdir() if file.suffix in (".bin", ".txt"))
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
+
+
+def _pair_inputs(images: ImageSet, options: ReconstructOptions) -> dict[str, Any]:
+    return {"num_retrieved": options.pairs.num_retrieved, "predictor": options.predict.predictor}
+
+
+def _fixed(
+    images: ImageSet, model: Reconstruction, source: Path, options: ReconstructOptions, left_out: Collection[Dropped]
+) -> ImageSet:
+    """Fix what the model knows, and what the user knows about the new photographs; name those that are left out."""
+    old = {image.name for image in model.images.values() if image.has_pose}
     new = replace(images, views=tuple(view for view in images.views if view.name not in old))
     if not new.views:
         raise InputError("There is no new photograph that can be used; the model stays as it is.")
     given = {view.name: view for view in with_known(new, options.known).views}
-    cameras = {name: known_camera(image.camera) for name, image in old.items()}
-    check_cameras(cameras, images.views, source)
-    poses = {name: np.asarray(image.cam_from_world().matrix()) for name, image in old.items()}
-    of_group = {
-        group: {cameras[view.name] for view in images.views if view.name in old and view.camera_group == group}
-        for group in {view.camera_group for view in images.views}
-    }
-    for view in new.views:
-        known, shared = given[view.name].known_camera, of_group[view.camera_group]
-        if known is not None or len(shared) == 1:
-            cameras[view.name] = known or next(iter(shared))
-    complete = add_known(images, cameras, poses)
-    return replace(complete, views=tuple(_posed(view, given.get(view.name)) for view in complete.views))
+    dropped = tuple(item for item in (*left_out, *images.dropped) if item.name not in old)
+    return replace(with_old_cameras(images, model, source, given), dropped=dropped)
 
 
-def _posed(view: View, given: View | None) -> View:
-    return view if given is None else replace(view, known_cam_from_world=given.known_cam_from_world)
-
-
-def _describe(predictor: PairPredictor, images: ImageSet, options: ReconstructOptions) -> np.ndarray:
-    """Global descriptors for retrieval: the predictor's own, else those of the embedded one."""
-    descriptors = predictor.describe(images.views)
-    if descriptors is None:
-        embedded = load_predictor(PredictOptions(num_workers=options.predict.num_workers), options.run.seed)
-        descriptors = embedded.describe(images.views)
-    assert descriptors is not None, "the embedded predictor describes every image"
-    return descriptors
-
-
-def _taking_part(images: ImageSet, graph: PairGraph) -> tuple[ImageSet, PairGraph]:
+def _paired(job: Job) -> Job:
     """Leave out the photographs that no pair names."""
-    used = np.unique(graph.edges)
-    position = np.full(len(images), -1, np.int64)
-    position[used] = np.arange(len(used))
-    part = replace(images, views=tuple(images.views[index] for index in used.tolist()))
-    return part, pair_graph(len(used), position[graph.edges], graph.weights)
+    used = np.unique(job.graph.edges).tolist()
+    originals, images = (
+        replace(part, views=tuple(part.views[index] for index in used)) for part in (job.originals, job.images)
+    )
+    return replace(job, originals=originals, images=images)
+
+
+def _new_names(job: Job, old_names: Sequence[str]) -> list[str]:
+    """What the new photographs are called now."""
+    names = zip(job.originals.names, job.images.names, strict=True)
+    return [name for original, name in names if original not in old_names]
+
+
+def _registered(job: Job) -> set[str]:
+    return {name for name, registered in zip(job.scene.names, job.scene.registered, strict=True) if registered}
+
+
+def _summarize(run: RunFolder, job: Job, num_old: int, new_names: Sequence[str]) -> Extension:
+    record, placed = run.record, _registered(job)
+    dropped = dict(record.photographs.dropped) if record.photographs else {}
+    missing = [name for name in new_names if name not in placed and name not in dropped]
+    return Extension(
+        out=run.path,
+        num_old=num_old,
+        added=tuple(name for name in new_names if name in placed),
+        dropped=dropped | dict.fromkeys(missing, "no reliable pair connects it to the model"),
+        num_points=record.num_points or 0,
+        refinement=record.refinement or "none",
+        warnings=(*job.images.warnings, *job.scene.warnings),
+    )
 
 
 def _recorded_root(model: Path, names: Sequence[str]) -> Path | None:
     """Where a model's photographs are: as its run.json says, or in a folder `images` beside it."""
     for folder in (model, *model.resolve().parents[:2]):
-        root = read_record(folder).get("photographs", {}).get("root")
-        for candidate in (folder / "images", *([Path(root)] if root else [])):
+        photographs = read_record(folder).photographs
+        for candidate in (folder / "images", *([Path(photographs.root)] if photographs else [])):
             if (candidate / names[0]).is_file():
                 return candidate
     return None
-
-
-def _stage_inputs(images: ImageSet, model: Path, options: ReconstructOptions) -> dict[str, dict[str, Any]]:
-    """What each stage's result depends on, as JSON values."""
-    found = find_model(model)
-    assert found is not None, "the model was read"
-    files = sorted(file for file in found.iterdir() if file.suffix in (".bin", ".txt"))
-    digest = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files))
-    photographs = [(view.name, view.path.stat().st_size) for view in images.views]
-    speed = ("device", "num_workers", "max_encoded")
-    predict = {name: value for name, value in asdict(options.predict).items() if name not in speed}
-    return {
-        "images": {
-            "model": digest.hexdigest(),
-            "photographs": hashlib.sha256(repr(photographs).encode()).hexdigest(),
-            "masks": options.images.masks,
-            **known_digest(images),
-        },
-        "pairs": {"num_retrieved": options.pairs.num_retrieved, "predictor": options.predict.predictor},
-        "predict": predict | {"seed": options.run.seed},
-        "align": asdict(options.align),
-        "export": asdict(options.match) | asdict(options.tracks) | asdict(options.refine),
-    }
-
-
-@contextmanager
-def _timed(run: RunFolder, stage: str, progress: Progress) -> Iterator[Step]:
-    started = time.perf_counter()
-    with progress.stage(stage) as step:
-        yield step
-    run.finish(stage, time.perf_counter() - started)

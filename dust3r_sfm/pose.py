@@ -22,7 +22,7 @@ from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.matching.methods import MethodPose, TwoViews, direction
 from dust3r_sfm.matching.pair import match_pair
 from dust3r_sfm.matching.picture import matches_picture
-from dust3r_sfm.options import ImageOptions, MatchOptions, PredictOptions, RunOptions
+from dust3r_sfm.options import ImageOptions, MatchOptions, PredictorOptions, RunOptions
 from dust3r_sfm.predictors.predictor import PairPredictor, check_predictor, load_predictor
 from dust3r_sfm.single import own_geometry
 from dust3r_sfm.system.files import atomic_path, write_json
@@ -106,7 +106,7 @@ def relative_pose(
     photo1: Path,
     photo2: Path,
     out: Path | None = None,
-    predictor: PredictOptions | None = None,
+    predictor: PredictorOptions | None = None,
     run: RunOptions | None = None,
     progress: Progress | None = None,
 ) -> PairPose:
@@ -125,7 +125,7 @@ def relative_pose(
         PredictorError: the weights cannot be used.
         ReconstructionError: the photographs share too little, or were taken from one place.
     """
-    predictor, run, progress = predictor or PredictOptions(), run or RunOptions(), progress or Silent()
+    predictor, run, progress = predictor or PredictorOptions(), run or RunOptions(), progress or Silent()
     if out is not None:
         _require_free(out, run.overwrite)
     loaded = load_predictor(predictor, run.seed)

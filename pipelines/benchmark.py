@@ -16,8 +16,8 @@ from dust3r_sfm.localization.open_map import OWN_RADIUS_OF_SIDE, RADIUS_OF_SIDE,
 from dust3r_sfm.localization.queries import Query, open_queries
 from dust3r_sfm.localization.reference import Reference, read_reference
 from dust3r_sfm.localization.results import Results
-from dust3r_sfm.options import LocalizeOptions, PredictOptions, RunOptions
-from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
+from dust3r_sfm.options import LocalizeOptions, PredictorOptions, RunOptions
+from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor, predictor_facts
 from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.files import write_text
 from dust3r_sfm.system.progress import Progress
@@ -62,7 +62,7 @@ class Protocol:
     num_loc: int
     num_covis: int
     unknown_focal: bool
-    predict: PredictOptions
+    predict: PredictorOptions
     run: RunOptions
 
 
@@ -188,7 +188,6 @@ def _inputs(scene: BenchmarkScene, protocol: Protocol, options: LocalizeOptions)
         "depth": scene.depth is not None,
         "unknown_focal": protocol.unknown_focal,
         **{name: asdict(options)[name] for name in ("num_loc", "retrieval_pairs", "min_confidence")},
-        "predictor": protocol.predict.predictor,
-        "weights": protocol.predict.weights,
+        **predictor_facts(protocol.predict),
         "seed": protocol.run.seed,
     }

@@ -1,15 +1,21 @@
-"""New photographs beside those of an existing model: which are new, and one folder for all."""
+"""New photographs beside those of an existing model: which are new, one folder for all, and the cameras they share."""
 
 import filecmp
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.images.known import add_known
+from dust3r_sfm.images.known_cameras import check_cameras, known_camera
 from dust3r_sfm.images.read import find_images
+from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.files import atomic_path
-from dust3r_sfm.types import Dropped
+from dust3r_sfm.types import Dropped, ImageSet, KnownCamera, View
 
 
 def find_additions(photos: Path, root: Path, old_names: Sequence[str]) -> tuple[list[str], list[Dropped]]:
@@ -77,3 +83,41 @@ def one_root(photos: Path, root: Path, old_names: Sequence[str], new_names: Sequ
                 except OSError:  # another file system, or one without hard links
                     shutil.copy2(source / name, target)
     return folder
+
+
+def with_old_cameras(images: ImageSet, model: Reconstruction, source: Path, given: Mapping[str, View]) -> ImageSet:
+    """Fix the cameras and poses that a model knows.
+
+    A new photograph takes the camera of the old ones that it shares a camera with, where they have only one for the
+    size of its file: a camera group holds pictures turned by a quarter too, and a camera is for one size of file.
+
+    Args:
+        images: old and new photographs.
+        model: holds the old ones under their names.
+        source: the model's folder, for messages.
+        given: the new photographs, with what the user knows about them.
+
+    Raises:
+        InputError: a camera of the model cannot be used for its photograph.
+    """
+    old = {image.name: image for image in model.images.values() if image.has_pose}
+    cameras = {name: known_camera(image.camera) for name, image in old.items()}
+    check_cameras(cameras, images.views, source)
+    shared: dict[int, set[KnownCamera]] = {}
+    for view in images.views:
+        if view.name in old:
+            shared.setdefault(view.camera_group, set()).add(cameras[view.name])
+    for view in images.views:
+        fitting = [camera for camera in shared.get(view.camera_group, ()) if camera.size == view.size]
+        known = given[view.name].known_camera if view.name in given else cameras[view.name]
+        if known is not None:
+            cameras[view.name] = known
+        elif len(fitting) == 1:
+            cameras[view.name] = fitting[0]
+    poses = {name: np.asarray(image.cam_from_world().matrix()) for name, image in old.items()}
+    complete = add_known(images, cameras, poses)
+    return replace(complete, views=tuple(_posed(view, given.get(view.name)) for view in complete.views))
+
+
+def _posed(view: View, given: View | None) -> View:
+    return view if given is None else replace(view, known_cam_from_world=given.known_cam_from_world)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +15,7 @@ from dust3r_sfm.matching.pair import match_pair
 from dust3r_sfm.options import MatchOptions
 from dust3r_sfm.pairs.graph import pair_graph
 from dust3r_sfm.predictors.classical.sift import Keypoints, find_keypoints, match_keypoints
-from dust3r_sfm.predictors.predictor import PairPredictor, StoresFeatures
+from dust3r_sfm.predictors.predictor import PairPredictor, StoresFeatures, predictor_mark
 from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import Edge, ImageSet, Matches, PairPrediction, View
 
@@ -137,8 +137,12 @@ class PointmapMatcher:
     ) -> None:
         self._reference = reference
         self._predictor = predictor
-        self._cache = ImageCache(cache, f"{predictor.name} {getattr(predictor, 'source', '')}")
+        self._folder = cache
         self._options = options or MatchOptions()
+
+    @cached_property
+    def _cache(self) -> ImageCache:
+        return ImageCache(self._folder, predictor_mark(self._predictor))
 
     def match(self, queries: Sequence[View], pairs: Sequence[Pair]) -> list[Matches]:
         """See `Matcher`."""

@@ -27,7 +27,8 @@ from dust3r_sfm.localization.queries import Query, open_queries
 from dust3r_sfm.localization.reference import covisible_groups
 from dust3r_sfm.localization.relative import scaled_relative_pose
 from dust3r_sfm.localization.results import Results
-from dust3r_sfm.options import ImageOptions, LocalizeOptions, PredictOptions, RunOptions
+from dust3r_sfm.options import ImageOptions, LocalizeOptions, PredictorOptions, RunOptions
+from dust3r_sfm.predictors.predictor import predictor_facts
 from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.types import KnownCamera, Localization, Matches, View
 
@@ -68,7 +69,7 @@ def localize(
     queries: Path,
     results: Path,
     options: LocalizeOptions | None = None,
-    predict: PredictOptions | None = None,
+    predict: PredictorOptions | None = None,
     run: RunOptions | None = None,
     progress: Progress | None = None,
 ) -> LocalizeSummary:
@@ -87,7 +88,7 @@ def localize(
         InputError: map or queries cannot be used.
         OutputError: the results hold another run, cannot be written, or the disk is full.
     """
-    options, predict = options or LocalizeOptions(), predict or PredictOptions()
+    options, predict = options or LocalizeOptions(), predict or PredictorOptions()
     run, progress = run or RunOptions(), progress or Silent()
     found = find_map(path, options, predict, run.seed)
     listed = options.query_images is None and queries.suffix.lower() == ".txt"
@@ -246,7 +247,7 @@ def _pooled(lifted: Sequence[Correspondences]) -> Correspondences:
 
 
 def _inputs(
-    path: Path, queries: Path, options: LocalizeOptions, predict: PredictOptions, run: RunOptions
+    path: Path, queries: Path, options: LocalizeOptions, predict: PredictorOptions, run: RunOptions
 ) -> dict[str, Any]:
     """What the results depend on, as JSON values."""
     chosen = {name: value for name, value in asdict(options).items() if name not in _SPEED_OPTIONS}
@@ -254,7 +255,6 @@ def _inputs(
         "map": str(path.resolve()),
         "queries": str(queries.resolve()),
         **chosen,
-        "predictor": predict.predictor,
-        "weights": predict.weights,
+        **predictor_facts(predict),
         "seed": run.seed,
     }

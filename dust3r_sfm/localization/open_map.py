@@ -15,7 +15,7 @@ from dust3r_sfm.localization.lift import DepthLift, FirstOf, Lift, PointLift
 from dust3r_sfm.localization.posed import triangulated_depths
 from dust3r_sfm.localization.reference import Reference, read_reference
 from dust3r_sfm.localization.retrieve import ListedRetrieval, Retrieval, predictor_retrieval
-from dust3r_sfm.options import LocalizeOptions, PredictOptions
+from dust3r_sfm.options import LocalizeOptions, PredictorOptions
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
 from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.system._pycolmap import Reconstruction
@@ -73,7 +73,7 @@ class FoundMap:
     model: Reconstruction
     predictor: PairPredictor
     options: LocalizeOptions
-    predict: PredictOptions
+    predict: PredictorOptions
     seed: int
 
     @cached_property
@@ -98,14 +98,14 @@ class FoundMap:
 
 
 def find_map(
-    path: Path, options: LocalizeOptions | None = None, predict: PredictOptions | None = None, seed: int = 0
+    path: Path, options: LocalizeOptions | None = None, predict: PredictorOptions | None = None, seed: int = 0
 ) -> FoundMap:
     """Read the model of a map and make the predictor, which is quick; see `open_map`.
 
     Raises:
         InputError: there is no model.
     """
-    options, predict = options or LocalizeOptions(), predict or PredictOptions()
+    options, predict = options or LocalizeOptions(), predict or PredictorOptions()
     predictor = load_predictor(predict, seed)
     return FoundMap(path=path, model=read_model(path), predictor=predictor, options=options, predict=predict, seed=seed)
 
@@ -113,7 +113,7 @@ def find_map(
 def open_map(
     path: Path,
     options: LocalizeOptions | None = None,
-    predict: PredictOptions | None = None,
+    predict: PredictorOptions | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> LocalizationMap:
@@ -137,7 +137,7 @@ def make_map(
     lift: Lift,
     predictor: PairPredictor,
     options: LocalizeOptions | None = None,
-    predict: PredictOptions | None = None,
+    predict: PredictorOptions | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> LocalizationMap:
@@ -156,7 +156,7 @@ def make_map(
     Raises:
         InputError: files of hloc do not fit the map.
     """
-    options, predict = options or LocalizeOptions(), predict or PredictOptions()
+    options, predict = options or LocalizeOptions(), predict or PredictorOptions()
     store = KeypointStore(reference, options.cache, predict.num_workers)
     retrieval: Retrieval
     if options.retrieval_pairs is not None:

@@ -15,7 +15,7 @@ from dust3r_sfm.localization.lift import DepthRaster
 from dust3r_sfm.localization.reference import Reference
 from dust3r_sfm.pairs.graph import pair_graph
 from dust3r_sfm.pairs.neighbours import nearest_neighbours
-from dust3r_sfm.predictors.predictor import PairPredictor
+from dust3r_sfm.predictors.predictor import PairPredictor, predictor_mark
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View, is_known
 
 _NUM_NEIGHBOURS = 4
@@ -56,7 +56,7 @@ def triangulated_depths(
         ReconstructionError: no pair of photographs gives depth (no overlap, no baseline, wrong poses).
     """
     graph = _neighbours(reference)
-    files = ImageCache(cache, f"triangulated by {predictor.name} {getattr(predictor, 'source', '')} {_NUM_NEIGHBOURS}")
+    files = ImageCache(cache, f"triangulated by {predictor_mark(predictor)} {_NUM_NEIGHBOURS}")
     stored = {index: files.read(view) for index, view in enumerate(reference.views)}
     depths: dict[int, Float32[np.ndarray, "h w"]] = {
         index: arrays["depth"] for index, arrays in stored.items() if arrays is not None

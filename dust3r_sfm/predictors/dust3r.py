@@ -10,7 +10,7 @@ import numpy as np
 from dust3r_sfm.errors import PredictorError, WeightsError
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.network.names import KNOWN_WEIGHTS, KnownWeights, find_known, find_licence
-from dust3r_sfm.options import PredictOptions
+from dust3r_sfm.options import PredictorOptions
 from dust3r_sfm.predictors.memory import MemoryLimits
 from dust3r_sfm.predictors.predictor import PixelPair
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
@@ -58,7 +58,7 @@ class NetworkPredictor:
     is_metric = False
     source: "dust3r_sfm.network.source.WeightsSource | None" = None
 
-    def __init__(self, options: PredictOptions, seed: int, limits: MemoryLimits | None = None) -> None:
+    def __init__(self, options: PredictorOptions, seed: int, limits: MemoryLimits | None = None) -> None:
         """
         Args:
             options: which weights, device and number of threads.

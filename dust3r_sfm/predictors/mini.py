@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from dust3r_sfm.errors import PredictorError, WeightsError
 from dust3r_sfm.images.load import load_mask, load_pixels
 from dust3r_sfm.images.resize import Grid
-from dust3r_sfm.options import PredictOptions
+from dust3r_sfm.options import PredictorOptions
 from dust3r_sfm.types import NOTHING_KNOWN, Edge, ImageSet, PairGraph, PairPrediction, View
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class MiniPredictor:
     weights = "--weights with mini.safetensors or its folder, as dust3r-sfm train OUT --preset mini leaves it"
     source: "dust3r_sfm.network.source.WeightsSource | None" = None
 
-    def __init__(self, options: PredictOptions, seed: int) -> None:
+    def __init__(self, options: PredictorOptions, seed: int) -> None:
         """
         Args:
             options: which weights and device.

@@ -13,7 +13,7 @@ from dust3r_sfm.errors import PredictorError, WeightsError
 from dust3r_sfm.geometry.pinhole import project, unproject
 from dust3r_sfm.geometry.transforms import apply, compose, invert, rotation_exp
 from dust3r_sfm.images.resize import Grid
-from dust3r_sfm.options import PredictOptions
+from dust3r_sfm.options import PredictorOptions
 from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.types import NOTHING_KNOWN, Edge, ImageSet, PairGraph, PairPrediction, View
 
@@ -66,7 +66,7 @@ class OraclePredictor:
     licence = "Apache-2.0"
     weights = "scene.h5 with the known cameras and depths"
 
-    def __init__(self, options: PredictOptions, seed: int, noise: OracleNoise = _NO_NOISE) -> None:
+    def __init__(self, options: PredictorOptions, seed: int, noise: OracleNoise = _NO_NOISE) -> None:
         if options.weights is None:
             raise WeightsError("The oracle needs a known scene: add --weights with the path of its scene.h5.")
         self._scene = read_scene(Path(options.weights))

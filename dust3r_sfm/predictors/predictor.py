@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 
 from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.images.resize import Grid
-from dust3r_sfm.options import PredictOptions
+from dust3r_sfm.options import PredictorOptions
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
 
 ENTRY_POINT_GROUP = "dust3r_sfm.predictors"
@@ -24,7 +24,7 @@ PixelPair = tuple[UInt8[np.ndarray, "h1 w1 3"], UInt8[np.ndarray, "h2 w2 3"]]
 class PairPredictor(Protocol):
     """Predicts, for two photographs, two pointmaps in the first camera's frame.
 
-    A predictor is made by `factory(options: PredictOptions, seed: int)`, registered under its name in the entry-point
+    A predictor is made by `factory(options: PredictorOptions, seed: int)`, registered under its name in the entry-point
     group `dust3r_sfm.predictors`. The first line of the factory's docstring is its summary in listings; its attributes
     `licence` (of code and weights) and `weights` (what `--weights` expects, if anything) are shown beside it. Making a
     predictor may load weights and raise `WeightsError` or `PredictorError`.
@@ -118,8 +118,26 @@ def check_predictor(predictor: PairPredictor) -> dict[str, Any]:
     return facts
 
 
-def weights_facts(options: PredictOptions) -> dict[str, list[tuple[str, int, int]]]:
-    """Return what tells, without reading them, that the files behind `options.weights` are others than before."""
+def predictor_mark(predictor: PairPredictor) -> str:
+    """Return what tells apart what predictors make, whatever their weights are called; loads the weights.
+
+    Raises:
+        PredictorError: when the weights or the device cannot be used.
+    """
+    facts = check_predictor(predictor)
+    return f"{facts['name']} {facts.get('source', {}).get('sha256', '')}"
+
+
+def predictor_facts(options: PredictorOptions) -> dict[str, Any]:
+    """Return, as JSON values, what predictions depend on: the predictor, its precision, and its weights.
+
+    The weights count by name and, without being read, by what tells that the files behind it are others than before.
+    """
+    chosen = {"predictor": options.predictor, "weights": options.weights, "precision": options.precision}
+    return chosen | _weights_facts(options)
+
+
+def _weights_facts(options: PredictorOptions) -> dict[str, list[tuple[str, int, int]]]:
     path = Path(options.weights).expanduser() if options.weights else None
     if path is None or not path.exists():
         return {}
@@ -149,7 +167,7 @@ def list_predictors() -> list[PredictorInfo]:
     return [_info(entry_point) for _, entry_point in sorted(_registered().items())]
 
 
-def load_predictor(options: PredictOptions, seed: int) -> PairPredictor:
+def load_predictor(options: PredictorOptions, seed: int) -> PairPredictor:
     """Make the predictor that `options.predictor` names.
 
     Raises:
@@ -163,7 +181,7 @@ def load_predictor(options: PredictOptions, seed: int) -> PairPredictor:
         hint = f"did you mean {' or '.join(close)}?" if close else f"registered are: {', '.join(sorted(registered))}."
         raise PredictorError(f"No predictor is called '{options.predictor}'; {hint}")
     try:
-        factory: Callable[[PredictOptions, int], Any] = entry_point.load()
+        factory: Callable[[PredictorOptions, int], Any] = entry_point.load()
     except (ImportError, AttributeError) as error:
         raise PredictorError(
             f"The predictor '{options.predictor}' cannot be imported from {entry_point.value} ({error}); "

@@ -16,7 +16,7 @@ from dust3r_sfm.report.maps import data_uri, photograph, shrunk
 from dust3r_sfm.report.model import Model, read_drawn
 from dust3r_sfm.report.sides import draw_sides
 from dust3r_sfm.report.style import STYLE
-from dust3r_sfm.runs.folder import read_record
+from dust3r_sfm.runs.record import read_record
 from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.system.files import write_text
 from dust3r_sfm.types import Scene
@@ -46,7 +46,7 @@ def write_report(out: Path) -> Path:
         InputError: a file of the run is missing or damaged.
         OutputError: the disk is full.
     """
-    record, scene = read_record(out), read_scene(out / "scene.h5")
+    record, scene = read_record(out).as_json(), read_scene(out / "scene.h5")
     model = read_drawn(out / "sparse" / "0", scene)
     diagnosis = diagnose(scene)
     weak = diagnosis.degrees < _WEAK_DEGREE

@@ -1,4 +1,4 @@
-"""The output folder of a run: which stages are done, with which options, and what may be reused.
+"""The output folder of a run: which stages are done, with which inputs, and what may be reused.
 
 Shards of a run share the folder and may be at work at the same time: each keeps a record of its own, run.2-of-4.json.
 A stage is done when run.json says so. Inputs that change undo their stage and all later ones, so a finished stage is
@@ -8,23 +8,17 @@ reused exactly when nothing that could change its result has changed.
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dust3r_sfm.errors import InputError, OutputError
+from dust3r_sfm.runs.difference import difference
+from dust3r_sfm.runs.record import Facts, Photographs, RunRecord, StageRecord, read_record
 from dust3r_sfm.system.files import write_json
 
-ARTEFACTS: dict[str, tuple[str, ...]] = {
-    "images": ("images", "images.*-of-*", "features.h5"),
-    "pairs": ("pairs.txt",),
-    "predict": ("predictions*.h5*", "run.*-of-*.json"),
-    "align": ("scene.h5",),
-    "export": ("sparse", "dense", "dense_pointmaps", "database.db", "fused.ply*", "mesh.ply", "report.html"),
-}
-"""What each stage writes, as patterns, in the order of the stages; the first of each must be there for the stage to be
-done."""
-
-STAGES = tuple(ARTEFACTS)
+_SHARED = ("images", "pairs", "predict")
+"""Stages that shards have in common."""
 
 
 class RunFolder:
@@ -32,7 +26,9 @@ class RunFolder:
 
     Args:
         path: the output folder; made if it is not there.
-        inputs: for each stage of `STAGES` (or a leading part of them) the JSON values its result depends on.
+        inputs: for each stage (or a leading part of them) the JSON values its result depends on.
+        artefacts: for each stage, in order, what it writes, as patterns; the first must be there for it to be done.
+        photographs: which photographs; to say which ones changed.
         overwrite: let go of stages that other inputs made, instead of refusing.
         suffix: of the shard at work, as .2-of-4; empty for a whole run, which takes over what shards have done.
 
@@ -41,13 +37,24 @@ class RunFolder:
     """
 
     def __init__(
-        self, path: Path, inputs: Mapping[str, Mapping[str, Any]], *, overwrite: bool = False, suffix: str = ""
+        self,
+        path: Path,
+        inputs: Mapping[str, Mapping[str, Any]],
+        artefacts: Mapping[str, tuple[str, ...]],
+        *,
+        photographs: Photographs | None = None,
+        overwrite: bool = False,
+        suffix: str = "",
     ) -> None:
         self.path = path
+        self._artefacts = artefacts
+        self._order = tuple(artefacts)
         self._is_shard = bool(suffix)
         self._file_name = f"run{suffix}.json"
-        self.record = read_record(path, self._file_name) or self._take_over()
-        if not self.record:
+        is_new = not (path / self._file_name).is_file()
+        taken_over = self._take_over() if is_new else None
+        self.record = taken_over or read_record(path, self._file_name)
+        if is_new and taken_over is None:
             occupied = path.is_file() or (path.is_dir() and any(path.iterdir()))
             if occupied and not overwrite:
                 raise OutputError(
@@ -56,56 +63,57 @@ class RunFolder:
         elif not self._is_shard:
             for leftover in path.rglob(".*.tmp"):  # of a killed run; only files.atomic_path makes such names
                 _remove(leftover)
-        stages: dict[str, Any] = self.record.setdefault("stages", {})
         wanted = json.loads(json.dumps(inputs, default=str))
         for stage in wanted:
-            known = stages.get(stage)
-            if known is not None and known["inputs"] != wanted[stage]:
+            known = self.record.stages.get(stage)
+            if known is not None and known.inputs != wanted[stage]:
                 if not overwrite:
+                    why = difference(known.inputs, wanted[stage], self.record.photographs, photographs)
                     raise OutputError(
-                        f"{path} holds another run ({_difference(known['inputs'], wanted[stage])}); "
+                        f"{path} holds another run ({why}); "
                         "choose another folder, or add --overwrite to replace what no longer fits."
                     )
                 self._forget(stage)
         for stage in wanted:
-            stages.setdefault(stage, {"inputs": wanted[stage], "done": False})
+            self.record.stages.setdefault(stage, StageRecord(inputs=wanted[stage]))
         self.save()
 
-    def _take_over(self) -> dict[str, Any]:
+    def _take_over(self) -> RunRecord | None:
         """What another shard of this folder, or the whole run, says about the stages that shards have in common."""
         for file in sorted(self.path.glob("run*.json")):
-            stages = read_record(self.path, file.name).get("stages", {})
-            common = {name: dict(stages[name]) for name in ("images", "pairs", "predict") if name in stages}
+            other = read_record(self.path, file.name)
+            common = {name: replace(other.stages[name]) for name in _SHARED if name in other.stages}
             if "predict" in common:
-                common["predict"]["done"] = False
-            return {"stages": common}
-        return {}
+                common["predict"].done = False
+            return RunRecord(stages=common, photographs=other.photographs)
+        return None
 
     def _forget(self, first: str) -> None:
-        for stage in STAGES[STAGES.index(first) :]:
-            self.record["stages"].pop(stage, None)
-            for pattern in ARTEFACTS[stage]:
+        for stage in self._order[self._order.index(first) :]:
+            self.record.stages.pop(stage, None)
+            for pattern in self._artefacts[stage]:
                 for path in self.path.glob(pattern):
                     _remove(path)
 
     def is_done(self, stage: str) -> bool:
         """Whether the stage finished with these inputs and its files are there."""
+        known = self.record.stages.get(stage)
         # A shard may find that another one has just selected the pairs.
-        done = self.record["stages"].get(stage, {}).get("done") or (self._is_shard and stage == "pairs")
-        return bool(done) and any(self.path.glob(ARTEFACTS[stage][0]))
+        done = (known is not None and known.done) or (self._is_shard and stage == "pairs")
+        return done and any(self.path.glob(self._artefacts[stage][0]))
 
-    def finish(self, stage: str, seconds: float, **facts: Any) -> None:
-        """Record a finished stage; stages after it are no longer valid and are forgotten."""
-        later = STAGES[STAGES.index(stage) + 1 :]
-        for name in later:
-            if self.record["stages"].get(name, {}).get("done"):
-                self.record["stages"][name]["done"] = False
-        self.record["stages"][stage].update(done=True, seconds=round(seconds, 2), **facts)
+    def finish(self, stage: str, seconds: float, facts: Facts | None = None) -> None:
+        """Record a finished stage and what it found out; stages after it are no longer valid."""
+        for later in self._order[self._order.index(stage) + 1 :]:
+            if later in self.record.stages:
+                self.record.stages[later].done = False
+        self.record.stages[stage].done, self.record.stages[stage].seconds = True, round(seconds, 2)
+        self.record.note(facts or Facts())
         self.save()
 
     def save(self) -> None:
         """Write run.json, or the shard's own record."""
-        write_json(self.path / self._file_name, self.record)
+        write_json(self.path / self._file_name, self.record.as_json())
 
 
 def require_apart(photos: Path, out: Path) -> None:
@@ -117,35 +125,6 @@ def require_apart(photos: Path, out: Path) -> None:
     inner, outer = out.resolve(), photos.resolve()
     if inner == outer or outer in inner.parents or inner in outer.parents:
         raise InputError(f"{out} and {photos} lie inside each other; choose an output folder outside the photographs.")
-
-
-def read_record(path: Path, file_name: str = "run.json") -> dict[str, Any]:
-    """Read OUT/run.json, or a shard's record; an empty one where there is none.
-
-    Raises:
-        OutputError: the file is damaged.
-    """
-    file = path / file_name
-    if not file.is_file():
-        return {}
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(record, dict) or not isinstance(record.get("stages", {}), dict):
-            raise ValueError
-    except ValueError as error:
-        raise OutputError(
-            f"{file} is damaged; remove it together with the rest of the folder and run again."
-        ) from error
-    return record
-
-
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    for name in sorted({*before, *now}):
-        if before.get(name) != now.get(name):
-            if name == "photographs":
-                return "of other photographs"
-            return f"{name} was {before.get(name)}, is now {now.get(name)}"
-    return "of other inputs"
 
 
 def _remove(path: Path) -> None:

@@ -10,6 +10,11 @@ from dust3r_sfm.colmap.model import read_model
 from dust3r_sfm.runs.folder import RunFolder
 from dust3r_sfm.types import ImageSet, Scene
 
+_NO_POINTS = (
+    "the model has no points, and multi-view stereo starts from them; photographs from places further apart, or a "
+    "smaller --min-triangulation-angle, give some."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -58,11 +63,13 @@ class Summary:
         ]
         lines += [f"left out            {name}: {reason}" for name, reason in self.dropped.items()]
         lines += [f"warning             {sentence}" for sentence in self.warnings]
+        if len(self.registered) > 1 and not self.num_points:
+            lines.append(f"warning             {_NO_POINTS}")
         lines += [
             f"model               {self.out / 'sparse' / '0'}",
             f"report              {self.out / 'report.html'}",
         ]
-        if len(self.registered) > 1:
+        if len(self.registered) > 1 and self.num_points:
             dense = shlex.quote(str(self.out / "dense"))
             lines += [
                 f"next                colmap patch_match_stereo --workspace_path {dense}",
@@ -73,6 +80,7 @@ class Summary:
 
 def summarize(run: RunFolder, images: ImageSet, scene: Scene) -> Summary:
     """Read the model of a finished run, and record the summary in run.json."""
+    record, predictor = run.record, run.record.predictor or {}
     reconstruction = read_model(run.path / "sparse" / "0")
     registered = tuple(name for name, placed in zip(scene.names, scene.registered, strict=True) if placed)
     dropped = {dropped.name: dropped.reason for dropped in images.dropped}
@@ -85,11 +93,11 @@ def summarize(run: RunFolder, images: ImageSet, scene: Scene) -> Summary:
         num_points=reconstruction.num_points3D(),
         mean_track_length=reconstruction.compute_mean_track_length(),
         mean_reprojection_error=reconstruction.compute_mean_reprojection_error(),
-        seconds={stage: facts["seconds"] for stage, facts in run.record["stages"].items() if "seconds" in facts},
-        warnings=(*run.record["warnings"], *scene.warnings, *run.record.get("findings", ())),
-        predictor=f"{run.record['predictor']['name']} ({run.record['predictor']['licence']})",
-        refinement=run.record.get("refinement", "none"),
+        seconds={name: stage.seconds for name, stage in record.stages.items() if stage.seconds is not None},
+        warnings=(*(record.warnings or ()), *scene.warnings, *(record.findings or ())),
+        predictor=f"{predictor['name']} ({predictor['licence']})",
+        refinement=record.refinement or "none",
     )
-    run.record["summary"] = asdict(summary)
+    record.summary = asdict(summary)
     run.save()
     return summary

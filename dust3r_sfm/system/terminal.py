@@ -13,7 +13,7 @@ from dust3r_sfm.errors import Dust3rSfmError
 from dust3r_sfm.system.files import as_output_error
 from dust3r_sfm.system.progress import Step
 
-CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs)
+_CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs)
 
 
 class Terminal:
@@ -59,10 +59,10 @@ def run_command(
     try:
         if isinstance(command, Mapping):
             tyro.extras.subcommand_cli_from_dict(
-                dict(command), prog=prog, description=description, args=arguments, config=CONFIG
+                dict(command), prog=prog, description=description, args=arguments, config=_CONFIG
             )
         else:
-            tyro.cli(command, prog=prog, description=description, args=arguments, config=CONFIG)
+            tyro.cli(command, prog=prog, description=description, args=arguments, config=_CONFIG)
     except (Dust3rSfmError, OSError) as error:
         sentence = as_output_error(error, None) if isinstance(error, OSError) else error
         if verbose or not isinstance(sentence, Dust3rSfmError):

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from dust3r_sfm.localization.localize import localize
 from dust3r_sfm.localization.queries import read_query_list
-from dust3r_sfm.options import LocalizeOptions, PredictOptions, RunOptions
+from dust3r_sfm.options import LocalizeOptions, PredictorOptions, RunOptions
 from dust3r_sfm.system.terminal import Terminal
 
 
 def query_list(
-    predictor: PredictOptions,
+    predictor: PredictorOptions,
     run: RunOptions,
     reference_sfm: Path,
     image_dir: Path,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dust3r_sfm.options import PredictOptions, RunOptions
+from dust3r_sfm.options import PredictorOptions, RunOptions
 from dust3r_sfm.system.terminal import Terminal
 from pipelines.benchmark import Protocol, localize_scene
 from pipelines.seven_scenes.dataset import Layout, read_scene
@@ -11,7 +11,7 @@ from pipelines.table import write_tables
 
 
 def seven_scenes(
-    predictor: PredictOptions,
+    predictor: PredictorOptions,
     run: RunOptions,
     scenes: tuple[str, ...] = SCENES,
     dataset: Path = Path("datasets/7scenes"),

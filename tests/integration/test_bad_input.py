@@ -142,7 +142,7 @@ def test_a_folder_with_another_run_is_refused_or_overwritten(capsys, photos, tmp
     out = tmp_path / "out"
     assert run(capsys, "reconstruct", photos, out, *QUICK)[0] == 0
     code, sentence = run(capsys, "reconstruct", photos, out, "--match-stride", "9", *QUICK)
-    assert code == 1 and "match_stride" in sentence and "--overwrite" in sentence
+    assert code == 1 and "match stride was 6, is now 9" in sentence and "--overwrite" in sentence
     predictions = (out / "predictions.h5").stat().st_mtime_ns
     assert run(capsys, "reconstruct", photos, out, "--match-stride", "9", "--overwrite", *QUICK)[0] == 0
     assert (out / "predictions.h5").stat().st_mtime_ns == predictions

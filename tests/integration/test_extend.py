@@ -1,38 +1,60 @@
 """New photographs into a model: it stays to the bit, they come where they belong."""
 
+import json
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from dust3r_sfm.colmap.model import NO_TRACKS, reconstruction_from_scene, write_model
-from dust3r_sfm.errors import InputError
+from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.evaluation.poses import evaluate_poses
 from dust3r_sfm.extend import extend
-from dust3r_sfm.options import PredictOptions, ReconstructOptions, RefineOptions
+from dust3r_sfm.options import (
+    ImageOptions,
+    KnownOptions,
+    PairOptions,
+    PredictOptions,
+    ReconstructOptions,
+    RefineOptions,
+)
+from dust3r_sfm.predictors.run import predict_pairs
+from dust3r_sfm.runs import stages
 from dust3r_sfm.scene_file import read_scene
+from dust3r_sfm.synthetic.sample import sample
 from dust3r_sfm.system._pycolmap import pycolmap
 
 NUM_OLD = 4
 
 
 @pytest.fixture(scope="module")
-def options(sample_folder):
+def options(sample_folder, tmp_path_factory):
+    weights = tmp_path_factory.mktemp("weights") / "scene.h5"
+    shutil.copy(sample_folder / "truth" / "scene.h5", weights)
+    return oracle(weights)
+
+
+def oracle(weights):
     return ReconstructOptions(
-        predict=PredictOptions(predictor="oracle", weights=str(sample_folder / "truth" / "scene.h5")),
-        refine=RefineOptions(refine="none"),
+        predict=PredictOptions(predictor="oracle", weights=str(weights)), refine=RefineOptions(refine="none")
     )
 
 
 @pytest.fixture(scope="module")
 def model(sample_folder, tmp_path_factory):
     """Four of the six photographs, and a model of their true cameras with a few points."""
-    folder = tmp_path_factory.mktemp("old")
+    names = sorted(path.name for path in (sample_folder / "images").iterdir())[:NUM_OLD]
+    return true_model(sample_folder, names, tmp_path_factory.mktemp("old"))
+
+
+def true_model(sample_folder, names, folder):
+    """Some photographs and a model of their true cameras in a folder."""
     (folder / "images").mkdir()
     truth = read_scene(sample_folder / "truth" / "scene.h5")
-    names = sorted(truth.names)[:NUM_OLD]
     for name in names:
         shutil.copy(sample_folder / "images" / name, folder / "images")
     is_old = np.array([name in names for name in truth.names])
@@ -134,3 +156,79 @@ def test_what_cannot_be_extended(model, new_photographs, sample_folder, tmp_path
     with pytest.raises(InputError, match="inside each other"):
         extend(model, new_photographs, model, options)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_portrait_file_does_not_take_the_camera_of_landscape_files(tmp_path):
+    """They share a camera group up to a quarter turn, but a COLMAP camera is for one size of file."""
+    scene = tmp_path / "scene"
+    sample(scene, num_views=8, size=(320, 240), seed=1)
+    portrait = "courtyard_07.jpg"
+    names = sorted(path.name for path in (scene / "images").iterdir() if path.name != portrait)
+    folder = tmp_path / "old"
+    folder.mkdir()
+    summary = extend(
+        true_model(scene, names, folder), scene / "images", tmp_path / "out", oracle(scene / "truth" / "scene.h5")
+    )
+    assert summary.added == (portrait,)
+    images = pycolmap.Reconstruction(str(tmp_path / "out" / "sparse" / "0")).images.values()
+    (camera,) = [image.camera for image in images if image.name == portrait]
+    assert (camera.width, camera.height) == (240, 320)
+    errors = evaluate_poses(tmp_path / "out", scene / "truth" / "poses.json")
+    assert errors.num_registered == 8 and errors.auc[5] > 95
+
+
+@pytest.mark.parametrize(
+    ("given", "flag"),
+    [
+        ({"predict": PredictOptions(shard="1/4")}, "--shard"),
+        ({"pairs": PairOptions(pairs="file", pairs_file=Path("missing.txt"))}, "--pairs and --pairs-file"),
+        ({"pairs": PairOptions(quadratic=False)}, "--no-quadratic"),
+        ({"known": KnownOptions(georegister=True)}, "--georegister"),
+    ],
+    ids=["shard", "pairs", "quadratic", "georegister"],
+)
+def test_options_that_it_does_not_read_are_refused(model, new_photographs, tmp_path, given, flag):
+    with pytest.raises(InputError, match=f"does not read {flag}"):
+        extend(model, new_photographs, tmp_path / "out", ReconstructOptions(**given))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cluster_predicts_where_it_is_asked_for(model, new_photographs, tmp_path, options, monkeypatch):
+    asked = []
+
+    def on_cluster(*arguments):
+        asked.append(arguments)
+        return predict_pairs(*arguments)
+
+    monkeypatch.setattr(stages, "predict_on_cluster", on_cluster)
+    extend(model, new_photographs, tmp_path / "out", replace(options, predict=replace(options.predict, ray=True)))
+    assert len(asked) == 1
+
+
+def test_what_changed_is_said_in_words(model, new_photographs, extended, options, tmp_path):
+    out, summary = extended
+
+    def refused(photos, given, words):
+        with pytest.raises(OutputError, match=words):
+            extend(model, photos, out, given)
+
+    other_sharing = replace(options, images=ImageOptions(camera_sharing="per-image"))
+    refused(new_photographs, other_sharing, r"another run \(camera sharing was auto, is now per-image\)")
+    shutil.copy(new_photographs / summary.added[0], tmp_path)
+    refused(tmp_path, options, rf"other photographs: {summary.added[1]} is gone")
+    weights = options.predict.weights
+    before = Path(weights).stat()
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    refused(new_photographs, options, "other weights under the same name")
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert extend(model, new_photographs, out, options) == summary
+
+
+def test_a_folder_of_the_first_version_is_refused_in_a_sentence(model, new_photographs, extended, options, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(extended[0], out)
+    record = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    del record["stages"]["images"]["inputs"]["camera_sharing"]
+    (out / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(OutputError, match=r"that an earlier version of this program made.*--overwrite"):
+        extend(model, new_photographs, out, options)

@@ -72,7 +72,7 @@ def test_other_weights_under_the_same_name_are_another_run(photos, tmp_path, cap
     assert predict(photos, out, weights) == 0
     save(weights, seed=1)
     assert predict(photos, out, weights) == 1
-    assert "weights_files was" in capsys.readouterr().err
+    assert "other weights under the same name" in capsys.readouterr().err
     assert predict(photos, out, weights, "--overwrite") == 0
 
 

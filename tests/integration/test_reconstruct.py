@@ -65,6 +65,20 @@ def test_export_of_a_run_needs_the_format_and_gives_the_same_model(oracle_run, t
     assert poses[0].keys() == poses[1].keys()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--colmap", "--window", "3"],
+        ["--colmap", "--shard", "1/2"],
+        ["--ply", "--match-stride", "9"],
+        ["--ply", "--seed", "1"],
+    ],
+)
+def test_export_of_a_run_refuses_what_would_change_nothing(oracle_run, tmp_path, capsys, words):
+    assert export_main([str(oracle_run[0]), str(tmp_path / "other"), *words]) == 1
+    assert f"does not read {words[1]}" in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
 def cameras_of(folder: Path) -> dict[str, np.ndarray]:
     images = pycolmap.Reconstruction(str(folder)).images.values()
     return {image.name: image.cam_from_world().matrix() for image in images}

@@ -1,5 +1,7 @@
 """The viewer serves a run, and its depth maps stand where the truth says."""
 
+import signal
+import subprocess
 import sys
 import urllib.request
 from dataclasses import replace
@@ -46,3 +48,13 @@ def test_without_viser_the_remedy_is_named(oracle_run, monkeypatch):
     monkeypatch.setitem(sys.modules, "viser", None)
     with pytest.raises(InputError, match=r"dust3r_sfm\[view\]"):
         open_viewer(oracle_run[0])
+
+
+def test_ctrl_c_ends_the_viewer_quietly(oracle_run):
+    pytest.importorskip("viser")
+    command = [sys.executable, "-m", "dust3r_sfm.cli", "view", str(oracle_run[0]), "--port", "18090"]
+    viewer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert viewer.stdout is not None and any(line.startswith("over ssh") for line in viewer.stdout)
+    viewer.send_signal(signal.SIGINT)
+    _, errors = viewer.communicate(timeout=60)
+    assert viewer.returncode == 0 and errors == ""

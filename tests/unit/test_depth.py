@@ -14,7 +14,7 @@ from dust3r_sfm.cli import main
 from dust3r_sfm.depth import DepthSummary, estimate_depth
 from dust3r_sfm.errors import InputError, OutputError, ReconstructionError
 from dust3r_sfm.evaluation.depth import depth_in_image
-from dust3r_sfm.options import PredictOptions, RunOptions
+from dust3r_sfm.options import OutputOptions, PredictorOptions
 
 SIZES = {"a.jpg": (320, 240), "sub/b ü.png": (240, 320), "c.png": (300, 300)}
 
@@ -30,8 +30,8 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def options(small_weights: Path) -> PredictOptions:
-    return PredictOptions(predictor="dust3r-224-linear", weights=str(small_weights), device="cpu")
+def options(small_weights: Path) -> PredictorOptions:
+    return PredictorOptions(predictor="dust3r-224-linear", weights=str(small_weights), device="cpu")
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_every_photograph_has_its_files(photos: Path, tmp_path: Path, options: PredictOptions) -> None:
+def test_every_photograph_has_its_files(photos: Path, tmp_path: Path, options: PredictorOptions) -> None:
     (photos / "notes.jpg").write_text("not a picture")
     out = tmp_path / "out"
     summary = estimate_depth(photos, out, predictor=options)
@@ -71,7 +71,7 @@ def test_every_photograph_has_its_files(photos: Path, tmp_path: Path, options: P
 
 
 def test_a_second_run_does_what_is_missing_or_changed(
-    photos: Path, tmp_path: Path, options: PredictOptions, looked_at: list[str]
+    photos: Path, tmp_path: Path, options: PredictorOptions, looked_at: list[str]
 ) -> None:
     out = tmp_path / "out"
     first = estimate_depth(photos, out, predictor=options)
@@ -90,7 +90,7 @@ def test_a_second_run_does_what_is_missing_or_changed(
 
 
 def test_an_interrupted_run_keeps_what_it_has(
-    photos: Path, tmp_path: Path, options: PredictOptions, looked_at: list[str], monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, options: PredictorOptions, looked_at: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look = depth_module.monocular
 
@@ -110,15 +110,16 @@ def test_an_interrupted_run_keeps_what_it_has(
 
 
 def test_other_weights_and_foreign_folders_are_refused(
-    photos: Path, tmp_path: Path, options: PredictOptions, looked_at: list[str]
+    photos: Path, tmp_path: Path, options: PredictorOptions, looked_at: list[str]
 ) -> None:
     out = tmp_path / "out"
     estimate_depth(photos, out, predictor=options)
     other = replace(options, predictor="dust3r-512-linear")
-    with pytest.raises(OutputError, match="made with other weights"):
-        estimate_depth(photos, out, predictor=other)
+    for changed in (other, replace(options, precision="bfloat16")):
+        with pytest.raises(OutputError, match="made with other weights or precision"):
+            estimate_depth(photos, out, predictor=changed)
     looked_at.clear()
-    estimate_depth(photos, out, predictor=other, run=RunOptions(overwrite=True))
+    estimate_depth(photos, out, predictor=other, run=OutputOptions(overwrite=True))
     assert len(looked_at) == 3 and np.load(out / "depth" / "a.jpg.npy").shape == (384, 512)
     (out / "depth.json").write_text("{")
     with pytest.raises(OutputError, match=r"depth\.json is damaged"):
@@ -130,8 +131,6 @@ def test_other_weights_and_foreign_folders_are_refused(
         estimate_depth(photos, foreign, predictor=options)
     with pytest.raises(InputError, match="inside each other"):
         estimate_depth(photos, photos / "out", predictor=options)
-    with pytest.raises(InputError, match="share out pairs"):
-        estimate_depth(photos, out, predictor=replace(options, shard="1/2"))
 
 
 def test_the_command(photos: Path, tmp_path: Path, small_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,7 +144,7 @@ def test_the_command(photos: Path, tmp_path: Path, small_weights: Path, capsys: 
 
 
 def test_photographs_without_usable_depth_are_left_out(
-    photos: Path, tmp_path: Path, options: PredictOptions, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, options: PredictorOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look = depth_module.monocular
 

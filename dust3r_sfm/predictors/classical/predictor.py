@@ -10,7 +10,7 @@ from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.geometry.pinhole import pixel_scale
 from dust3r_sfm.geometry.transforms import compose, invert
 from dust3r_sfm.images.resize import Grid
-from dust3r_sfm.options import PredictOptions
+from dust3r_sfm.options import PredictorOptions
 from dust3r_sfm.predictors.classical.consensus import MIN_BELIEF, choose
 from dust3r_sfm.predictors.classical.describe import describe_keypoints
 from dust3r_sfm.predictors.classical.flow import Picture
@@ -41,7 +41,7 @@ class ClassicalPredictor:
     licence = "Apache-2.0"
     weights = ""
 
-    def __init__(self, options: PredictOptions, seed: int) -> None:
+    def __init__(self, options: PredictorOptions, seed: int) -> None:
         """
         Raises:
             PredictorError: when weights are given; there is nothing to load them into.

@@ -1,8 +1,4 @@
-"""Every option of the package on one page.
-
-The command line is generated from these dataclasses (tyro): a field is a flag, its docstring is the help text. Fields
-of the classes that one command joins have different names, so that flags need no prefix.
-"""
+"""Options of the chain from photographs to a model, and of the commands that run a part of it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +9,9 @@ PairStrategy = Literal["auto", "exhaustive", "sequential", "retrieval", "file", 
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageOptions:
+class ReadOptions:
     """How photographs are found and read."""
 
-    camera_sharing: CameraSharing = "auto"
-    """Which photographs share one camera; auto: those of equal size and EXIF (without EXIF: of equal size, unless the
-    sizes vary as in pictures collected from the internet)."""
     masks: Path | None = None
     """Folder of COLMAP masks: MASKS/IMG.jpg.png or MASKS/IMG.png for IMG.jpg, black pixels are ignored."""
     strict: bool = False
@@ -26,7 +19,16 @@ class ImageOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnownOptions:
+class ImageOptions(ReadOptions):
+    """How photographs are found and read, and which of them one camera took."""
+
+    camera_sharing: CameraSharing = "auto"
+    """Which photographs share one camera; auto: those of equal size and EXIF (without EXIF: of equal size, unless the
+    sizes vary as in pictures collected from the internet)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownCameraOptions:
     """What is known about the cameras beforehand; it is kept exactly."""
 
     intrinsics: str | None = None
@@ -35,6 +37,12 @@ class KnownOptions:
     poses: Path | None = None
     """A COLMAP model, transforms.json, poses.json or folder of 7-Scenes pose files; all photographs or some. The model
     takes their frame and scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownOptions(KnownCameraOptions):
+    """What is known about the cameras beforehand, and about the world that they stand in."""
+
     georegister: bool = False
     """Place the model by the GPS positions in EXIF: metres east, north and up of the first photograph that has one."""
     scale_distance: tuple[str, str, float] | None = None
@@ -63,8 +71,8 @@ class PairOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions:
-    """Which predictor makes the pairwise pointmaps."""
+class PredictorOptions:
+    """Which predictor makes the pointmaps."""
 
     predictor: str = "classical"
     """Name of a predictor; `dust3r-sfm predictors` lists them."""
@@ -75,11 +83,17 @@ class PredictOptions:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of a network's matrix products. auto: bfloat16 on GPUs that compute it, float32 on CPUs (of which those with
     AVX512-BF16 or AMX are faster in bfloat16)."""
-    one_direction: bool = False
-    """Predict each pair in one direction only: half the cost, a little less accuracy."""
     num_workers: int = 0
     """Threads of the predictor; 0: one per core. The classical one works with them, a network reads photographs with
     them (PyTorch's own threads follow OMP_NUM_THREADS)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(PredictorOptions):
+    """Which predictor makes the pointmaps of all pairs, and who does which share of the work."""
+
+    one_direction: bool = False
+    """Predict each pair in one direction only: half the cost, a little less accuracy."""
     max_encoded: int = 200
     """Encoded photographs kept in memory; those of larger sets wait on disk (a network's) or are made again."""
     shard: str | None = None
@@ -139,60 +153,6 @@ class TrackOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalizeOptions:
-    """Localization of photographs in a map."""
-
-    image_root: Path | None = None
-    """Folder of the map's photographs; default: where the run found them, or the folder `images` beside the model."""
-    geometry: Literal["auto", "points", "depth", "triangulate"] = "auto"
-    """Where the map's pixels get their points from: the model's points, depth maps, or the predictor's pointmaps scaled
-    by the known baselines. auto: depth maps where there are any, and points; without both triangulate."""
-    depth_maps: Path | None = None
-    """Folder of depth maps of the map's photographs: 16-bit PNG or TIFF, NumPy or COLMAP's .bin files."""
-    depth_unit: float = 0.001
-    """World units of a depth map's step: 0.001 for millimetres in metres (.npy and .bin files hold world units)."""
-    retrieval_pairs: Path | None = None
-    """hloc's pairs file (query, then image of the map); default: the predictor's own retrieval."""
-    global_features: Path | None = None
-    """hloc's global-feats file of the map and the queries, for retrieval by it."""
-    num_loc: int = 20
-    """Images of the map that a query is compared with."""
-    clustering: bool = False
-    """Localize against each group of retrieved images that share points, and keep the best (hloc's covisibility)."""
-    correspondences: Literal["auto", "keypoints", "pointmaps"] = "auto"
-    """How images are matched; auto: SIFT keypoints with the classical predictor, pointmaps with the others."""
-    hloc_features: Path | None = None
-    """hloc's feature file of queries and map, to match by `hloc_matches` instead."""
-    hloc_matches: Path | None = None
-    """hloc's match file of the pairs (query, image of the map)."""
-    query_intrinsics: str | None = None
-    """Camera of all queries, such as PINHOLE,640,480,fx,fy,cx,cy, or a model, transforms.json or poses.json that has
-    them by name; a list of queries may say it for each. Without: EXIF as a start, or estimated."""
-    map_cameras: bool = True
-    """Try the map's cameras of the same picture size on queries without intrinsics, and keep one that explains the
-    correspondences at least as well as a camera found anew."""
-    query_images: Path | None = None
-    """Folder that the names in a list of queries are relative to; default: that of the map's photographs."""
-    frame_step: int = 30
-    """Every n-th frame of a video is a query."""
-    focal_from: Literal["pnp", "pointmaps"] = "pnp"
-    """Where an unknown focal length comes from: the pose estimation, or the query's pointmaps, which then give the pose
-    as well (relative to an image of the map, scaled to it)."""
-    ransac_thresh: float | None = None
-    """Largest reprojection error of an inlier in pixels; default: 12, more for queries above 1024 pixels."""
-    min_confidence: float = 0.5
-    """A pose with less confidence is not given: it is mostly that of a photograph of another place."""
-    failed: Literal["omit", "nearest"] = "omit"
-    """What RESULTS.txt says of a query without a pose: nothing, or the pose of the first retrieved image."""
-    result_names: Literal["full", "parent", "base"] = "full"
-    """Names in RESULTS.txt: as given, the file with its folder, or the file alone (hloc's default)."""
-    batch: int = 8
-    """Queries that are worked on together."""
-    cache: Path | None = None
-    """Folder that keeps what was computed of the map; default: `localization` in an output folder, none for others."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class RefineOptions:
     """From aligned cameras to cameras at the precision of keypoints."""
 
@@ -211,50 +171,9 @@ class RefineOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions:
-    """Training of a network."""
+class OutputOptions:
+    """What becomes of an output folder, and how much is said."""
 
-    preset: str = "224-linear"
-    """Stage of the recipe: 224-linear, 512-linear, 512-dpt; or of our small network: mini-128, mini."""
-    data: Path | None = None
-    """data.toml: the data sets to train on and to be judged by; see docs/training.md. The mini presets need
-    none: theirs is a synthetic world."""
-    textures: Path | None = None
-    """Folder of photographs for the surfaces of the synthetic world, besides painted ones."""
-    pairs_per_epoch: int | None = None
-    """Pairs of the synthetic world in an epoch; default: the preset's."""
-    start: str | None = None
-    """Weights to start from: a file, folder, hub id or known name (CroCo, DUSt3R, a stage before); default: random."""
-    resume: bool = False
-    """Go on from OUT/checkpoint.pt, if there is one; the result is that of a run that was never stopped."""
-    device: str = "auto"
-    """auto, cpu, cuda; with torchrun each process takes its own GPU."""
-    epochs: float | None = None
-    """Length of the run; default: the preset's. The warm-up keeps its share."""
-    learning_rate: float | None = None
-    """Peak learning rate; default: the preset's."""
-    batch_size: int | None = None
-    """Pairs of one process in one pass; default: the preset's."""
-    amp: bool = False
-    """bfloat16 where it does not hurt."""
-    average: float | None = None
-    """Keep an exponential moving average of the weights with this decay, such as 0.999, and validate and write that."""
-    compile: bool = False
-    """torch.compile the network."""
-    num_workers: int = 4
-    """Threads that make batches."""
-    save_every: int = 500
-    """Steps between checkpoints."""
-    seed: int = 0
-    """Of the order of the data, crops, colour jitter and random start weights."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How a command runs."""
-
-    seed: int = 0
-    """Two runs with the same seed on the same machine give the same model."""
     overwrite: bool = False
     """Replace what another run left in the output folder."""
     verbose: bool = False
@@ -262,15 +181,49 @@ class RunOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReconstructOptions:
-    """Options of the whole chain, stage by stage."""
+class RunOptions(OutputOptions):
+    """How a command runs."""
+
+    seed: int = 0
+    """Two runs with the same seed on the same machine give the same model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairsCommand:
+    """Options of the chain up to the selection of pairs."""
 
     images: ImageOptions = field(default_factory=ImageOptions)
-    known: KnownOptions = field(default_factory=KnownOptions)
+    known: KnownCameraOptions = field(default_factory=KnownCameraOptions)
     pairs: PairOptions = field(default_factory=PairOptions)
+    predict: PredictorOptions = field(default_factory=PredictorOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def whole(self) -> "ReconstructOptions":
+        """Give the options of the whole chain, the later stages' at their defaults."""
+        widest = {"known": KnownOptions, "predict": PredictOptions}
+        given = vars(self) | {name: kind(**vars(getattr(self, name))) for name, kind in widest.items()}
+        return ReconstructOptions(**given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictCommand(PairsCommand):
+    """Options of the chain up to the predictions."""
+
     predict: PredictOptions = field(default_factory=PredictOptions)
-    match: MatchOptions = field(default_factory=MatchOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignCommand(PredictCommand):
+    """Options of the chain up to the aligned scene."""
+
+    known: KnownOptions = field(default_factory=KnownOptions)
     align: AlignOptions = field(default_factory=AlignOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructOptions(AlignCommand):
+    """Options of the whole chain, stage by stage."""
+
+    match: MatchOptions = field(default_factory=MatchOptions)
     tracks: TrackOptions = field(default_factory=TrackOptions)
     refine: RefineOptions = field(default_factory=RefineOptions)
-    run: RunOptions = field(default_factory=RunOptions)

@@ -1,0 +1,170 @@
+"""A run at work: what its stages have at hand, and how they are done one after the other."""
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dust3r_sfm import __version__
+from dust3r_sfm.images.transcode import transcode
+from dust3r_sfm.options import ReconstructOptions
+from dust3r_sfm.pairs.graph import read_pairs
+from dust3r_sfm.predictors.predictor import PairPredictor, check_predictor
+from dust3r_sfm.predictors.store import PredictionStore
+from dust3r_sfm.runs.folder import RunFolder
+from dust3r_sfm.runs.record import Facts, Photographs
+from dust3r_sfm.scene_file import read_scene
+from dust3r_sfm.system.progress import Progress, Step
+from dust3r_sfm.types import ImageSet, PairGraph, Scene
+
+PAIRS, PREDICTIONS, SCENE = "pairs.txt", "predictions.h5", "scene.h5"
+"""Files that one stage leaves for the next."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """What the stages of a run have at hand; what an earlier stage made is read from its file when it is asked for.
+
+    Attributes:
+        out: the output folder.
+        options: of every stage.
+        predictor: the one of the options.
+        originals: the photographs as the user named them.
+        images: the same in files that COLMAP reads.
+    """
+
+    out: Path
+    options: ReconstructOptions
+    predictor: PairPredictor
+    originals: ImageSet
+    images: ImageSet
+
+    @cached_property
+    def graph(self) -> PairGraph:
+        """The selected pairs."""
+        return read_pairs(self.out / PAIRS, self.images.names)
+
+    @cached_property
+    def predictions(self) -> PredictionStore:
+        """The predictions of the pairs."""
+        return PredictionStore(self.out / PREDICTIONS, self.images.names)
+
+    @cached_property
+    def scene(self) -> Scene:
+        """The aligned scene."""
+        return read_scene(self.out / SCENE)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One row of the table of stages.
+
+    Attributes:
+        name: of the stage, as in run.json.
+        artefacts: what it writes into the output folder, as patterns; the first must be there for it to be done.
+        inputs: gives the JSON values that its result depends on.
+        make: does it; None for what every run does at its start.
+        announce: a sentence to say before it is done.
+    """
+
+    name: str
+    artefacts: tuple[str, ...]
+    inputs: Callable[[ImageSet, ReconstructOptions], dict[str, Any]]
+    make: Callable[[Job, Step], Facts] | None
+    announce: Callable[[Job], None] | None = None
+
+
+def leading(chain: Sequence[Stage], last: str) -> Sequence[Stage]:
+    """The stages up to one, included."""
+    return chain[: [stage.name for stage in chain].index(last) + 1]
+
+
+def artefacts(chain: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
+    """What each stage writes, in order; see `RunFolder`."""
+    return {stage.name: stage.artefacts for stage in chain}
+
+
+def begin(
+    out: Path,
+    images: ImageSet,
+    predictor: PairPredictor,
+    options: ReconstructOptions,
+    chain: Sequence[Stage],
+    until: str = "export",
+    suffix: str = "",
+) -> tuple[Job, RunFolder]:
+    """Take the output folder and say in run.json what the run is.
+
+    Args:
+        out: output folder.
+        images: the photographs, with what is known about them.
+        predictor: the one of the options.
+        options: of every stage.
+        chain: the table of stages.
+        until: the last that the run will do.
+        suffix: of a shard's files.
+
+    Raises:
+        PredictorError: the weights cannot be used; the folder is then as it was.
+        OutputError: the folder holds another run, is not writable, or the disk is full.
+    """
+    inputs = {stage.name: stage.inputs(images, options) for stage in leading(chain, until)}
+    predicts = "predict" in inputs
+    if predicts and not (out / f"run{suffix}.json").exists():
+        check_predictor(predictor)  # first: a folder of unusable weights would be no place for the next try
+    photographs = Photographs(
+        root=str(images.root.resolve()),
+        used=list(images.names),
+        dropped={dropped.name: dropped.reason for dropped in images.dropped},
+        bytes={view.name: view.path.stat().st_size for view in images.views},
+    )
+    run = RunFolder(
+        out,
+        inputs,
+        artefacts(chain),
+        photographs=photographs,
+        overwrite=options.run.overwrite,
+        suffix=suffix,
+    )
+    job = Job(
+        out=out,
+        options=options,
+        predictor=predictor,
+        originals=images,
+        images=transcode(images, out / f"images{suffix}"),
+    )
+    _describe(run, job, photographs, predicts)
+    return job, run
+
+
+def work(job: Job, run: RunFolder, chain: Sequence[Stage], until: str, progress: Progress) -> None:
+    """Do the stages up to one, included, that are not done yet."""
+    for stage in leading(chain, until):
+        if stage.make is None or run.is_done(stage.name):
+            continue
+        if stage.announce is not None:
+            stage.announce(job)
+        started = time.perf_counter()
+        with progress.stage(stage.name) as step:
+            facts = stage.make(job, step)
+        run.finish(stage.name, time.perf_counter() - started, facts)
+
+
+def _describe(run: RunFolder, job: Job, photographs: Photographs, predicts: bool) -> None:
+    """Record what a reader of run.json wants to know; weights that cannot be used are noticed here, before any work."""
+    run.record.versions = {
+        "dust3r_sfm": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "pycolmap", "numpy", "scipy")},
+    }
+    if predicts and not (run.is_done("pairs") and run.is_done("predict")):
+        run.record.predictor = check_predictor(job.predictor)
+    elif run.record.predictor is None:
+        run.record.predictor = {"name": job.predictor.name, "licence": job.predictor.licence}
+    run.record.options = dataclasses.asdict(job.options)
+    run.record.photographs = photographs
+    run.save()

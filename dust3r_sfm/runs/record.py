@@ -1,0 +1,134 @@
+"""run.json: what a run was asked for, what it has done, and what it came to."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dust3r_sfm.errors import OutputError
+
+
+@dataclass(kw_only=True)
+class StageRecord:
+    """One stage.
+
+    Attributes:
+        inputs: the JSON values that its result depends on.
+        done: whether it finished.
+        seconds: wall time that it took.
+    """
+
+    inputs: dict[str, Any]
+    done: bool = False
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photographs:
+    """Which photographs a run works on.
+
+    Attributes:
+        root: their folder.
+        used: their names.
+        dropped: {name: reason} of those that cannot be used.
+        bytes: {name: size of the file} of those that are used; empty in records of version 0.1.
+    """
+
+    root: str
+    used: list[str]
+    dropped: dict[str, str]
+    bytes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Facts:
+    """What a stage found out about the photographs and the model; None where that is another stage's to say.
+
+    Attributes:
+        warnings: sentences about photographs and pairs.
+        diagnosis: of the aligned pairs, see `alignment.diagnosis`.
+        refinement: what refining the cameras came to, in a sentence.
+        findings: sentences about views that patch-match stereo would skip or that see too little.
+        num_points: points that were added to an old model.
+    """
+
+    warnings: list[str] | None = None
+    diagnosis: dict[str, Any] | None = None
+    refinement: str | None = None
+    findings: list[str] | None = None
+    num_points: int | None = None
+
+
+@dataclass(kw_only=True)
+class RunRecord(Facts):
+    """The content of run.json, what its stages found out included; the file leaves out what is None, not known yet.
+
+    Attributes:
+        stages: the stages so far, by name.
+        versions: of this package, of Python and of the libraries that results depend on.
+        predictor: name, licence, and where the weights come from.
+        options: all options of the run.
+        extends: the model that the photographs were added to.
+        photographs: which photographs.
+        summary: the closing lines, field by field.
+    """
+
+    stages: dict[str, StageRecord] = field(default_factory=dict)
+    versions: dict[str, str] | None = None
+    predictor: dict[str, Any] | None = None
+    options: dict[str, Any] | None = None
+    extends: str | None = None
+    photographs: Photographs | None = None
+    summary: dict[str, Any] | None = None
+
+    def note(self, facts: Facts) -> None:
+        """Take over what a stage found out."""
+        for name, value in vars(facts).items():
+            if value is not None:
+                setattr(self, name, value)
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON object, without what is not known yet."""
+        stages = {name: _without_none(asdict(stage)) for name, stage in self.stages.items()}
+        return {"stages": stages, **_without_none(asdict(self) | {"stages": None})}
+
+    @staticmethod
+    def of_json(content: Mapping[str, Any]) -> "RunRecord":
+        """Read the JSON object; keys of other versions are passed over.
+
+        Raises:
+            TypeError, AttributeError: it is no record of a run.
+        """
+        given = _known(RunRecord, content)
+        stages = given.get("stages", {})
+        given["stages"] = {name: StageRecord(**_known(StageRecord, stage)) for name, stage in stages.items()}
+        if given.get("photographs") is not None:
+            given["photographs"] = Photographs(**_known(Photographs, given["photographs"]))
+        return RunRecord(**given)
+
+
+def read_record(path: Path, file_name: str = "run.json") -> RunRecord:
+    """Read OUT/run.json, or a shard's record; an empty one where there is none.
+
+    Raises:
+        OutputError: the file is damaged.
+    """
+    file = path / file_name
+    if not file.is_file():
+        return RunRecord()
+    try:
+        return RunRecord.of_json(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise OutputError(
+            f"{file} is damaged; remove it together with the rest of the folder and run again."
+        ) from error
+
+
+def _without_none(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if value is not None}
+
+
+def _known(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
+    names = {item.name for item in fields(kind)}
+    return {name: value for name, value in content.items() if name in names}
