@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from dust3r_sfm import __version__
-from dust3r_sfm import export as export_module
+from dust3r_sfm.export import command as export
 from dust3r_sfm.options import (
     AlignOptions,
     ImageOptions,
@@ -265,7 +265,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "pairs": pairs,
     "predict": predict,
     "align": align,
-    "export": export_module.command,
+    "export": export,
     "extend": extend,
     "densify": densify,
     "depth": depth,
