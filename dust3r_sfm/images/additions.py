@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.images.read import find_images
+from dust3r_sfm.images.find import find_images
 from dust3r_sfm.system.files import atomic_path
 from dust3r_sfm.types import Dropped
 

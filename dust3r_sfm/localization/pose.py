@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from dust3r_sfm.images.exif import FOCAL_LIMITS_OF_LONG_SIDE
 from dust3r_sfm.images.known_cameras import colmap_camera
 from dust3r_sfm.types import KnownCamera, Size, View
 
@@ -15,8 +16,6 @@ MIN_INLIERS = 6
 """Fewer correspondences agree on a pose by accident."""
 DEFAULT_FOCAL = 1.2
 """Focal length over the longer side where nothing is known: COLMAP's start."""
-FOCAL_LIMITS = (0.2, 20.0)
-"""A focal length that is found outside these multiples of the longer side fits wrong correspondences."""
 RIGHT, FAR_OFF = 2.0, 12.0
 """Pixels at which a correspondence is as likely wrong as right, and beyond which all are equally wrong."""
 CLEARLY_MORE = 1.2
@@ -173,7 +172,8 @@ def _checked(
     """What pycolmap found, unless it is no pose or a focal length that no lens has."""
     pose = np.asarray(found["cam_from_world"].matrix(), np.float64)
     focal = camera.mean_focal_length() / max(camera.width, camera.height)
-    if not np.isfinite(pose).all() or (refined_focal and not FOCAL_LIMITS[0] < focal < FOCAL_LIMITS[1]):
+    low, high = FOCAL_LIMITS_OF_LONG_SIDE
+    if not np.isfinite(pose).all() or (refined_focal and not low < focal < high):
         return None
     covariance = np.asarray(found["covariance"], np.float64)[:6, :6]
     return PoseEstimate(
