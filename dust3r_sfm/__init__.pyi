@@ -44,7 +44,7 @@ from dust3r_sfm.options import (
     TrackOptions as TrackOptions,
     TrainOptions as TrainOptions,
 )
-from dust3r_sfm.pairs.select import pairs_exhaustive as pairs_exhaustive
+from dust3r_sfm.pairs.select import pairs_exhaustive as pairs_exhaustive, select_pairs as select_pairs
 from dust3r_sfm.predictors.predictor import check_predictor as check_predictor, load_predictor as load_predictor
 from dust3r_sfm.predictors.run import predict_pairs as predict_pairs
 from dust3r_sfm.predictors.store import PredictionStore as PredictionStore

@@ -28,7 +28,7 @@ _NUMBERED_SHARE_OF_NAMES = 0.9
 Describe = Callable[[], Float32[np.ndarray, "n d"] | None]
 
 
-def select_pairs(images: ImageSet, options: PairOptions, describe: Describe) -> PairGraph:
+def select_pairs(images: ImageSet, options: PairOptions, describe: Describe = lambda: None) -> PairGraph:
     """Select pairs as the options say.
 
     `auto` takes the file, the model or the reference that the options name; without one, all pairs of up to 16
@@ -37,8 +37,8 @@ def select_pairs(images: ImageSet, options: PairOptions, describe: Describe) -> 
     Args:
         images: the photographs.
         options: the strategy and its numbers.
-        describe: gives one global descriptor per photograph, or None where the predictor has none; called only by
-            retrieval and loop closure.
+        describe: gives one global descriptor per photograph (`lambda: predictor.describe(images.views)`), or None where
+            there are none; called only by retrieval and loop closure.
 
     Returns:
         Each unordered pair once, as i < j, sorted.
