@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from dust3r_sfm import __version__
-from dust3r_sfm import export as export_module
+from dust3r_sfm.export import command as export
 from dust3r_sfm.options import (
     AlignCommand,
     LocalizeOptions,
@@ -260,7 +260,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "pairs": pairs,
     "predict": predict,
     "align": align,
-    "export": export_module.command,
+    "export": export,
     "extend": extend,
     "densify": densify,
     "depth": depth,

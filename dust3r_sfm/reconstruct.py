@@ -4,6 +4,7 @@ Each stage leaves its file in the output folder and is skipped when that file is
 changed, so a killed run goes on where it was, and a changed option redoes only what follows from it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -29,17 +30,17 @@ Stage = Literal["pairs", "predict", "align", "export"]
 
 
 def reconstruct(
-    photos: Path,
+    photos: Path | Sequence[Path],
     out: Path,
     options: ReconstructOptions | None = None,
     *,
     until: Stage = "export",
     progress: Progress | None = None,
 ) -> Summary | None:
-    """Reconstruct a folder of photographs.
+    """Reconstruct photographs.
 
     Args:
-        photos: folder of photographs, sub-folders included.
+        photos: folder of photographs, sub-folders included; or a list of files and folders (see `read_images`).
         out: output folder: pairs.txt, predictions.h5, scene.h5, sparse/0, database.db, dense, run.json.
         options: options of every stage.
         until: last stage to run.
@@ -58,7 +59,7 @@ def reconstruct(
 
 
 def _reconstruct(
-    photos: Path, out: Path, options: ReconstructOptions, until: Stage, progress: Progress
+    photos: Path | Sequence[Path], out: Path, options: ReconstructOptions, until: Stage, progress: Progress
 ) -> Summary | None:
     suffix = _shard_suffix(options, until)
     predictor = load_predictor(options.predict, options.run.seed)
@@ -66,8 +67,9 @@ def _reconstruct(
         require_descriptors(predictor)
     with progress.stage("images") as step:
         images = with_known(read_images(photos, options.images, predictor.grid, progress=step), options.known)
-    _require_enough(images, photos, predictor)
-    require_apart(photos, out)
+    _require_enough(images, predictor)
+    for given in [photos] if isinstance(photos, Path) else photos:
+        require_apart(given, out)
     job, run = begin(out, images, predictor, options, CHAIN, until, suffix)
     work(job, run, CHAIN, until, progress)
     if until != "export":
@@ -77,14 +79,14 @@ def _reconstruct(
     return summary
 
 
-def _require_enough(images: ImageSet, photos: Path, predictor: PairPredictor) -> None:
+def _require_enough(images: ImageSet, predictor: PairPredictor) -> None:
     if len(images) >= 2 or (len(images) == 1 and isinstance(predictor, NetworkPredictor)):
         return
     left_out = "".join(f"; {dropped.name} was left out: {dropped.reason}" for dropped in images.dropped[:3])
     if not images.views:
-        raise InputError(f"{photos} holds no photograph that can be used{left_out}.")
+        raise InputError(f"{images.root} holds no photograph that can be used{left_out}.")
     raise InputError(
-        f"{photos} holds one usable photograph ({images.views[0].name}){left_out}; a model needs at least two "
+        f"{images.root} holds one usable photograph ({images.views[0].name}){left_out}; a model needs at least two "
         "overlapping ones (one alone gives depth only with a network predictor such as dust3r-512-dpt)."
     )
 

@@ -1,7 +1,7 @@
 """The value types that flow through the package: read this page, know the package.
 
-photos → `ImageSet` → `PairGraph` → `PairPrediction` → `Matches`, `RelativePose` → `Scene` → `Tracks`
-→ `pycolmap.Reconstruction`
+photos → `ImageSet` → `PairGraph` → `PairPrediction` → `Scene`, `Matches` → `Tracks` → `pycolmap.Reconstruction`; of one
+pair alone a `RelativePose`, of a query against a model a `Localization`
 
 All are frozen and built by keyword. Transforms are named `target_from_source`. Camera axes: x right, y down, z forward.
 Pixel (0.5, 0.5) is the centre of the first pixel (COLMAP's convention). `size` is (width, height), `shape` is

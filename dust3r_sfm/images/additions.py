@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.images.find import find_images
 from dust3r_sfm.images.known import add_known
 from dust3r_sfm.images.known_cameras import check_cameras, known_camera
-from dust3r_sfm.images.read import find_images
 from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.files import atomic_path
 from dust3r_sfm.types import Dropped, ImageSet, KnownCamera, View

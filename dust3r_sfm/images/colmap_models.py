@@ -1,9 +1,9 @@
 """What other programs wrote: COLMAP models, and the image names in them."""
 
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.system._pycolmap import Reconstruction
 
 _MODEL_FILES = ("cameras", "images", "points3D")
 
@@ -19,11 +19,8 @@ def find_model(folder: Path) -> Path | None:
     return next((candidate for candidate in candidates if holds_model(candidate)), None)
 
 
-def read_model(folder: Path) -> Any:
+def read_model(folder: Path) -> Reconstruction:
     """Read a COLMAP model (binary or text) from its folder, or from a folder that holds it as sparse/0, sparse or 0.
-
-    Returns:
-        A `pycolmap.Reconstruction`.
 
     Raises:
         InputError: when there is no model, it cannot be read, or an image name leads out of the image folder.

@@ -10,8 +10,11 @@ from PIL import ExifTags, Image
 from dust3r_sfm.types import Size
 
 FILM_DIAGONAL_MM = math.hypot(36.0, 24.0)
-FOCAL_LIMITS = (0.2, 20.0)
-"""A focal length outside these multiples of the longer side is a wrong tag, not a lens."""
+"""Of the film that the 35 mm equivalent refers to (CIPA DCG-001)."""
+
+FOCAL_LIMITS_OF_LONG_SIDE = (0.2, 20.0)
+"""A focal length outside these multiples of the longer side is a wrong tag or a wrong pose, not a lens. Chosen by
+hand."""
 
 _MM_OF_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 
@@ -56,7 +59,7 @@ def read_exif(image: Image.Image, size: Size) -> Exif:
         focal = focal_35mm / FILM_DIAGONAL_MM * math.hypot(*size)
     elif focal_mm:
         focal = focal_mm * _pixels_per_mm(camera_tags, size)
-    low, high = (limit * max(size) for limit in FOCAL_LIMITS)
+    low, high = (limit * max(size) for limit in FOCAL_LIMITS_OF_LONG_SIDE)
     return Exif(
         orientation=orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1,
         focal=focal if focal is not None and low <= focal <= high else None,

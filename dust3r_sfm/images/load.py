@@ -10,7 +10,8 @@ from dust3r_sfm.errors import ImageError
 from dust3r_sfm.images.decode import as_rgb, decode, naming, open_image
 from dust3r_sfm.types import View
 
-_DRAFT_FACTOR = 2  # JPEG is decoded at no less than this many times the network's size
+_DRAFT_OF_NETWORK_SIZE = 2
+"""JPEG is decoded at no less than this many times the network's size. Chosen by hand."""
 
 
 def load_pixels(view: View) -> UInt8[np.ndarray, "h w 3"]:
@@ -23,7 +24,10 @@ def load_pixels(view: View) -> UInt8[np.ndarray, "h w 3"]:
     """
     scale = float(np.abs(view.network_from_image[:2, :2]).sum(axis=0).max())
     resampling = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
-    at_least = (math.ceil(_DRAFT_FACTOR * scale * view.size[0]), math.ceil(_DRAFT_FACTOR * scale * view.size[1]))
+    at_least = (
+        math.ceil(_DRAFT_OF_NETWORK_SIZE * scale * view.size[0]),
+        math.ceil(_DRAFT_OF_NETWORK_SIZE * scale * view.size[1]),
+    )
     with naming(view.path):
         return _on_network_grid(as_rgb(decode(view.path, at_least)), view, resampling)
 

@@ -1,26 +1,24 @@
-"""A folder of photographs becomes an `ImageSet`: found, checked, grouped by camera, laid on the network's grid."""
+"""Photographs become an `ImageSet`: found, checked, grouped by camera, laid on the network's grid."""
 
-import concurrent.futures
 import hashlib
-import os
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from dust3r_sfm.errors import ImageError, InputError
-from dust3r_sfm.images.decode import HEIC_SUFFIXES, as_rgb, decode, open_image, raw_size
+from dust3r_sfm.images.decode import as_rgb, decode, open_image, raw_size
 from dust3r_sfm.images.exif import Exif, read_exif
+from dust3r_sfm.images.find import SUFFIXES, check_names, find_photographs
 from dust3r_sfm.images.masks import check_mask, find_masks
 from dust3r_sfm.images.resize import DEFAULT_GRID, Grid, network_grid
 from dust3r_sfm.images.sharing import camera_groups
 from dust3r_sfm.options import ImageOptions
-from dust3r_sfm.system.parallel import num_cores
+from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import Dropped, ImageSet, Size, View
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}) | HEIC_SUFFIXES
-MIN_SIDE = 32
-"""A picture with a shorter side is an icon or a placeholder."""
+_MIN_SIDE_RAW_PX = 32
+"""A picture with a shorter side is an icon or a placeholder. Chosen by hand."""
 
 _MIRRORED = (2, 4, 5, 7)
 
@@ -31,55 +29,36 @@ class _Photograph:
     exif: Exif
 
 
-def find_images(root: Path) -> list[str]:
-    """Names of all image files below a folder, relative to it, with forward slashes, sorted.
-
-    Files are known by their extension in any case; hidden files and folders are passed over, linked folders entered.
-
-    Raises:
-        InputError: there is no such folder, or it is a file.
-    """
-    if not root.is_dir():
-        remedy = "give the folder that holds it" if root.exists() else "check the path"
-        raise InputError(f"{root} is not a folder of photographs: {remedy}.")
-    names = []
-    entered = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        entered.add(os.path.realpath(folder))
-        subfolders[:] = sorted(
-            name for name in subfolders if name[0] != "." and os.path.realpath(Path(folder, name)) not in entered
-        )
-        relative = Path(folder).relative_to(root)
-        names += [
-            (relative / name).as_posix() for name in files if name[0] != "." and Path(name).suffix.lower() in SUFFIXES
-        ]
-    return sorted(names)
-
-
 def read_images(
-    root: Path,
+    photos: Path | Sequence[Path],
     options: ImageOptions,
     grid: Grid = DEFAULT_GRID,
     names: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImageSet:
-    """Read the photographs below a folder, leaving out, by name and reason, those that cannot be used.
+    """Read photographs, leaving out, by name and reason, those that cannot be used.
 
     Every file is decoded once (JPEG at an eighth of its size), because only that finds files that are cut short. Of
     several files with the same bytes the first is kept: a picture has no baseline to itself.
 
     Args:
-        root: the folder; sub-folders become part of the names.
+        photos: a folder, whose sub-folders become part of the names; or a list of files or folders, or a text file that
+            holds one, where the names are relative to the deepest folder that holds all.
         options: camera sharing, masks, strictness.
         grid: the network grid of the predictor.
-        names: only these photographs, relative to `root`.
+        names: only these photographs, relative to that folder.
         progress: called with the number of photographs read and their total.
 
     Raises:
-        InputError: no folder, no usable photograph, an unknown name, masks or camera sharing that do not fit.
+        InputError: no such folder or file, no usable photograph, an unknown name, masks or camera sharing that do not
+            fit.
         ImageError: the first unusable photograph, with `strict`.
     """
-    chosen = _outside(find_images(root), root, options.masks) if names is None else _known(names, root)
+    if names is not None and isinstance(photos, Path):
+        root, chosen = photos, check_names(names, photos)  # a folder of many is not walked for a few
+    else:
+        root, found = find_photographs(photos)
+        chosen = _outside(found, root, options.masks) if names is None else check_names(names, root)
     if not chosen:
         raise InputError(f"There are no photographs in {root}: it needs files ending in {', '.join(sorted(SUFFIXES))}.")
     photographs, dropped = _inspect_all(root, chosen, grid, progress or (lambda done, total: None))
@@ -140,35 +119,20 @@ def _outside(names: Sequence[str], root: Path, masks: Path | None) -> list[str]:
     return [name for name in names if inside not in (root / name).resolve().parents]
 
 
-def _known(names: Sequence[str], root: Path) -> list[str]:
-    """The user's own list, sorted, each name once.
-
-    Raises:
-        InputError: a name leads out of the folder, or to no file.
-    """
-    for name in names:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise InputError(f"{name} leads out of {root}: names of photographs are relative to their folder.")
-        if not (root / name).is_file():
-            raise InputError(f"There is no photograph {name} in {root}: check the list of names.")
-    return sorted({PurePosixPath(name).as_posix() for name in names})
-
-
 def _inspect_all(
     root: Path, names: Sequence[str], grid: Grid, progress: Callable[[int, int], None]
 ) -> tuple[dict[str, _Photograph], list[Dropped]]:
     """Decode every file once, in threads (the decoders release the interpreter's lock)."""
     photographs = {}
     dropped = []
-    with concurrent.futures.ThreadPoolExecutor(num_cores()) as pool:
-        results = pool.map(lambda name: _inspect(root / name, name, grid), names)
-        for done, (name, result) in enumerate(zip(names, results, strict=True), start=1):
-            progress(done, len(names))
-            if isinstance(result, ImageError):
-                shown = ascii(name)[1:-1] if _is_unwritable(name) else name
-                dropped.append(Dropped(name=shown, reason=str(result)))
-            else:
-                photographs[name] = result
+    results = map_ordered(lambda name: _inspect(root / name, name, grid), names, num_cores(0))
+    for done, (name, result) in enumerate(zip(names, results, strict=True), start=1):
+        progress(done, len(names))
+        if isinstance(result, ImageError):
+            shown = ascii(name)[1:-1] if _is_unwritable(name) else name
+            dropped.append(Dropped(name=shown, reason=str(result)))
+        else:
+            photographs[name] = result
     return photographs, dropped
 
 
@@ -180,7 +144,7 @@ def _inspect(path: Path, name: str, grid: Grid) -> _Photograph | ImageError:
         size = raw_size(image)
         exif = read_exif(image, size)
         image.close()
-        if min(size) < MIN_SIDE:
+        if min(size) < _MIN_SIDE_RAW_PX:
             raise ImageError(f"it is only {size[0]} × {size[1]} pixels large")
         network_grid(size, exif.orientation, grid)
         as_rgb(decode(path, at_least=(1, 1)))

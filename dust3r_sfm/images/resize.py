@@ -8,8 +8,8 @@ from jaxtyping import Float64
 from dust3r_sfm.errors import ImageError
 from dust3r_sfm.types import Size
 
-MIN_NETWORK_SIDE = 16
-"""A network picture with a shorter side holds less than one patch."""
+_MIN_SIDE_NETWORK_PX = 16
+"""A network picture with a shorter side holds less than one patch of DUSt3R."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def network_grid(size: Size, orientation: int, grid: Grid) -> tuple[Size, Float6
     resized = _resized(upright, grid)
     left, top, right, bottom = _crop(resized, grid)
     network_size = (right - left, bottom - top)
-    if min(network_size) < max(MIN_NETWORK_SIDE, grid.multiple_of):
+    if min(network_size) < max(_MIN_SIDE_NETWORK_PX, grid.multiple_of):
         raise ImageError(f"it is too narrow ({size[0]} × {size[1]} pixels): cut a wider part out of it")
     network_from_upright = np.array(
         [[resized[0] / upright[0], 0.0, -left], [0.0, resized[1] / upright[1], -top], [0.0, 0.0, 1.0]]

@@ -7,8 +7,9 @@ from dust3r_sfm.errors import InputError
 from dust3r_sfm.options import CameraSharing
 from dust3r_sfm.types import Size
 
-PHOTOGRAPHS_PER_SIZE = 10
-"""Photographs without EXIF share cameras when each size occurs about this often, or when there is only one size."""
+_PHOTOGRAPHS_PER_SIZE = 10
+"""Photographs without EXIF share cameras when each size occurs about this often, or when there is only one size. Chosen
+by hand."""
 
 
 def camera_groups(
@@ -41,7 +42,7 @@ def camera_groups(
     else:
         anonymous = [shape for shape, camera in zip(shapes, cameras, strict=True) if camera is None]
         num_sizes = len(set(anonymous))
-        may_share = num_sizes == 1 or num_sizes * PHOTOGRAPHS_PER_SIZE <= len(anonymous)
+        may_share = num_sizes == 1 or num_sizes * _PHOTOGRAPHS_PER_SIZE <= len(anonymous)
         keys = [
             name if camera is None and not may_share else (shape, camera)
             for name, shape, camera in zip(names, shapes, cameras, strict=True)

@@ -4,7 +4,6 @@ import dataclasses
 import os
 import shutil
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,16 +12,17 @@ from PIL import Image
 from dust3r_sfm.images.decode import as_rgb, decode, naming, open_image
 from dust3r_sfm.images.exif import exif_bytes
 from dust3r_sfm.system.files import atomic_path
-from dust3r_sfm.system.parallel import num_cores
+from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import ImageSet, View
 
-SUFFIX_OF_FORMAT = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "TIFF": ".tif", "BMP": ".bmp"}
+_SUFFIX_OF_FORMAT = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "TIFF": ".tif", "BMP": ".bmp"}
 """Formats that the decoders inside pycolmap's wheels open, by content whatever the extension says."""
 
-WRITABLE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
+_WRITABLE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
 """Extensions that COLMAP's undistorter can write: it keeps the name and chooses the format by it."""
 
 _JPEG_QUALITY = 95
+"""Of Pillow's 1 to 95. Chosen by hand."""
 
 
 def transcode(images: ImageSet, folder: Path) -> ImageSet:
@@ -53,8 +53,10 @@ def transcode(images: ImageSet, folder: Path) -> ImageSet:
     for view, suffix in zip(images.views, suffixes, strict=True):
         names.append(view.name if suffix is None else _new_name(view.name, suffix, taken))
         taken.add(names[-1])
-    with atomic_path(folder) as temporary, ThreadPoolExecutor(num_cores()) as pool:
-        list(pool.map(lambda view, name: _fill(view, temporary / name, folder / name), images.views, names))
+    with atomic_path(folder) as temporary:
+        files = zip(images.views, names, strict=True)
+        for _ in map_ordered(lambda file: _fill(file[0], temporary / file[1], folder / file[1]), files, num_cores(0)):
+            pass
     views = [
         dataclasses.replace(view, name=name, path=folder / name) for view, name in zip(images.views, names, strict=True)
     ]
@@ -65,14 +67,14 @@ def _new_suffix(view: View) -> str | None:
     """The extension that the file needs, or None when COLMAP reads it as it is and can write its kind."""
     with naming(view.path), open_image(view.path) as image:
         if _is_readable(image):
-            is_fine = PurePosixPath(view.name).suffix.lower() in WRITABLE_SUFFIXES
-            return None if is_fine else SUFFIX_OF_FORMAT[str(image.format)]
+            is_fine = PurePosixPath(view.name).suffix.lower() in _WRITABLE_SUFFIXES
+            return None if is_fine else _SUFFIX_OF_FORMAT[str(image.format)]
         return ".png" if image.has_transparency_data else ".jpg"
 
 
 def _is_readable(image: Image.Image) -> bool:
     # OpenImageIO without zstd gives noise instead of an error.
-    return image.format in SUFFIX_OF_FORMAT and image.info.get("compression") != "zstd"
+    return image.format in _SUFFIX_OF_FORMAT and image.info.get("compression") != "zstd"
 
 
 def _new_name(name: str, suffix: str, taken: Collection[str]) -> str:

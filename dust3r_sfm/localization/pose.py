@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from dust3r_sfm.images.exif import FOCAL_LIMITS_OF_LONG_SIDE
 from dust3r_sfm.images.known_cameras import colmap_camera
 from dust3r_sfm.types import KnownCamera, Size, View
 
@@ -16,10 +17,6 @@ _MIN_INLIERS = 6
 
 _DEFAULT_FOCAL_OF_SIDE = 1.2
 """Focal length over the longer side where nothing is known (COLMAP's default)."""
-
-_FOCAL_LIMITS_OF_SIDE = (0.2, 20.0)
-"""A focal length that is found outside these multiples of the longer side fits wrong correspondences. Chosen by
-hand."""
 
 _RIGHT_RAW_PX, _FAR_OFF_RAW_PX = 2.0, 12.0
 """Pixels at which a correspondence is as likely wrong as right, and beyond which all are equally wrong. Chosen by
@@ -185,9 +182,8 @@ def _checked(
     """What pycolmap found, unless it is no pose or a focal length that no lens has."""
     pose = np.asarray(solution["cam_from_world"].matrix(), np.float64)
     focal = camera.mean_focal_length() / max(camera.width, camera.height)
-    if not np.isfinite(pose).all() or (
-        refined_focal and not _FOCAL_LIMITS_OF_SIDE[0] < focal < _FOCAL_LIMITS_OF_SIDE[1]
-    ):
+    low, high = FOCAL_LIMITS_OF_LONG_SIDE
+    if not np.isfinite(pose).all() or (refined_focal and not low < focal < high):
         return None
     covariance = np.asarray(solution["covariance"], np.float64)[:6, :6]
     return PoseEstimate(

@@ -9,8 +9,9 @@ from pathlib import Path
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.colmap_models import refuse_unsafe_name
 from dust3r_sfm.images.decode import open_image
+from dust3r_sfm.images.find import SUFFIXES, find_images
 from dust3r_sfm.images.known_cameras import colmap_camera, read_intrinsics
-from dust3r_sfm.images.read import SUFFIXES, find_images, read_images
+from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import ImageOptions, LocalizeOptions
 from dust3r_sfm.types import KnownCamera, View

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 CameraSharing = Literal["auto", "single", "per-folder", "per-image"]
-PairStrategy = Literal["auto", "exhaustive", "sequential", "retrieval", "file", "poses"]
+PairStrategy = Literal["auto", "exhaustive", "sequential", "swin", "logwin", "oneref", "retrieval", "file", "poses"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,20 +54,26 @@ class PairOptions:
     """Which pairs of photographs are predicted."""
 
     pairs: PairStrategy = "auto"
-    """auto: the pairs file or the posed model if one is given; otherwise all pairs up to 16 photographs, and retrieval
-    above (with sequential neighbours when the names are numbered)."""
+    """auto: the pairs file, the posed model or the reference if one is given; otherwise all pairs up to 16 photographs,
+    and retrieval above (with sequential neighbours when the names are numbered). swin, logwin and oneref are DUSt3R's:
+    neighbours up to the window, neighbours at distance 1, 2, 4, 8, …, and one photograph with all others."""
     window: int = 5
-    """Sequential: neighbours on each side in name order (frame_2 before frame_10)."""
+    """Sequential and swin: neighbours on each side in name order (frame_2 before frame_10). Logwin: how many distances,
+    the largest is 2^(window - 1)."""
     quadratic: bool = True
-    """Sequential: also neighbours at distance 1, 2, 4, 8, … up to 2^(window - 1)."""
+    """Sequential: also the neighbours of logwin."""
     loop_closure: bool = True
     """Sequential: add the retrieval neighbours of each photograph."""
+    cyclic: bool = False
+    """Neighbours in name order: the first photograph follows the last, as in a walk once around."""
     num_retrieved: int = 10
     """Retrieval and poses: neighbours that each photograph chooses."""
     pairs_file: Path | None = None
     """File: a pairs.txt (two names a line, hloc's format; tab-separated where names hold blanks)."""
     pairs_poses: Path | None = None
     """Poses: a COLMAP model whose points or cameras say which photographs overlap."""
+    pairs_reference: str | None = None
+    """Oneref: name of the photograph that is paired with all others; default: the first."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,11 @@ from jaxtyping import Float64, Int64
 from dust3r_sfm.pairs.graph import component_labels, pair_graph
 from dust3r_sfm.types import PairGraph
 
-ROWS_AT_A_TIME = 256
-RESOLUTION = 1e-6
-"""Similarities that differ by less are equal: another machine adds the same numbers up in another order."""
+_ROWS_AT_A_TIME = 256
+"""Images whose similarities to all others are in memory together. Chosen by hand."""
+_RESOLUTION_OF_SIMILARITY = 1e-6
+"""Similarities that differ by less are equal: another machine adds the same numbers up in another order. Chosen by
+hand."""
 
 SimilarityRows = Callable[[slice], Float64[np.ndarray, "rows n"]]
 
@@ -34,7 +36,7 @@ def nearest_neighbours(num_images: int, num_neighbours: int, similarity: Similar
     weights = np.empty(0)
     for images, values in _blocks(num_images, similarity) if num_chosen > 0 else ():
         # Keys without ties (similarity first, index second), so that a partition is as good as a stable sort.
-        keys = np.arange(num_images) - np.rint(values / RESOLUTION).astype(np.int64) * num_images
+        keys = np.arange(num_images) - np.rint(values / _RESOLUTION_OF_SIMILARITY).astype(np.int64) * num_images
         keys[np.arange(len(images)), images] = np.iinfo(np.int64).max
         others = np.argpartition(keys, num_chosen - 1, axis=1)[:, :num_chosen]
         edges = np.concatenate([edges, np.stack([np.repeat(images, num_chosen), others.reshape(-1)], axis=1)])
@@ -53,10 +55,10 @@ def _joining_pairs(
     partner = np.empty(num_images, dtype=np.int64)
     value = np.empty(num_images)
     for images, values in _blocks(num_images, similarity):
-        outside = np.where(labels[images, None] == labels, -np.inf, np.rint(values / RESOLUTION))
+        outside = np.where(labels[images, None] == labels, -np.inf, np.rint(values / _RESOLUTION_OF_SIMILARITY))
         partner[images] = outside.argmax(axis=1)
         value[images] = values[np.arange(len(images)), partner[images]]
-    ranking = np.lexsort((np.arange(num_images), -np.rint(value / RESOLUTION), labels))
+    ranking = np.lexsort((np.arange(num_images), -np.rint(value / _RESOLUTION_OF_SIMILARITY), labels))
     best = ranking[np.unique(labels[ranking], return_index=True)[1]]
     return np.stack([best, partner[best]], axis=1), value[best]
 
@@ -65,6 +67,6 @@ def _blocks(
     num_images: int, similarity: SimilarityRows
 ) -> Iterator[tuple[Int64[np.ndarray, " rows"], Float64[np.ndarray, "rows n"]]]:
     """Some rows of the similarity matrix at a time, with their image indices."""
-    for start in range(0, num_images, ROWS_AT_A_TIME):
-        stop = min(start + ROWS_AT_A_TIME, num_images)
+    for start in range(0, num_images, _ROWS_AT_A_TIME):
+        stop = min(start + _ROWS_AT_A_TIME, num_images)
         yield np.arange(start, stop), similarity(slice(start, stop))

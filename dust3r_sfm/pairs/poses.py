@@ -14,6 +14,9 @@ from dust3r_sfm.pairs.graph import pair_graph
 from dust3r_sfm.pairs.neighbours import nearest_neighbours
 from dust3r_sfm.types import PairGraph
 
+_SAMPLE_IMAGES = 500
+"""Images whose distances give the typical one, so that large models take no longer. Chosen by hand."""
+
 
 def pairs_from_poses(model: Path, names: Sequence[str], num_neighbours: int) -> PairGraph:
     """Pair each image with those that overlap it most, as a COLMAP model knows.
@@ -41,7 +44,7 @@ def pairs_from_poses(model: Path, names: Sequence[str], num_neighbours: int) -> 
     centres = np.array([image.projection_center() for image in chosen])
     directions = np.array([image.viewing_direction() for image in chosen])
     sees = _sees(chosen)
-    sample = np.linspace(0, len(known) - 1, min(len(known), 500)).astype(np.int64)
+    sample = np.linspace(0, len(known) - 1, min(len(known), _SAMPLE_IMAGES)).astype(np.int64)
     typical_distance = float(np.median(cdist(centres[sample], centres[sample]))) or 1.0
 
     def similarity(rows: slice) -> Float64[np.ndarray, "rows n"]:

@@ -1,4 +1,4 @@
-"""Which pairs are worth predicting: exhaustive, sequential, retrieval, from a file, from known poses."""
+"""Which pairs are worth predicting: exhaustive, sequential, one with all, retrieval, from a file, from known poses."""
 
 import re
 from collections import Counter
@@ -16,31 +16,35 @@ from dust3r_sfm.pairs.poses import pairs_from_poses
 from dust3r_sfm.types import ImageSet, PairGraph
 
 MAX_EXHAUSTIVE = 16
-"""`auto` takes all pairs of at most this many photographs: 120 pairs, a minute on a laptop."""
+"""Photographs of which `auto` takes all pairs, 120 of them, a minute on a laptop. Chosen by hand."""
 
-AUTO_WINDOW = 2
-"""Sequential neighbours that `auto` adds to retrieval for numbered names; similar frames are found anyway."""
+_AUTO_WINDOW_IMAGES = 2
+"""Sequential neighbours that `auto` adds to retrieval for numbered names; similar frames are found anyway. Chosen by
+hand."""
+
+_NUMBERED_SHARE_OF_NAMES = 0.9
+"""Names that differ by a number alone, when photographs count as the frames of a walk. Chosen by hand."""
 
 Describe = Callable[[], Float32[np.ndarray, "n d"] | None]
 
 
-def select_pairs(images: ImageSet, options: PairOptions, describe: Describe) -> PairGraph:
+def select_pairs(images: ImageSet, options: PairOptions, describe: Describe = lambda: None) -> PairGraph:
     """Select pairs as the options say.
 
-    `auto` takes the file or the model that the options name; without one, all pairs of up to 16 photographs, and above
-    that retrieval, joined by the sequential neighbours when the names are numbered like frames.
+    `auto` takes the file, the model or the reference that the options name; without one, all pairs of up to 16
+    photographs, and above that retrieval, joined by the sequential neighbours when the names are numbered like frames.
 
     Args:
         images: the photographs.
         options: the strategy and its numbers.
-        describe: gives one global descriptor per photograph, or None where the predictor has none; called only by
-            retrieval and loop closure.
+        describe: gives one global descriptor per photograph (`lambda: predictor.describe(images.views)`), or None where
+            there are none; called only by retrieval and loop closure.
 
     Returns:
         Each unordered pair once, as i < j, sorted.
 
     Raises:
-        InputError: fewer than two photographs, a strategy without what it needs, or no pair at all.
+        InputError: fewer than two photographs, a strategy without what it needs, an unknown reference, or no pair.
     """
     if len(images) < 2:
         raise InputError(f"{images.root} has {len(images)} usable photograph: a model needs at least two.")
@@ -49,19 +53,31 @@ def select_pairs(images: ImageSet, options: PairOptions, describe: Describe) -> 
         strategy = "file"
     elif strategy == "auto" and options.pairs_poses:
         strategy = "poses"
+    elif strategy == "auto" and options.pairs_reference:
+        strategy = "oneref"
     elif strategy == "auto":
         strategy = "exhaustive" if len(images) <= MAX_EXHAUSTIVE else "retrieval"
 
     if strategy == "exhaustive":
         graph = pairs_exhaustive(len(images))
     elif strategy == "sequential":
-        graph = _sequential_by_name(images.names, options.window, options.quadratic)
+        reach = window_distances(options.window)
+        if options.quadratic:
+            reach |= logarithmic_distances(options.window)
+        graph = _by_name(images.names, reach, options.cyclic)
         if options.loop_closure:
             graph = _union(graph, pairs_from_retrieval(_descriptors(describe), options.num_retrieved))
+    elif strategy == "swin":
+        graph = _by_name(images.names, window_distances(options.window), options.cyclic)
+    elif strategy == "logwin":
+        graph = _by_name(images.names, logarithmic_distances(options.window), options.cyclic)
+    elif strategy == "oneref":
+        graph = pairs_with_one(len(images), _reference(images, options.pairs_reference))
     elif strategy == "retrieval":
         graph = pairs_from_retrieval(_descriptors(describe), options.num_retrieved)
         if options.pairs == "auto" and looks_sequential(images.names):
-            graph = _union(graph, _sequential_by_name(images.names, AUTO_WINDOW, quadratic=False))
+            reach = window_distances(_AUTO_WINDOW_IMAGES)
+            graph = _union(graph, _by_name(images.names, reach, options.cyclic))
     elif strategy == "file":
         if options.pairs_file is None:
             raise InputError("--pairs file needs the file: add --pairs-file PAIRS.txt.")
@@ -83,19 +99,35 @@ def pairs_exhaustive(num_images: int) -> PairGraph:
     return pair_graph(num_images, np.stack(np.triu_indices(num_images, k=1), axis=1))
 
 
-def pairs_sequential(num_images: int, window: int, quadratic: bool) -> PairGraph:
-    """Pairs of images whose indices differ by 1 to `window`; with `quadratic` also by 1, 2, 4, … 2^(window - 1).
+def pairs_sequential(num_images: int, distances: Collection[int], cyclic: bool = False) -> PairGraph:
+    """Pairs of images whose indices differ by one of the distances.
 
-    The distances are those of COLMAP's sequential matcher (`overlap`, `quadratic_overlap`).
+    Args:
+        num_images: number of images in their order.
+        distances: at least 1 each; those that no two images have count for nothing.
+        cyclic: the first image follows the last.
     """
-    distances = set(range(1, window + 1))
-    if quadratic:
-        distances |= {2**power for power in range(window)}
-    starts = [np.arange(max(0, num_images - distance)) for distance in sorted(distances)]
-    edges = [
-        np.stack([start, start + distance], axis=1) for start, distance in zip(starts, sorted(distances), strict=True)
-    ]
-    return pair_graph(num_images, np.concatenate([np.empty((0, 2), dtype=np.int64), *edges]))
+    edges = [np.empty((0, 2), dtype=np.int64)]
+    for distance in sorted(distance for distance in distances if distance < num_images):
+        start = np.arange(num_images if cyclic else num_images - distance)
+        edges.append(np.stack([start, (start + distance) % num_images], axis=1))
+    return pair_graph(num_images, np.concatenate(edges))
+
+
+def window_distances(window: int) -> set[int]:
+    """1, 2, 3, … `window`: DUSt3R's `swin`, and COLMAP's sequential matcher with `overlap`."""
+    return set(range(1, window + 1))
+
+
+def logarithmic_distances(window: int) -> set[int]:
+    """1, 2, 4, … 2^(window - 1): DUSt3R's `logwin`, and what COLMAP's `quadratic_overlap` adds to the others."""
+    return {2**power for power in range(window)}
+
+
+def pairs_with_one(num_images: int, reference: int) -> PairGraph:
+    """One image, by its index, with all others: DUSt3R's `oneref`."""
+    others = np.arange(num_images)
+    return pair_graph(num_images, np.stack([np.full(num_images, reference), others], axis=1))
 
 
 def pairs_from_retrieval(descriptors: Float32[np.ndarray, "n d"], num_retrieved: int) -> PairGraph:
@@ -121,14 +153,26 @@ def pairs_from_file(path: Path, names: Sequence[str], left_out: Collection[str] 
 def looks_sequential(names: Sequence[str]) -> bool:
     """Whether nine in ten names differ by a number alone, like the frames of a video or the shots of a walk."""
     patterns = Counter(re.sub(r"\d+(?=\D*$)", "#", name) for name in names)
-    return patterns.most_common(1)[0][1] >= 0.9 * len(names)
+    return patterns.most_common(1)[0][1] >= _NUMBERED_SHARE_OF_NAMES * len(names)
 
 
-def _sequential_by_name(names: Sequence[str], window: int, quadratic: bool) -> PairGraph:
+def _by_name(names: Sequence[str], distances: Collection[int], cyclic: bool) -> PairGraph:
     """Sequential pairs in the order people read names in: frame_2 before frame_10."""
     order = np.array(sorted(range(len(names)), key=lambda index: _natural_key(names[index])), dtype=np.int64)
-    graph = pairs_sequential(len(names), window, quadratic)
+    graph = pairs_sequential(len(names), distances, cyclic)
     return pair_graph(len(names), order[graph.edges])
+
+
+def _reference(images: ImageSet, name: str | None) -> int:
+    """The photograph that `oneref` pairs with all others."""
+    if name is None:
+        return min(range(len(images)), key=lambda index: _natural_key(images.names[index]))
+    if name not in images.names:
+        raise InputError(
+            f"--pairs-reference names {name}, which is not among the photographs: names are relative to their folder, "
+            f"like {images.names[0]}."
+        )
+    return images.names.index(name)
 
 
 def _natural_key(name: str) -> tuple[tuple[str | int, ...], str]:

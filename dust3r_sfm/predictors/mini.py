@@ -42,7 +42,7 @@ class Encoded:
 
 
 class MiniPredictor:
-    """Our small network (24 million parameters), long side 224 pixels; trained on made-up scenes alone.
+    """Our small network (24 million parameters), long side 224 pixels; no weights come with it, training makes them.
 
     Attributes:
         source: file, hash and licence of the weights; None until they are loaded.

@@ -21,7 +21,9 @@ from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.system.progress import Progress, Step
 from dust3r_sfm.types import ImageSet, PairGraph, Scene
 
-PAIRS, PREDICTIONS, SCENE = "pairs.txt", "predictions.h5", "scene.h5"
+PAIRS: str = "pairs.txt"
+PREDICTIONS: str = "predictions.h5"
+SCENE: str = "scene.h5"
 """Files that one stage leaves for the next."""
 
 

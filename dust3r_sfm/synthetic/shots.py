@@ -8,12 +8,12 @@ from numpy.random import Generator
 from scipy.spatial.transform import Rotation
 
 from dust3r_sfm.geometry.pinhole import intrinsics
+from dust3r_sfm.images.exif import FILM_DIAGONAL_MM
 from dust3r_sfm.types import Size
 
 FOCAL_35MM = 28
 FOCAL_ERROR = 1.015
 """True focal length over the one in EXIF, which is rounded to whole millimetres."""
-FILM_DIAGONAL_MM = float(np.hypot(36, 24))
 STEP_DEGREES = 12.0
 ORBIT_RADIUS, EYE_HEIGHT = 3.9, 1.65
 TARGET = np.array([0.0, 0.0, 0.85])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import dust3r_sfm
 from dust3r_sfm import network
 from dust3r_sfm.cli import VERBS
 from dust3r_sfm.cli import main as cli_main
@@ -63,7 +64,7 @@ def test_python_examples(page, folder, monkeypatch):
         descriptor_size=24,
         descriptor_confidence_mode=("exp", 0.0, float("inf")),
     )
-    monkeypatch.setattr(network, "load_network", lambda name: network.random_network(config, 0).eval())
+    monkeypatch.setattr(dust3r_sfm, "load_network", lambda name: network.random_network(config, 0).eval())
     images = [torch.zeros(1, 3, 32, 48), torch.ones(1, 3, 32, 48)]
     for block in blocks(page, "python"):
         exec(compile(block, str(page), "exec"), {"__name__": "__main__", "images": images})
@@ -91,7 +92,46 @@ def test_every_verb_is_documented():
     assert not [verb for verb in VERBS if f"`{verb}`" not in text and f"dust3r-sfm {verb}" not in text]
 
 
+def test_examples_import_from_the_face_alone():
+    """Only those who write a predictor need more of the package."""
+    for page in PAGES:
+        for block in blocks(page, "python"):
+            modules = re.findall(r"^(?:from|import) +(dust3r_sfm[\w.]*)", block, flags=re.MULTILINE)
+            assert set(modules) <= {"dust3r_sfm", "dust3r_sfm.predictors.predictor"}, page.name
+
+
 def test_links_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_files_of_the_code_are_where_the_pages_say():
+    for page in PAGES:
+        for name in re.findall(r"`([\w/]+/[\w/]*\.(?:py|json|toml))[`:]", page.read_text(encoding="utf-8")):
+            assert any((root / name).exists() for root in (ROOT, ROOT / "dust3r_sfm")) or name.startswith("OUT/"), (
+                f"{page.name}: {name}"
+            )
+
+
+def test_every_page_is_in_the_index():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = {page.name for page in PAGES if page.parent.name == "docs"} - {"index.md"}
+    assert pages <= set(re.findall(r"\]\((\w+\.md)\)", index))
+
+
+def test_prose_is_no_wider_than_a_screen():
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        wide = [line for line in text.splitlines() if len(line) > 131 and not line.startswith("|")]
+        assert not wide, f"{page.name}: {wide[0]}"
+
+
+def test_the_shares_of_one_surface_are_those_of_the_code():
+    rows = re.findall(
+        r"^\| (0\.\d+) \| `([\w/]+\.py)`", (ROOT / "docs" / "constants.md").read_text(), flags=re.MULTILINE
+    )
+    assert len(rows) == 11
+    for share, module in rows:
+        code = (ROOT / "dust3r_sfm" / module).read_text(encoding="utf-8")
+        assert re.search(rf"^[A-Z_]+ = {re.escape(share)}$", code, flags=re.MULTILINE), f"{module}: {share}"

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from torch import Tensor
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.images.read import find_images
+from dust3r_sfm.images.find import find_images
 from dust3r_sfm.synthetic import textures
 
 SIDE = 256

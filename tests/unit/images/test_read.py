@@ -8,8 +8,9 @@ from PIL import Image
 
 from dust3r_sfm.errors import ImageError, InputError
 from dust3r_sfm.images import decode
+from dust3r_sfm.images.find import find_images
 from dust3r_sfm.images.load import load_pixels
-from dust3r_sfm.images.read import find_images, read_images
+from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import ImageOptions
 

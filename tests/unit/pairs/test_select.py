@@ -9,11 +9,13 @@ from dust3r_sfm.errors import InputError
 from dust3r_sfm.options import PairOptions
 from dust3r_sfm.pairs.graph import components
 from dust3r_sfm.pairs.select import (
+    logarithmic_distances,
     looks_sequential,
     pairs_exhaustive,
     pairs_from_retrieval,
     pairs_sequential,
     select_pairs,
+    window_distances,
 )
 from dust3r_sfm.types import Dropped, ImageSet, View
 
@@ -61,11 +63,86 @@ def test_exhaustive_pairs_are_all(count):
     assert pairs_of(pairs_exhaustive(count)) == {(i, j) for j in range(count) for i in range(j)}
 
 
-@given(st.integers(0, 60), st.integers(0, 7), st.booleans())
-def test_sequential_pairs_lie_within_their_distances(count, window, quadratic):
-    distances = set(range(1, window + 1)) | ({2**power for power in range(window)} if quadratic else set())
+@given(st.integers(0, 60), st.sets(st.integers(1, 70)))
+def test_sequential_pairs_lie_within_their_distances(count, distances):
     expected = {(i, i + distance) for distance in distances for i in range(count) if i + distance < count}
-    assert pairs_of(pairs_sequential(count, window, quadratic)) == expected
+    assert pairs_of(pairs_sequential(count, distances)) == expected
+
+
+@given(st.integers(1, 60), st.sets(st.integers(1, 70)))
+def test_on_a_ring_the_shorter_or_the_longer_way_round_is_a_distance(count, distances):
+    expected = {(i, j) for j in range(count) for i in range(j) if {j - i, count - (j - i)} & distances}
+    assert pairs_of(pairs_sequential(count, distances, cyclic=True)) == expected
+
+
+def test_windows_are_those_of_dust3r_and_colmap():
+    assert window_distances(4) == {1, 2, 3, 4}
+    assert logarithmic_distances(4) == {1, 2, 4, 8}
+    assert window_distances(0) == logarithmic_distances(0) == set()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"pairs": "swin", "window": 2}, "01 02 12 13 23 24 34 35 45"),
+        ({"pairs": "swin", "window": 2, "cyclic": True}, "01 02 12 13 23 24 34 35 45 04 05 15"),
+        ({"pairs": "swin", "window": 1, "cyclic": True}, "01 12 23 34 45 05"),
+        ({"pairs": "logwin", "window": 3}, "01 02 04 12 13 15 23 24 34 35 45"),
+        ({"pairs": "logwin", "window": 3, "cyclic": True}, "01 02 04 12 13 15 23 24 34 35 45 05"),
+        ({"pairs": "logwin", "window": 1}, "01 12 23 34 45"),
+        ({"pairs": "oneref"}, "01 02 03 04 05"),
+        ({"pairs": "oneref", "pairs_reference": "frame_2.jpg"}, "02 12 23 24 25"),
+        ({"pairs_reference": "frame_5.jpg"}, "05 15 25 35 45"),
+    ],
+)
+def test_scene_graphs_of_dust3r(options, expected):
+    graph = select_pairs(image_set(frames(6)), PairOptions(**options), never)
+    assert graph.edges.tolist() == sorted([int(pair[0]), int(pair[1])] for pair in expected.split())
+
+
+@given(st.integers(2, 40), st.integers(1, 6), st.booleans(), st.data())
+def test_scene_graphs_say_of_every_pair_whether_it_belongs(count, window, cyclic, data):
+    # names in the order of their text: frame_10 stands before frame_2, and the graphs follow the numbers
+    images, reference = image_set(sorted(frames(count))), data.draw(st.integers(0, count - 1))
+    number = [int(name[6:-4]) for name in images.names]
+    swin, logwin, oneref = (
+        {
+            tuple(sorted((number[i], number[j])))
+            for i, j in pairs_of(
+                select_pairs(
+                    images,
+                    PairOptions(pairs=pairs, window=window, cyclic=cyclic, pairs_reference=f"frame_{reference}.jpg"),
+                    never,
+                )
+            )
+        }
+        for pairs in ("swin", "logwin", "oneref")
+    )
+    for j in range(count):
+        for i in range(j):
+            ways = {j - i, count - (j - i)} if cyclic else {j - i}
+            assert ((i, j) in swin) == (min(ways) <= window)
+            assert ((i, j) in logwin) == bool(ways & {2**power for power in range(window)})
+            assert ((i, j) in oneref) == (reference in (i, j))
+
+
+def test_one_photograph_with_all_others_is_the_first_in_the_order_of_the_numbers():
+    names = ["frame_10.jpg", "frame_11.jpg", "frame_9.jpg"]
+    assert pairs_of(select_pairs(image_set(names), PairOptions(pairs="oneref"), never)) == {(0, 2), (1, 2)}
+
+
+def test_sequential_is_both_windows_and_closes_a_ring():
+    options = {"pairs": "sequential", "window": 3, "loop_closure": False}
+    graphs = {
+        (quadratic, cyclic): pairs_of(
+            select_pairs(image_set(frames(20)), PairOptions(**options, quadratic=quadratic, cyclic=cyclic), never)
+        )
+        for quadratic in (False, True)
+        for cyclic in (False, True)
+    }
+    assert graphs[True, False] - graphs[False, False] == {(i, i + 4) for i in range(16)}
+    assert graphs[False, True] - graphs[False, False] == {(0, 17), (0, 18), (0, 19), (1, 18), (1, 19), (2, 19)}
+    assert graphs[True, True] - graphs[False, True] == {(i, i + 4) for i in range(16)} | {(i, i + 16) for i in range(4)}
 
 
 @settings(deadline=None)
@@ -183,6 +260,8 @@ def test_numbered_names_look_sequential(names, expected):
         (3, PairOptions(pairs="file"), "--pairs-file"),
         (3, PairOptions(pairs="poses"), "--pairs-poses"),
         (3, PairOptions(pairs="retrieval"), "no global descriptors"),
+        (3, PairOptions(pairs="oneref", pairs_reference="other.jpg"), "names other.jpg, which is not among the photo"),
+        (3, PairOptions(pairs="swin", window=0), "gives no pair"),
         (3, PairOptions(pairs="sequential", window=0, loop_closure=False), "gives no pair"),
     ],
 )
