@@ -103,7 +103,8 @@ def extend(
 
     Raises:
         InputError: the model or its photographs cannot be read, a photograph changed under its name, a camera of the
-            model cannot be used, or there is nothing new.
+            model cannot be used, there is nothing new, or an option is given that this does not read: those of other
+            pairs, of shards and of the world's frame.
         OutputError: the output folder holds another run, is not writable, or the disk is full.
         ReconstructionError: no photograph overlaps another.
     """
