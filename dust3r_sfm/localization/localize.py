@@ -13,7 +13,7 @@ from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.known_cameras import known_camera
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.localization.fuse import Correspondences, fuse
-from dust3r_sfm.localization.open_map import LocalizationMap, find_map
+from dust3r_sfm.localization.open_map import LocalizationMap, unopened_map
 from dust3r_sfm.localization.pose import (
     PoseEstimate,
     default_max_error,
@@ -90,16 +90,16 @@ def localize(
     """
     options, predict = options or LocalizeOptions(), predict or PredictorOptions()
     run, progress = run or RunOptions(), progress or Silent()
-    found = find_map(path, options, predict, run.seed)
+    unopened = unopened_map(path, options, predict, run.seed)
     listed = options.query_images is None and queries.suffix.lower() == ".txt"
-    root = found.image_root if listed else path
-    with open_queries(queries, root, options, found.predictor.grid) as listed_queries:
+    root = unopened.image_root if listed else path
+    with open_queries(queries, root, options, unopened.predictor.grid) as listed_queries:
         inputs = _inputs(path, queries, options, predict, run)
         written = Results(results, inputs, overwrite=run.overwrite)
         waiting = [query for query in listed_queries if query.name not in written.done]
         warnings: tuple[str, ...] = ()
         if waiting:
-            opened = found.open(progress)
+            opened = unopened.open(progress)
             warnings = opened.reference.warnings
             with progress.stage("localize") as step:
                 for start in range(0, len(waiting), max(options.batch, 1)):

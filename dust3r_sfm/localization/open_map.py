@@ -57,12 +57,11 @@ class LocalizationMap:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundMap:
-    """A map that is not made ready yet: its model and the predictor are read, its photographs are not.
+class UnopenedMap:
+    """A map that is not made ready yet; what is read of it is read once.
 
     Attributes:
         path: of the map.
-        model: the COLMAP model.
         predictor: retrieves and matches.
         options: how to localize.
         predict: which predictor.
@@ -70,11 +69,20 @@ class FoundMap:
     """
 
     path: Path
-    model: Reconstruction
     predictor: PairPredictor
     options: LocalizeOptions
     predict: PredictorOptions
     seed: int
+
+    @cached_property
+    def model(self) -> Reconstruction:
+        """The COLMAP model.
+
+        Raises:
+            InputError: there is none.
+        """
+        model: Reconstruction = read_model(self.path)
+        return model
 
     @cached_property
     def image_root(self) -> Path:
@@ -97,17 +105,13 @@ class FoundMap:
         )
 
 
-def find_map(
+def unopened_map(
     path: Path, options: LocalizeOptions | None = None, predict: PredictorOptions | None = None, seed: int = 0
-) -> FoundMap:
-    """Read the model of a map and make the predictor, which is quick; see `open_map`.
-
-    Raises:
-        InputError: there is no model.
-    """
+) -> UnopenedMap:
+    """Make the predictor of a map, and read nothing yet; the arguments are those of `open_map`."""
     options, predict = options or LocalizeOptions(), predict or PredictorOptions()
     predictor = load_predictor(predict, seed)
-    return FoundMap(path=path, model=read_model(path), predictor=predictor, options=options, predict=predict, seed=seed)
+    return UnopenedMap(path=path, predictor=predictor, options=options, predict=predict, seed=seed)
 
 
 def open_map(
@@ -129,7 +133,7 @@ def open_map(
     Raises:
         InputError: there is no model, its photographs are missing, it has no geometry, or files of hloc do not fit it.
     """
-    return find_map(path, options, predict, seed).open(progress)
+    return unopened_map(path, options, predict, seed).open(progress)
 
 
 def make_map(

@@ -126,7 +126,7 @@ def test_points_fill_in_where_descriptors_say_nothing(pair: Any, forward: Any) -
     descriptors = forward.descriptors1.copy()
     descriptors[:, :48] = descriptors[0, 0]
     half = replace(forward, descriptors1=descriptors)
-    described_only, by_points = match(pair, half), mutual_matches(half, (pair.view, pair.view), (0, 1), OPTIONS)
+    described_only, by_points = match(pair, half), mutual_matches(half, pair.view, pair.view, 0, 1, OPTIONS)
     together = match_pair(half, None, (pair.view, pair.view), (0, 1), OPTIONS)
     num = len(described_only.xy1)
     np.testing.assert_array_equal(together.xy1[:num], described_only.xy1)
@@ -143,6 +143,6 @@ def test_points_fill_in_where_descriptors_say_nothing(pair: Any, forward: Any) -
 
 def test_without_descriptors_points_alone_match(pair: Any) -> None:
     alone = match_pair(pair.forward, pair.backward, (pair.view, pair.view), (0, 1), OPTIONS)
-    expected = mutual_matches(pair.forward, (pair.view, pair.view), (0, 1), OPTIONS)
+    expected = mutual_matches(pair.forward, pair.view, pair.view, 0, 1, OPTIONS)
     np.testing.assert_array_equal(alone.xy1, expected.xy1)
     np.testing.assert_array_equal(alone.xy2, expected.xy2)
