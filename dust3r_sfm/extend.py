@@ -31,6 +31,7 @@ from dust3r_sfm.runs.job import PAIRS, Job, Stage, artefacts, begin, work
 from dust3r_sfm.runs.record import Facts, read_record
 from dust3r_sfm.runs.stages import CHAIN, describe, refined_model
 from dust3r_sfm.runs.unread import Unread, all_of, refuse_unread
+from dust3r_sfm.system.parallel import workers
 from dust3r_sfm.system.progress import Progress, Silent, Step
 from dust3r_sfm.types import Dropped, ImageSet
 
@@ -108,8 +109,10 @@ def extend(
         OutputError: the output folder holds another run, is not writable, or the disk is full.
         ReconstructionError: no photograph overlaps another.
     """
-    with threadpool_limits(limits=1, user_api="blas"):
-        return _extend(model, photos, out, options or ReconstructOptions(), image_root, progress or Silent())
+    options = options or ReconstructOptions()
+    # BLAS on one thread: the matrices are small, and its threads only wait for each other.
+    with threadpool_limits(limits=1, user_api="blas"), workers(options.predict.num_workers):
+        return _extend(model, photos, out, options, image_root, progress or Silent())
 
 
 def _extend(

@@ -23,6 +23,7 @@ from dust3r_sfm.runs.folder import require_apart
 from dust3r_sfm.runs.job import begin, work
 from dust3r_sfm.runs.stages import CHAIN
 from dust3r_sfm.runs.summary import Summary, summarize
+from dust3r_sfm.system.parallel import workers
 from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.types import ImageSet
 
@@ -54,8 +55,10 @@ def reconstruct(
         OutputError: the output folder holds another run, is not writable, or the disk is full.
         ReconstructionError: the photographs do not overlap.
     """
-    with threadpool_limits(limits=1, user_api="blas"):  # the matrices are small: BLAS threads only wait for each other
-        return _reconstruct(photos, out, options or ReconstructOptions(), until, progress or Silent())
+    options = options or ReconstructOptions()
+    # BLAS on one thread: the matrices are small, and its threads only wait for each other.
+    with threadpool_limits(limits=1, user_api="blas"), workers(options.predict.num_workers):
+        return _reconstruct(photos, out, options, until, progress or Silent())
 
 
 def _reconstruct(

@@ -6,9 +6,8 @@ Confidences are heuristic and are kept in half precision. Of views, whatever is 
 the empty string stand for "not known". Version 1 lacked orientations, masks, focal priors and known poses.
 """
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.hdf5 import open_or_say
 from dust3r_sfm.types import KnownCamera, Scene, View
 
 _FORMAT = "dust3r_sfm scene"
@@ -89,7 +89,7 @@ def read_scene(path: Path, image_root: Path | None = None) -> Scene:
     Raises:
         InputError: the file is absent, damaged, not a scene, or of a version that this release does not read.
     """
-    with _reading(path) as h5:
+    with open_or_say(path, "scene file", "align the photographs again") as h5:
         if h5.attrs.get("format") != _FORMAT:
             raise InputError(f"{path} is not a scene file; give the scene.h5 of an output folder.")
         if h5.attrs["version"] not in (1, _VERSION):
@@ -198,15 +198,3 @@ def _write_strings(h5: h5py.File, name: str, strings: Sequence[str]) -> None:
 
 def _strings(h5: h5py.File, name: str) -> tuple[str, ...]:
     return tuple(str(string) for string in h5[name].asstr()[()])
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[h5py.File]:
-    """Open a file; whatever it lacks becomes a sentence."""
-    if not path.is_file():
-        raise InputError(f"There is no scene file {path}; align the photographs first.")
-    try:
-        with h5py.File(path, "r") as h5:
-            yield h5
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is damaged or not a scene file; align the photographs again.") from error

@@ -90,8 +90,8 @@ class PredictorOptions:
     """Of a network's matrix products. auto: bfloat16 on GPUs that compute it, float32 on CPUs (of which those with
     AVX512-BF16 or AMX are faster in bfloat16)."""
     num_workers: int = 0
-    """Threads of the predictor; 0: one per core. The classical one works with them, a network reads photographs with
-    them (PyTorch's own threads follow OMP_NUM_THREADS)."""
+    """Threads of every pool; 0: one per core that the process may use. The classical predictor works with them, a
+    network reads photographs with them (PyTorch's own threads follow OMP_NUM_THREADS)."""
 
 
 @dataclass(frozen=True, kw_only=True)
