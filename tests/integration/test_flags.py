@@ -241,6 +241,7 @@ PLACES = {
     "localize": ("localization",),
     "train": ("training",),
     "depth": ("depth.py", "images/read.py"),
+    "pose": ("pose.py",),
 }
 """Verbs beside the chain, and the rooms that read their options."""
 
