@@ -12,10 +12,7 @@ it runs in full. Its figures on the scenes are kept in results/alignment_referen
 runs in FOLDER (SET-SEED/ with predictions.h5 and scene.h5) and the truth from DUST3R_SFM_DATA.
 """
 
-import datetime
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -23,26 +20,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import alignment_parts as parts
-import alignment_problems as problems
-import alignment_reference as reference
 import numpy as np
 import torch
 import tyro
-from alignment_collections import STEP, Collection
 from threadpoolctl import threadpool_limits
 
+from benchmarks import alignment_parts as parts
+from benchmarks import alignment_problems as problems
+from benchmarks import alignment_reference as reference
+from benchmarks.alignment_collections import STEP, Collection
+from benchmarks.common import RESULTS, Row, about, read_rows, stamped, write_record
 from dust3r_sfm.alignment import align
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import apply, centres
 from dust3r_sfm.options import AlignOptions
-from dust3r_sfm.system.files import write_json
 
 Table = Literal[
     "time", "memory", "ordinary", "overconfident", "paper", "focal", "matching", "collections", "photographs"
 ]
 TABLES: tuple[Table, ...] = Table.__args__  # type: ignore[attr-defined]
-RESULTS = Path(__file__).parent / "results"
 MODES = {
     "default": AlignOptions(shared_focal=False),
     "tied": AlignOptions(model="tied", shared_focal=False),
@@ -275,18 +271,16 @@ def main(
         "collections": lambda: measure_collections(quick),
         "photographs": lambda: [report(row) for row in parts.photographs(runs, quick)] if runs else [],
     }
-    found: dict[str, Any] = {}
+    measured: list[Row] = []
     for table in tables or TABLES:
         print(f"-- {table}", flush=True)
-        started = time.perf_counter()
-        found[table] = {"rows": measure[table](), "minutes": round((time.perf_counter() - started) / 60, 1)}
+        measured += [stamped({"table": table} | row) for row in measure[table]()]
     if quick:
         return
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    about = {"date": datetime.date.today().isoformat(), "commit": commit.stdout.strip(), "cold_seconds": round(cold, 3)}
-    about |= {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "command": " ".join(sys.argv)}
-    known = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}
-    write_json(out, known | {name: table | {"about": about} for name, table in found.items() if table["rows"]})
+    anew = {row["table"] for row in measured}
+    kept = [row for row in read_rows(out) if row["table"] not in anew]
+    rows = sorted(kept + measured, key=lambda row: TABLES.index(row["table"]))
+    write_record(out, rows, about(cold_seconds=round(cold, 3), threads=1))
 
 
 if __name__ == "__main__":

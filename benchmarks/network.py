@@ -17,12 +17,9 @@ huggingface_hub and torchvision), its own `inference` is timed too, on the same 
 Writes benchmarks/results/network.json (at other sizes: prints only).
 """
 
-import datetime
 import json
 import math
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -33,12 +30,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
-from matrix_rate import matrix_rate, synchronise
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.common import RESULTS, about, write_record
+from benchmarks.matrix_rate import matrix_rate, synchronise
 from dust3r_sfm.network import Network, NetworkConfig, join, random_network
-from dust3r_sfm.system.files import write_json
 
 CONFIGS = {
     "large": NetworkConfig(),
@@ -226,7 +223,7 @@ def main(
     device: str = "cpu",
     batch: int = 0,
     threads: int = 2,
-    out: Path = Path(__file__).parent / "results" / "network.json",
+    out: Path = RESULTS / "network.json",
 ) -> None:
     """Measure and report.
 
@@ -252,11 +249,6 @@ def main(
         "image once": lambda: image_once(network, images),
     }
     result: dict[str, Any] = {
-        "command": " ".join(["python", "benchmarks/network.py", *sys.argv[1:]]),
-        "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip(),
-        "date": datetime.date.today().isoformat(),
-        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {threads} threads, {device}",
-        "torch": torch.__version__,
         "images": f"{num_images} x {width}x{height}",
         "tflop": arithmetic(CONFIGS[size], width, height),
         "orders": {},
@@ -287,7 +279,7 @@ def main(
     print(json.dumps(result, indent=2))
     report(result, num_images)
     if size == "large" and (width, height) == (512, 384):
-        write_json(out, result)
+        write_record(out, [result], about(threads=threads, device=device, torch=torch.__version__))
 
 
 if __name__ == "__main__":
