@@ -97,14 +97,17 @@ def evaluate_poses(model: Path | Reconstruction, reference: Path) -> PoseErrors:
     found = _from_model(reconstruction)
     truth = _from_model(read_model(reference)) if reference.is_dir() else _from_json(reference)
     if len(truth.names) < 2:
-        raise InputError(f"{reference} has fewer than two cameras; give the reference of the whole photo set.")
+        raise InputError(
+            f"{reference} has fewer than two cameras; give the reference of the whole photo set.", path=reference
+        )
     row_of = {name: row for row, name in enumerate(found.names)}
     rows = np.array([row_of.get(name, -1) for name in truth.names])
     if not (rows >= 0).any():
         example = f"'{found.names[0]}'" if found.names else "no image"
         raise InputError(
             f"The model has none of the names in {reference} (it has {example}, not '{truth.names[0]}'); "
-            "reconstruct from the folder that the reference's names are relative to."
+            "reconstruct from the folder that the reference's names are relative to.",
+            path=reference,
         )
     rotation, translation = _pair_errors(truth.cam_from_world, found.cam_from_world[rows], rows >= 0)
     joint = np.maximum(rotation, translation)
@@ -145,7 +148,7 @@ def _from_json(path: Path) -> _Cameras:
         rotations = Rotation.from_quat(quaternions[:, [1, 2, 3, 0]]).as_matrix()
         focals = [_json_focal(image.get("camera")) for image in images.values()]
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no poses.json; give one, or the folder of a COLMAP model.") from error
+        raise InputError(f"{path} is no poses.json; give one, or the folder of a COLMAP model.", path=path) from error
     return _Cameras(
         names=tuple(images),
         cam_from_world=np.concatenate([rotations, translations[:, :, None]], axis=2),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dust3r_sfm.errors import WeightsError
 from dust3r_sfm.network.mini import MiniConfig, MiniNetwork
-from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.files import atomic_path, set_default_mode
 
 FILE_NAME = "mini.safetensors"
 FORMAT = "dust3r_sfm mini 1"
@@ -48,6 +48,7 @@ def write_mini(network: MiniNetwork, path: Path, *, int8: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         save_file(tensors, str(temporary), metadata=metadata)
+        set_default_mode(temporary)
 
 
 def read_mini(source: str | Path) -> MiniNetwork:
@@ -90,7 +91,9 @@ def locate_mini(source: str | Path) -> Path:
     path = Path(source).expanduser()
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
-        raise WeightsError(f"There is no file {path}; train a network with: dust3r-sfm train OUT --preset mini")
+        raise WeightsError(
+            f"There is no file {path}; train a network with: dust3r-sfm train OUT --preset mini", path=path
+        )
     return path
 
 

@@ -55,7 +55,7 @@ def sample(
     if num_views < 2:
         raise InputError(f"A sample needs at least two photographs to have a baseline; {num_views} was asked for.")
     if folder.exists() and not (folder / "truth" / "poses.json").is_file() and any(folder.iterdir()):
-        raise OutputError(f"{folder} holds something that is not a sample scene; choose another folder.")
+        raise OutputError(f"{folder} holds something that is not a sample scene; choose another folder.", path=folder)
     rng = np.random.default_rng(seed)
     world = make_world(rng)
     shots = plan_shots(num_views, size, rng)

@@ -71,10 +71,12 @@ def read_state(
             raise KeyError("format")
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(
-            f"{path} is no training state of this program, or damaged; start in another folder."
+            f"{path} is no training state of this program, or damaged; start in another folder.", path=path
         ) from error
     if state["preset"] != preset:
-        raise InputError(f"{path} belongs to preset '{state['preset']}', not '{preset}'; choose another folder.")
+        raise InputError(
+            f"{path} belongs to preset '{state['preset']}', not '{preset}'; choose another folder.", path=path
+        )
     try:
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
@@ -82,6 +84,6 @@ def read_state(
             average.load_state_dict(state["average"])
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"{path} holds another network than preset '{preset}' builds; choose another folder."
+            f"{path} holds another network than preset '{preset}' builds; choose another folder.", path=path
         ) from error
     return Position(**state["position"])

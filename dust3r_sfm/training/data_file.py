@@ -44,11 +44,14 @@ def read_data(path: Path, sizes: Sequence[Size], batch_size: int, seed: int) -> 
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); give a TOML file with [[train]] tables.") from error
+        raise InputError(
+            f"{path} cannot be read ({error}); give a TOML file with [[train]] tables.", path=path
+        ) from error
     unknown = content.keys() - {"train", "validation"}
     if unknown or not content.get("train"):
         raise InputError(
-            f"{path} needs [[train]] and may have [[validation]] tables; it has {', '.join(content) or 'none'}."
+            f"{path} needs [[train]] and may have [[validation]] tables; it has {', '.join(content) or 'none'}.",
+            path=path,
         )
     training, validation = (
         [_share(table, path) for table in content.get(name, ())] for name in ("train", "validation")
@@ -65,8 +68,10 @@ def _share(table: Mapping[str, Any], path: Path) -> Share:
     arguments = {name: path.parent / value if name in _PATHS else value for name, value in table.items()}
     kind, count = arguments.pop("kind", None), arguments.pop("pairs_per_epoch", None)
     if kind not in KINDS or not isinstance(count, int) or count < 1:
-        raise InputError(f"Each table of {path} needs a kind ({', '.join(KINDS)}) and a number of pairs_per_epoch.")
+        raise InputError(
+            f"Each table of {path} needs a kind ({', '.join(KINDS)}) and a number of pairs_per_epoch.", path=path
+        )
     try:
         return Share(source=KINDS[kind](**arguments), pairs_per_epoch=count)
     except TypeError as error:
-        raise InputError(f"A '{kind}' table of {path} has other fields than it needs ({error}).") from error
+        raise InputError(f"A '{kind}' table of {path} has other fields than it needs ({error}).", path=path) from error

@@ -96,7 +96,7 @@ def folder_pictures(folder: Path, rng: Generator, count: int) -> list[UInt8[np.n
     chosen = rng.permutation(len(names))[:count] if len(names) > count else np.arange(len(names))
     pictures = [picture for index in chosen for picture in _squares(folder / names[index], rng)]
     if not pictures:
-        raise InputError(f"{folder} holds no photograph that can be read; --textures needs some.")
+        raise InputError(f"{folder} holds no photograph that can be read; --textures needs some.", path=folder)
     return pictures
 
 

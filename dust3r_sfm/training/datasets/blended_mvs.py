@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from dust3r_sfm.errors import InputError
+from dust3r_sfm.errors import InputError, SampleError
 from dust3r_sfm.geometry.transforms import invert
 from dust3r_sfm.training.datasets.depth_files import read_depth
-from dust3r_sfm.training.datasets.source import SampleError, ViewPair
+from dust3r_sfm.training.datasets.source import ViewPair
 from dust3r_sfm.training.view import TrainingView
 
 _FIELDS = ("seq_high", "seq_low", "img1", "img2")
@@ -37,7 +37,8 @@ class BlendedMvs:
             self._pairs = [tuple(int(pair[field]) for field in _FIELDS) for pair in pairs[kept]]
         except (OSError, ValueError, IndexError) as error:
             raise InputError(
-                f"{path} cannot be read ({error}); give the folder that DUSt3R's preprocessing of BlendedMVS made."
+                f"{path} cannot be read ({error}); give the folder that DUSt3R's preprocessing of BlendedMVS made.",
+                path=path,
             ) from error
 
     def __len__(self) -> int:
@@ -62,9 +63,9 @@ def _view(stem: Path) -> TrainingView:
             intrinsics = camera["intrinsics"].astype(np.float64)
             rotation, centre = camera["R_cam2world"], camera["t_cam2world"]
     except (OSError, ValueError, KeyError) as error:
-        raise SampleError(f"{stem} cannot be read ({error}).") from error
+        raise SampleError(f"{stem} cannot be read ({error}).", path=stem) from error
     if depth.shape != pixels.shape[:2]:
-        raise SampleError(f"{stem} has a depth map of another size than its photograph.")
+        raise SampleError(f"{stem} has a depth map of another size than its photograph.", path=stem)
     intrinsics[:2, 2] += 0.5
     world_from_cam = np.column_stack([rotation, centre]).astype(np.float64)
     return TrainingView(

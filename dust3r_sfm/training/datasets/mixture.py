@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dust3r_sfm.errors import InputError
+from dust3r_sfm.errors import InputError, SampleError
 from dust3r_sfm.training.batch import Batch, collate
-from dust3r_sfm.training.datasets.source import PairSource, SampleError, ViewPair
+from dust3r_sfm.training.datasets.source import PairSource, ViewPair
 from dust3r_sfm.training.view import crop_view
 from dust3r_sfm.types import Size
 
