@@ -80,7 +80,7 @@ def measure_memory(quick: bool, **_: Any) -> list[dict[str, Any]]:
     for name in MEMORY_SIZES[1 if quick else 0 :]:
         extra = {}
         for method in methods:
-            command = [sys.executable, __file__, "--peak", name, method]
+            command = [sys.executable, __file__, "--child", "peak", name, method]
             extra[method] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         rows.append(report({"problem": name, "extra_mib": extra}))
     return rows
@@ -184,7 +184,7 @@ def measure_collections(quick: bool, **_: Any) -> list[dict[str, Any]]:
     """CPU seconds per image and peak memory of growing collections; each in a process of its own."""
     rows = []
     for num_images in COLLECTIONS[: 2 if quick else None]:
-        command = [sys.executable, __file__, "--collection", str(num_images)]
+        command = [sys.executable, __file__, "--child", "collection", str(num_images)]
         rows.append(report(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)))
     base = next(row["cpu_seconds_per_image"] for row in rows if row["images"] == 100)
     return [row | {"per_image_over_100": row["cpu_seconds_per_image"] / base} for row in rows]
@@ -234,8 +234,7 @@ def main(
     first_seed: int = 1000,
     runs: Path | None = None,
     out: Path = RESULTS / "alignment.json",
-    peak: tuple[str, str] | None = None,
-    collection: int | None = None,
+    child: tuple[str, ...] = (),
 ) -> None:
     """Measure and report.
 
@@ -246,19 +245,18 @@ def main(
         first_seed: seed of the first ordinary scene; over-confident ones begin 1000 later.
         runs: folder with finished runs on real photographs.
         out: where the result goes; tables that were not measured stay as they are in it.
-        peak: internal: problem and method whose memory this process measures.
-        collection: internal: number of images of the collection that this process aligns.
+        child: internal: what this process measures for another: peak PROBLEM METHOD, or collection NUM_IMAGES.
     """
     torch.set_num_threads(1)
     threadpool_limits(1)
-    if peak is not None:
-        print(peak_memory(*peak))
+    if child[:1] == ("peak",):
+        print(peak_memory(*child[1:]))
         return
     # What the first call of a process pays for: imports, caches, loading or compiling kernels.
     images, predictions = problems.inputs(problems.generator().make(seed=0, N=4, H=24, W=32))
     cold = cpu_seconds(align, images, predictions, AlignOptions(), repeats=1)
-    if collection is not None:
-        print(json.dumps(one_collection(collection)))
+    if child:
+        print(json.dumps(one_collection(int(child[1]))))
         return
     measure: dict[Table, Callable[[], list[dict[str, Any]]]] = {
         "time": lambda: measure_time(quick),

@@ -51,7 +51,7 @@ def _package(mended: bool) -> Any:
 
 
 def optimizer(problem: dict[str, Any], mended: bool) -> Any:
-    """Make its optimiser of a problem of the scene generator; the random start is seeded."""
+    """Make its optimizer of a problem of the scene generator; the random start is seeded."""
     package = _package(mended)
     torch.manual_seed(0)
     first, second = zip(*problem["edges"], strict=True)

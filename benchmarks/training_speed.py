@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.matrix_rate import matrix_rate, synchronise
+from benchmarks.matrix_rate import matrix_rate, synchronize
 from dust3r_sfm.network.mini import MiniConfig, random_mini
 from dust3r_sfm.training.batch import Batch
 from dust3r_sfm.training.datasets.world import World
@@ -72,11 +72,11 @@ def measure_steps(preset_name: str, device: torch.device, batch_size: int | None
 
     for _ in range(3):
         learn(batch)
-    synchronise(device)
+    synchronize(device)
     started = time.perf_counter()
     for _ in range(steps):
         learn(batch)
-    synchronise(device)
+    synchronize(device)
     alone = steps * batch_size / (time.perf_counter() - started)
     batches, waiting, started = supply(world, 1, 0, num_workers=4), 0.0, time.perf_counter()
     for _ in range(steps):
@@ -84,7 +84,7 @@ def measure_steps(preset_name: str, device: torch.device, batch_size: int | None
         made = next(batches).to(device)
         waiting += time.perf_counter() - asked
         learn(made)
-    synchronise(device)
+    synchronize(device)
     seconds = time.perf_counter() - started
     batches.close()
     rate = matrix_rate(device, torch.bfloat16 if on_gpu else torch.float32)

@@ -16,7 +16,8 @@ HLOC_THRESHOLDS = ((0.01, 1.0), (0.02, 2.0), (0.03, 3.0), (0.05, 5.0), (0.25, 2.
 """Metres and degrees of hloc's evaluation of 7-Scenes and Cambridge."""
 DUST3R_THRESHOLDS = ((0.1, 1.0), (0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
 """Metres and degrees of DUSt3R's localization."""
-OURS = ((0.25, 5.0),)
+OUR_THRESHOLDS = ((0.25, 5.0),)
+"""Metres and degrees of our own targets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ def compare_poses(
         for name, pose in truth.items()
     }
     distances, angles = np.array(list(translation.values())), np.array(list(rotation.values()))
-    thresholds = sorted({*HLOC_THRESHOLDS, *DUST3R_THRESHOLDS, *OURS})
+    thresholds = sorted({*HLOC_THRESHOLDS, *DUST3R_THRESHOLDS, *OUR_THRESHOLDS})
     return LocalizationErrors(
         num_queries=len(truth),
         num_localized=sum(name in found for name in truth),

@@ -15,8 +15,9 @@ from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import apply, centres, compose, invert, rotation_angle
 
-ACCURACY_THRESHOLDS = (1, 2, 5, 15)
-AUC_THRESHOLDS = (1, 3, 5, 10, 30)
+_ACCURACY_DEGREES = (1, 2, 5, 15)
+_AUC_DEGREES = (1, 3, 5, 10, 30)
+"""What accuracy and area under its curve are given at: those of the tables that we compare with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +117,9 @@ def evaluate_poses(model: Path | Reconstruction, reference: Path) -> PoseErrors:
     return PoseErrors(
         num_images=len(truth.names),
         num_registered=int(placed.sum()),
-        rra={threshold: 100.0 * float((rotation <= threshold).mean()) for threshold in ACCURACY_THRESHOLDS},
-        rta={threshold: 100.0 * float((translation <= threshold).mean()) for threshold in ACCURACY_THRESHOLDS},
-        auc={threshold: 100.0 * float(np.clip(1 - joint / threshold, 0, 1).mean()) for threshold in AUC_THRESHOLDS},
+        rra={threshold: 100.0 * float((rotation <= threshold).mean()) for threshold in _ACCURACY_DEGREES},
+        rta={threshold: 100.0 * float((translation <= threshold).mean()) for threshold in _ACCURACY_DEGREES},
+        auc={threshold: 100.0 * float(np.clip(1 - joint / threshold, 0, 1).mean()) for threshold in _AUC_DEGREES},
         median_rotation=float(np.median(rotation)),
         median_translation=float(np.median(translation)),
         ate=_trajectory_error(centres(truth.cam_from_world), centres(found.cam_from_world[rows]), placed),

@@ -24,6 +24,7 @@ _UNUSED = re.compile(r"mask_token|.*\.refinenet4\.resConfUnit1\..*")
 _NOT_BACKBONE = re.compile(r"mask_token|downstream_head[12]\..*|prediction_head\..*")
 _ALIAS = re.compile(r"scratch\.layer_rn\.(\d)\.")
 _NAMES_IN_MESSAGE = 8
+"""Tensors that an error names: chosen by hand."""
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Backbone)
 

@@ -11,7 +11,7 @@ from torch import nn
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.system.files import atomic_path
 
-FORMAT = "dust3r_sfm training 1"
+_FORMAT = "dust3r_sfm training 1"
 
 
 @dataclass(kw_only=True)
@@ -43,7 +43,7 @@ def write_state(
         OutputError: the disk is full; the state written before is untouched.
     """
     state = {
-        "format": FORMAT,
+        "format": _FORMAT,
         "preset": preset,
         "position": asdict(position),
         "network": network.state_dict(),
@@ -67,7 +67,7 @@ def read_state(
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if state["format"] != FORMAT:
+        if state["format"] != _FORMAT:
             raise KeyError("format")
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(

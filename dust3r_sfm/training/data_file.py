@@ -27,9 +27,10 @@ from dust3r_sfm.training.datasets.mixture import Mixture, Share
 from dust3r_sfm.training.datasets.source import PairSource
 from dust3r_sfm.types import Size
 
-KINDS: dict[str, Callable[..., PairSource]] = {"blended-mvs": BlendedMvs, "folder": FolderSource}
+_KINDS: dict[str, Callable[..., PairSource]] = {"blended-mvs": BlendedMvs, "folder": FolderSource}
 _PATHS = ("root", "images", "depths", "cameras", "poses")
 _VALIDATION_SEED = 777
+"""Of the pairs that judge, whatever the run's own seed is: Wang et al. 2024, released code."""
 
 
 def read_data(path: Path, sizes: Sequence[Size], batch_size: int, seed: int) -> tuple[Mixture, Mixture | None]:
@@ -67,11 +68,11 @@ def read_data(path: Path, sizes: Sequence[Size], batch_size: int, seed: int) -> 
 def _share(table: Mapping[str, Any], path: Path) -> Share:
     arguments = {name: path.parent / value if name in _PATHS else value for name, value in table.items()}
     kind, count = arguments.pop("kind", None), arguments.pop("pairs_per_epoch", None)
-    if kind not in KINDS or not isinstance(count, int) or count < 1:
+    if kind not in _KINDS or not isinstance(count, int) or count < 1:
         raise InputError(
-            f"Each table of {path} needs a kind ({', '.join(KINDS)}) and a number of pairs_per_epoch.", path=path
+            f"Each table of {path} needs a kind ({', '.join(_KINDS)}) and a number of pairs_per_epoch.", path=path
         )
     try:
-        return Share(source=KINDS[kind](**arguments), pairs_per_epoch=count)
+        return Share(source=_KINDS[kind](**arguments), pairs_per_epoch=count)
     except TypeError as error:
         raise InputError(f"A '{kind}' table of {path} has other fields than it needs ({error}).", path=path) from error

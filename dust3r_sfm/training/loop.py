@@ -28,6 +28,7 @@ from dust3r_sfm.training.schedule import parameter_groups
 from dust3r_sfm.training.supply import BatchSource, supply
 
 _BETAS = (0.9, 0.95)
+"""AdamW's, Wang et al. 2024, released code."""
 
 
 @dataclass(frozen=True, kw_only=True)

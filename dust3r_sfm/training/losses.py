@@ -18,6 +18,7 @@ Distances = tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]
 Criterion = Callable[[NetworkPrediction, "Target"], Loss]
 
 _SCALE_LIMITS = (1e-3, 1e3)
+"""Of a predicted scale: Wang et al. 2024, released code."""
 
 
 @dataclass(frozen=True, kw_only=True)

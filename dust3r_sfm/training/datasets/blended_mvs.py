@@ -16,7 +16,8 @@ from dust3r_sfm.training.datasets.source import ViewPair
 from dust3r_sfm.training.view import TrainingView
 
 _FIELDS = ("seq_high", "seq_low", "img1", "img2")
-_VALIDATION_SHARE = 10
+_VALIDATION_EVERY = 10
+"""Every so many sequences judges: Wang et al. 2024, released code."""
 
 
 class BlendedMvs:
@@ -33,7 +34,7 @@ class BlendedMvs:
         path = root / "blendedmvs_pairs.npy"
         try:
             pairs = np.load(path, allow_pickle=False)
-            kept = (pairs["seq_low"] % _VALIDATION_SHARE > 0) == (split == "train")
+            kept = (pairs["seq_low"] % _VALIDATION_EVERY > 0) == (split == "train")
             self._pairs = [tuple(int(pair[field]) for field in _FIELDS) for pair in pairs[kept]]
         except (OSError, ValueError, IndexError) as error:
             raise InputError(

@@ -18,8 +18,6 @@ from dust3r_sfm.training.datasets.source import ViewPair
 from dust3r_sfm.training.view import TrainingView
 from dust3r_sfm.types import View
 
-_PIXEL_TOLERANCE = 1e-2
-
 
 class FolderSource:
     """Photographs whose depth maps have the same size, with poses and intrinsics from any file that `--poses` reads.
