@@ -12,7 +12,7 @@ _NORM_EPS = 1e-6
 
 
 def layer_norm(width: int) -> nn.LayerNorm:
-    """Layer normalisation with the epsilon of the published weights."""
+    """Layer normalization with the epsilon of the published weights."""
     return nn.LayerNorm(width, eps=_NORM_EPS)
 
 
@@ -73,7 +73,7 @@ class Mlp(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """Self-attention, then MLP, each on the normalised tokens and added to them."""
+    """Self-attention, then MLP, each on the normalized tokens and added to them."""
 
     def __init__(self, width: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()

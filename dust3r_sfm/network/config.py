@@ -151,7 +151,7 @@ def _translate(value: dict[str, Any], where: str) -> NetworkConfig:
         raise WeightsError(f"{where} has pos_embed '{value['pos_embed']}'; only RoPE networks are supported.")
     if not value["norm_im2_in_dec"]:
         raise WeightsError(
-            f"{where} has norm_im2_in_dec False; only networks that normalise the second image are supported."
+            f"{where} has norm_im2_in_dec False; only networks that normalize the second image are supported."
         )
     if value["head_type"] not in ("linear", "dpt", "catmlp+dpt"):
         raise WeightsError(f"{where} has head_type '{value['head_type']}'; linear, dpt and catmlp+dpt are supported.")

@@ -54,7 +54,7 @@ def load_network(source: str | Path, config: NetworkConfig | None = None, *, see
         network.requires_grad_(False)
     else:
         network = random_network(wanted, seed)
-        report = initialise(network, checkpoint)
+        report = initialize(network, checkpoint)
     network.source = WeightsSource(
         name=str(source),
         path=checkpoint.path,
@@ -85,11 +85,11 @@ def random_network(config: NetworkConfig, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Network(config)
-        network.initialise()
+        network.initialize()
     return network
 
 
-def initialise(network: Network, checkpoint: Checkpoint) -> LoadReport:
+def initialize(network: Network, checkpoint: Checkpoint) -> LoadReport:
     """Start a network from a checkpoint of the same backbone, keeping the network's values for what the file lacks.
 
     A file with one decoder (CroCo) gives it to both views.

@@ -20,7 +20,7 @@ class Position:
 
     Attributes:
         epoch: the running epoch, from 0.
-        step: optimiser steps done in it.
+        step: optimizer steps done in it.
         best: lowest validation loss so far.
     """
 
@@ -60,7 +60,7 @@ def write_state(
 def read_state(
     path: Path, preset: str, network: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None
 ) -> Position:
-    """Fill network, optimiser and average from a written state.
+    """Fill network, optimizer and average from a written state.
 
     Raises:
         InputError: the file is damaged, or of another preset or network.

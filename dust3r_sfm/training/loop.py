@@ -40,8 +40,8 @@ class LoopOptions:
         average: decay of the exponential moving average of the weights, whose result is kept; None: no average.
         compile: torch.compile.
         num_workers: threads that make batches.
-        log_every: optimiser steps between rows of the log.
-        save_every: optimiser steps between checkpoints.
+        log_every: optimizer steps between rows of the log.
+        save_every: optimizer steps between checkpoints.
         seed: of the colour jitter.
     """
 

@@ -40,9 +40,9 @@ class Preset:
         sizes: (width, height) of the crops; every batch draws one.
         schedule: learning rate over the epochs.
         batch_size: pairs of one process in one pass, before they are made symmetric.
-        accumulation: passes per optimiser step.
+        accumulation: passes per optimizer step.
         pairs_per_epoch: of all sources together.
-        criterion: what is minimised.
+        criterion: what is minimized.
         validation: what chooses the best weights.
         weight_decay: of weight matrices.
         jitter: brightness, contrast, saturation and hue of the colour jitter.

@@ -264,7 +264,7 @@ def croco(linear_config) -> CompletionNetwork:
     with torch.random.fork_rng():
         torch.manual_seed(5)
         network = CompletionNetwork(linear_config)
-        network.initialise()
+        network.initialize()
     return with_numbers(network)
 
 
