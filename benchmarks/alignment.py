@@ -12,10 +12,7 @@ it runs in full. Its figures on the scenes are kept in results/alignment_referen
 runs in FOLDER (SET-SEED/ with predictions.h5 and scene.h5) and the truth from DUST3R_SFM_DATA.
 """
 
-import datetime
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -23,26 +20,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import alignment_parts as parts
-import alignment_problems as problems
-import alignment_reference as reference
 import numpy as np
 import torch
 import tyro
-from alignment_collections import STEP, Collection
 from threadpoolctl import threadpool_limits
 
+from benchmarks import alignment_parts as parts
+from benchmarks import alignment_problems as problems
+from benchmarks import alignment_reference as reference
+from benchmarks.alignment_collections import STEP, Collection
+from benchmarks.common import RESULTS, Row, about, read_rows, stamped, write_record
 from dust3r_sfm.alignment import align
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import apply, centres
 from dust3r_sfm.options import AlignOptions
-from dust3r_sfm.system.files import write_json
 
 Table = Literal[
     "time", "memory", "ordinary", "overconfident", "paper", "focal", "matching", "collections", "photographs"
 ]
 TABLES: tuple[Table, ...] = Table.__args__  # type: ignore[attr-defined]
-RESULTS = Path(__file__).parent / "results"
 MODES = {
     "default": AlignOptions(shared_focal=False),
     "tied": AlignOptions(model="tied", shared_focal=False),
@@ -84,7 +80,7 @@ def measure_memory(quick: bool, **_: Any) -> list[dict[str, Any]]:
     for name in MEMORY_SIZES[1 if quick else 0 :]:
         extra = {}
         for method in methods:
-            command = [sys.executable, __file__, "--peak", name, method]
+            command = [sys.executable, __file__, "--child", "peak", name, method]
             extra[method] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         rows.append(report({"problem": name, "extra_mib": extra}))
     return rows
@@ -188,7 +184,7 @@ def measure_collections(quick: bool, **_: Any) -> list[dict[str, Any]]:
     """CPU seconds per image and peak memory of growing collections; each in a process of its own."""
     rows = []
     for num_images in COLLECTIONS[: 2 if quick else None]:
-        command = [sys.executable, __file__, "--collection", str(num_images)]
+        command = [sys.executable, __file__, "--child", "collection", str(num_images)]
         rows.append(report(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)))
     base = next(row["cpu_seconds_per_image"] for row in rows if row["images"] == 100)
     return [row | {"per_image_over_100": row["cpu_seconds_per_image"] / base} for row in rows]
@@ -238,8 +234,7 @@ def main(
     first_seed: int = 1000,
     runs: Path | None = None,
     out: Path = RESULTS / "alignment.json",
-    peak: tuple[str, str] | None = None,
-    collection: int | None = None,
+    child: tuple[str, ...] = (),
 ) -> None:
     """Measure and report.
 
@@ -250,19 +245,18 @@ def main(
         first_seed: seed of the first ordinary scene; over-confident ones begin 1000 later.
         runs: folder with finished runs on real photographs.
         out: where the result goes; tables that were not measured stay as they are in it.
-        peak: internal: problem and method whose memory this process measures.
-        collection: internal: number of images of the collection that this process aligns.
+        child: internal: what this process measures for another: peak PROBLEM METHOD, or collection NUM_IMAGES.
     """
     torch.set_num_threads(1)
     threadpool_limits(1)
-    if peak is not None:
-        print(peak_memory(*peak))
+    if child[:1] == ("peak",):
+        print(peak_memory(*child[1:]))
         return
     # What the first call of a process pays for: imports, caches, loading or compiling kernels.
     images, predictions = problems.inputs(problems.generator().make(seed=0, N=4, H=24, W=32))
     cold = cpu_seconds(align, images, predictions, AlignOptions(), repeats=1)
-    if collection is not None:
-        print(json.dumps(one_collection(collection)))
+    if child:
+        print(json.dumps(one_collection(int(child[1]))))
         return
     measure: dict[Table, Callable[[], list[dict[str, Any]]]] = {
         "time": lambda: measure_time(quick),
@@ -275,18 +269,16 @@ def main(
         "collections": lambda: measure_collections(quick),
         "photographs": lambda: [report(row) for row in parts.photographs(runs, quick)] if runs else [],
     }
-    found: dict[str, Any] = {}
+    measured: list[Row] = []
     for table in tables or TABLES:
         print(f"-- {table}", flush=True)
-        started = time.perf_counter()
-        found[table] = {"rows": measure[table](), "minutes": round((time.perf_counter() - started) / 60, 1)}
+        measured += [stamped({"table": table} | row) for row in measure[table]()]
     if quick:
         return
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    about = {"date": datetime.date.today().isoformat(), "commit": commit.stdout.strip(), "cold_seconds": round(cold, 3)}
-    about |= {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "command": " ".join(sys.argv)}
-    known = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}
-    write_json(out, known | {name: table | {"about": about} for name, table in found.items() if table["rows"]})
+    anew = {row["table"] for row in measured}
+    kept = [row for row in read_rows(out) if row["table"] not in anew]
+    rows = sorted(kept + measured, key=lambda row: TABLES.index(row["table"]))
+    write_record(out, rows, about(cold_seconds=round(cold, 3), threads=1))
 
 
 if __name__ == "__main__":

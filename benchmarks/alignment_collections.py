@@ -10,8 +10,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from alignment_problems import view
 
+from benchmarks.alignment_problems import view
 from dust3r_sfm.geometry.pinhole import intrinsics, rays
 from dust3r_sfm.geometry.transforms import rotation_exp
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction

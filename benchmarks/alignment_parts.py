@@ -1,17 +1,17 @@
 """The parts of the alignment that have a yardstick of their own: focal length, matching, and real photographs."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import alignment_problems as problems
-import alignment_reference as reference
 import numpy as np
 from scipy.ndimage import zoom
 from scipy.spatial import KDTree
 
+from benchmarks import alignment_problems as problems
+from benchmarks import alignment_reference as reference
+from benchmarks.common import DATA
 from dust3r_sfm.alignment import align
 from dust3r_sfm.colmap.model import reconstruction_from_scene
 from dust3r_sfm.evaluation.poses import evaluate_poses
@@ -22,7 +22,6 @@ from dust3r_sfm.predictors.store import PredictionStore
 from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.types import ImageSet, Tracks
 
-DATA = Path(os.environ.get("DUST3R_SFM_DATA", problems.ROOT.parent / "shared" / "data"))
 HEIGHT, WIDTH = 384, 512
 NO_TRACKS = Tracks(
     xyz=np.empty((0, 3)),

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.common import ROOT
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction, Scene, View
 
-ROOT = Path(__file__).parents[1]
 GENERATOR = Path(os.environ.get("DUST3R_SFM_SCENES", ROOT.parent / "shared" / "tools" / "alignment_scenes.py"))
 
 SMALL, SMALLER = {"H": 48, "W": 64}, {"H": 36, "W": 48}

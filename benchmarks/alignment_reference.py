@@ -3,22 +3,20 @@
 DUST3R_REFERENCE names a checkout of the reference package; it needs roma, einops and torchvision beside ours.
 """
 
-import json
 import os
 import sys
 import time
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
-import alignment_problems as problems
 import numpy as np
 import torch
 
-from dust3r_sfm.system.files import write_json
+from benchmarks import alignment_problems as problems
+from benchmarks.common import RESULTS, Row, read_rows, stamped, write_record
 
-KEPT = Path(__file__).parent / "results" / "alignment_reference.json"
-"""Its figures on the scenes, by kind, seed and version: it takes 10 to 40 seconds for each."""
+KEPT = RESULTS / "alignment_reference.json"
+"""Its figures, a row for each scene (kind/seed) and version: it takes 10 to 40 seconds for each."""
 ITERATIONS = 300
 RATE = 0.01
 """The published number of steps and learning rate."""
@@ -53,7 +51,7 @@ def _package(mended: bool) -> Any:
 
 
 def optimizer(problem: dict[str, Any], mended: bool) -> Any:
-    """Make its optimiser of a problem of the scene generator; the random start is seeded."""
+    """Make its optimizer of a problem of the scene generator; the random start is seeded."""
     package = _package(mended)
     torch.manual_seed(0)
     first, second = zip(*problem["edges"], strict=True)
@@ -89,15 +87,17 @@ def align(problem: dict[str, Any], mended: bool = True) -> dict[str, Any]:
 
 def figures(problem: dict[str, Any], scene: str, mended: bool, anew: bool) -> dict[str, float] | None:
     """Errors, loss and seconds on a scene: those kept from an earlier run, or measured; None where neither can be."""
-    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
-    key = f"{scene}/{'mended' if mended else 'published'}"
-    if (anew or key not in kept) and available():
+    version = "mended" if mended else "published"
+    kept: dict[tuple[str, str], Row] = {(row["scene"], row["version"]): row for row in read_rows(KEPT)}
+    if (anew or (scene, version) not in kept) and available():
         found = align(problem, mended)
         errors = problems.generator().evaluate(problem, found["world_from_cam"], found["focals"], found["points"])
         values = errors | {name: found[name] for name in ("loss", "loss_start", "seconds")}
-        kept[key] = {name: float(f"{value:.5g}") for name, value in values.items()}
-        write_json(KEPT, dict(sorted(kept.items())))
-    return kept.get(key)
+        values = {name: float(f"{value:.5g}") for name, value in values.items()}
+        kept[scene, version] = stamped({"scene": scene, "version": version} | values)
+        write_record(KEPT, [kept[key] for key in sorted(kept)])
+    row = kept.get((scene, version))
+    return row and {name: value for name, value in row.items() if isinstance(value, float)}
 
 
 def focal(points: np.ndarray) -> float:

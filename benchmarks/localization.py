@@ -8,40 +8,32 @@ against it, the time of one query, fox_a against a map that is reconstructed fro
 temporary one by default; what is there is used), and posed photographs alone, of which every other one is the map. Each
 with known cameras, and with unknown ones, which are found without and with a try of the map's. The baseline
 (localization_baseline.py) has the same retrieved images and the same points. Written to
-benchmarks/results/localization.json with date, commit, hardware and targets.
+benchmarks/results/localization.json.
 """
 
 import argparse
-import datetime
 import functools
-import json
-import os
-import platform
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from localization_baseline import Baseline
-from localization_cases import Case, elsewhere, kitchen, posed_photographs, reconstructed
 
+from benchmarks.common import RESULTS, Row, about, write_record
+from benchmarks.localization_baseline import Baseline
+from benchmarks.localization_cases import Case, elsewhere, kitchen, posed_photographs, reconstructed
 from dust3r_sfm.evaluation.localization import compare_poses
 from dust3r_sfm.localization.correspond import Matcher, Pair
 from dust3r_sfm.localization.localize import localize_image, localize_queries
 from dust3r_sfm.options import LocalizeOptions
 from dust3r_sfm.types import Matches, View
 
-ROOT = Path(__file__).parents[1]
 ELSEWHERE = ("fox_a", "sceaux_castle", "strecha_fountain_p11")
 POSED = ("fox_a", "strecha_fountain_p11", "strecha_herzjesu_p8", "sceaux_castle")
 NEAR = (0.25, 5.0)
 
-Row = dict[str, Any]
 Target = tuple[str, str, float]
 """A figure, whether it must be at most or at least, and the limit."""
 
@@ -191,37 +183,24 @@ def all_cases(num_loc: int, folder: Path) -> dict[str, Callable[[], Iterator[tup
     }
 
 
-def _write(path: Path, rows: Mapping[str, Row], commit: str) -> None:
-    record = {
-        "command": " ".join(["python", "benchmarks/localization.py", *sys.argv[1:]]),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": commit,
-        "hardware": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        "unit": "metres for the kitchen; for the others the largest distance of two cameras",
-        "rows": rows,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
 def main() -> None:
+    """Run the cases, print a row each, write the JSON."""
     names = list(all_cases(0, Path()))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=names, default=names)
     parser.add_argument("--num-loc", type=int, default=LocalizeOptions().num_loc)
     parser.add_argument("--maps", type=Path)
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "localization.json")
+    parser.add_argument("--results", type=Path, default=RESULTS / "localization.json")
     arguments = parser.parse_args()
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    commit = git.stdout.strip()  # before anything is run: others may go on meanwhile
-    rows: dict[str, Row] = {}
+    run = about(unit="metres for the kitchen; for the others the largest distance of two cameras")
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as temporary:
         cases = all_cases(arguments.num_loc, arguments.maps or Path(temporary))
         for case in arguments.cases:
             for name, row in cases[case]():
                 print(name, _shown(row), sep="\n", flush=True)
-                rows[name] = row
-                _write(arguments.results, rows, commit)
+                rows.append({"case": name} | row)
+                write_record(arguments.results, rows, run)
 
 
 if __name__ == "__main__":

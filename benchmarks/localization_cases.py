@@ -1,6 +1,5 @@
 """Maps and queries of the localization benchmark, from photographs with known cameras."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.common import DATA
 from dust3r_sfm.colmap.model import read_model
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import centres
@@ -25,7 +25,6 @@ from dust3r_sfm.options import ImageOptions, LocalizeOptions, PredictOptions
 from dust3r_sfm.predictors.predictor import load_predictor
 from dust3r_sfm.types import KnownCamera, View
 
-DATA = Path(os.environ.get("DUST3R_SFM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 ONE_THREAD = PredictOptions(num_workers=1)
 
 

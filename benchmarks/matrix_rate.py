@@ -5,7 +5,7 @@ import time
 import torch
 
 
-def synchronise(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Wait for what the device was told to do."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -16,9 +16,9 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     size, repeats = (8192, 20) if device.type == "cuda" else (512, 4)
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     _ = left @ right
-    synchronise(device)
+    synchronize(device)
     started = time.perf_counter()
     for _ in range(repeats):
         _ = left @ right
-    synchronise(device)
+    synchronize(device)
     return repeats * 2 * size**3 / (time.perf_counter() - started)

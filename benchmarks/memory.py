@@ -9,10 +9,7 @@ the size of the weights. Writes benchmarks/results/memory.json (of fewer photogr
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -24,12 +21,12 @@ import torch
 import tyro
 from PIL import Image
 
+from benchmarks.common import RESULTS, about, write_record
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.network import NetworkConfig, random_network
 from dust3r_sfm.options import ImageOptions, PredictOptions
 from dust3r_sfm.predictors.predictor import load_predictor
 from dust3r_sfm.predictors.run import predict_pairs
-from dust3r_sfm.system.files import write_json
 from dust3r_sfm.types import PairGraph
 
 LIMIT_MIB, NUM_IMAGES, NUM_PAIRS = 300, 100, 300
@@ -95,7 +92,7 @@ def main(
     head: Literal["linear", "dpt"] = "linear",
     max_encoded: int = 200,
     child: Path | None = None,
-    out: Path = Path(__file__).parent / "results" / "memory.json",
+    out: Path = RESULTS / "memory.json",
 ) -> None:
     """Measure and report.
 
@@ -119,22 +116,17 @@ def main(
         answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         measured = json.loads(answer.splitlines()[-1])
     above = measured["peak_mib"] - measured["before_mib"] - network_mib
-    result = {
-        "command": " ".join(["python", "benchmarks/memory.py", *sys.argv[1:]]),
-        "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip(),
-        "date": datetime.date.today().isoformat(),
-        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread",
-        "torch": torch.__version__,
+    row = {
         "photographs": num_images,
         "network_mib": round(network_mib, 1),
         **{name: round(value, 1) for name, value in measured.items()},
         "above_network_mib": round(above, 1),
         "limit_mib": LIMIT_MIB,
     }
-    print(json.dumps(result, indent=2))
+    print(json.dumps(row))
     print(f"{above:.0f} MiB above the network's own size; the limit is {LIMIT_MIB} MiB")
     if num_images >= NUM_IMAGES and num_pairs >= NUM_PAIRS:
-        write_json(out, result)
+        write_record(out, [row], about(threads=1, torch=torch.__version__))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What does the order of calls cost? A complete graph of images, predicted in three orders side by side.
 
     python benchmarks/network.py                           # ViT-L/DPT, 5 images of 512x384: 11 minutes on 2 cores
-    python benchmarks/network.py --width 192 --height 144  # two minutes
+    python benchmarks/network.py --pixels 192 144         # two minutes
     python benchmarks/network.py --device cuda             # also throughput against the GPU's matrix rate
     python benchmarks/network.py --batch 1                 # the same on a CPU, in both precisions
 
@@ -17,12 +17,9 @@ huggingface_hub and torchvision), its own `inference` is timed too, on the same 
 Writes benchmarks/results/network.json (at other sizes: prints only).
 """
 
-import datetime
 import json
 import math
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -33,12 +30,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
-from matrix_rate import matrix_rate, synchronise
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.common import RESULTS, about, write_record
+from benchmarks.matrix_rate import matrix_rate, synchronize
 from dust3r_sfm.network import Network, NetworkConfig, join, random_network
-from dust3r_sfm.system.files import write_json
 
 CONFIGS = {
     "large": NetworkConfig(),
@@ -81,10 +78,10 @@ def image_once(network: Network, images: Sequence[Tensor]) -> None:
 
 def measure(run: Callable[[], object], device: str) -> dict[str, float]:
     """Wall seconds, and CPU seconds, which neighbours on a shared machine disturb less."""
-    synchronise(torch.device(device))
+    synchronize(torch.device(device))
     wall, cpu = time.perf_counter(), time.process_time()
     run()
-    synchronise(torch.device(device))
+    synchronize(torch.device(device))
     return {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
 
 
@@ -221,26 +218,25 @@ def report(result: dict[str, Any], num_images: int) -> None:
 def main(
     size: Literal["large", "tiny"] = "large",
     num_images: int = 5,
-    width: int = 512,
-    height: int = 384,
+    pixels: tuple[int, int] = (512, 384),
     device: str = "cpu",
     batch: int = 0,
     threads: int = 2,
-    out: Path = Path(__file__).parent / "results" / "network.json",
+    out: Path = RESULTS / "network.json",
 ) -> None:
     """Measure and report.
 
     Args:
         size: large is the published ViT-L with the DPT head.
         num_images: images of the complete graph.
-        width: of the images in pixels.
-        height: of the images in pixels.
+        pixels: width and height of the images.
         device: cpu, cuda, …
         batch: also measure throughput with this many pairs at once (0: 16 on CUDA, not on others).
         threads: CPU threads.
         out: where the result goes.
     """
     torch.set_num_threads(threads)
+    width, height = pixels
     network = random_network(CONFIGS[size], 0).eval().to(device)
     if device == "cpu":
         network.to(memory_format=torch.channels_last)  # as the predictors do
@@ -252,11 +248,6 @@ def main(
         "image once": lambda: image_once(network, images),
     }
     result: dict[str, Any] = {
-        "command": " ".join(["python", "benchmarks/network.py", *sys.argv[1:]]),
-        "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip(),
-        "date": datetime.date.today().isoformat(),
-        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {threads} threads, {device}",
-        "torch": torch.__version__,
         "images": f"{num_images} x {width}x{height}",
         "tflop": arithmetic(CONFIGS[size], width, height),
         "orders": {},
@@ -286,8 +277,8 @@ def main(
     }
     print(json.dumps(result, indent=2))
     report(result, num_images)
-    if size == "large" and (width, height) == (512, 384):
-        write_json(out, result)
+    if size == "large" and pixels == (512, 384):
+        write_record(out, [result], about(threads=threads, device=device, torch=torch.__version__))
 
 
 if __name__ == "__main__":

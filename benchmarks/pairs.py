@@ -9,20 +9,15 @@ of each pair, after median scaling) is compared where the set brings depth maps.
 degrees.
 """
 
-import datetime
 import json
-import os
-import platform
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tyro
 
+from benchmarks.common import DATA, RESULTS, Row, write_record
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.evaluation.depth import DepthErrors, depth_in_image, evaluate_depth, mean_errors
 from dust3r_sfm.evaluation.poses import relative_errors
@@ -33,19 +28,14 @@ from dust3r_sfm.matching.relative import pose_from_both_directions
 from dust3r_sfm.options import ImageOptions, KnownOptions, PredictOptions
 from dust3r_sfm.predictors.predictor import load_predictor
 from dust3r_sfm.predictors.run import predict_pairs
-from dust3r_sfm.system.files import write_json
 from dust3r_sfm.training.datasets.depth_files import read_depth
 from dust3r_sfm.types import ImageSet, PairGraph, View
 
-ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("DUST3R_SFM_DATA", ROOT.parent / "shared" / "data"))
 DEPTHS = {"7scenes_redkitchen": ("depth_color", 1000.0), "stereo_motorcycle": ("depth", 10000.0)}
 """Folder of the depth maps, and the values that make a metre."""
 SETS = ("fox_a", "strecha_fountain_p11", "strecha_herzjesu_p8", *DEPTHS)
 LARGEST_TURN = 40.0
 THRESHOLDS = (5, 15)
-
-Row = dict[str, Any]
 
 
 def photographs(name: str, options: PredictOptions) -> tuple[ImageSet, np.ndarray]:
@@ -132,7 +122,7 @@ def main(
     sets: tuple[str, ...] = SETS,
     pairs: int = 60,
     device: str = "auto",
-    out: Path = ROOT / "benchmarks" / "results" / "pairs.json",
+    out: Path = RESULTS / "pairs.json",
 ) -> None:
     """Measure every predictor on every set, print a line each, write the JSON.
 
@@ -150,10 +140,7 @@ def main(
             options = PredictOptions(predictor=kind, weights=weights or None, device=device)
             rows.append({"predictor": predictor, **measure(name, options, pairs)})
             print(json.dumps(rows[-1]), flush=True)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    about = {"date": datetime.date.today().isoformat(), "commit": commit.stdout.strip()}
-    about |= {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "command": " ".join(sys.argv)}
-    write_json(out, {"about": about, "rows": rows})
+    write_record(out, rows)
 
 
 if __name__ == "__main__":

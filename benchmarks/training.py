@@ -1,13 +1,14 @@
 """Can the loop learn? A small network over-fits eight pairs of the rendered scene on a CPU.
 
-python benchmarks/training.py [--steps 1000] [--json benchmarks/results/training.json]
-python benchmarks/training.py --faithful        # the same with DUSt3R's own kind of network, which learns slower
-python benchmarks/training.py --generator       # how fast the synthetic world is made, and whether a loop waits for it
-python benchmarks/training.py --mini            # a short training of a small network 'mini' on that world
-python benchmarks/training.py --throughput mini --device cuda    # steps of a preset: pairs/s, share of the matrix rate
+    python benchmarks/training.py                   # a small network over-fits: 5 minutes on 2 cores
+    python benchmarks/training.py --faithful        # the same with DUSt3R's own kind of network, which learns slower
+    python benchmarks/training.py --generator       # how fast the synthetic world is made, and whether a loop waits
+    python benchmarks/training.py --mini            # a short training of a small network 'mini' on that world
+    python benchmarks/training.py --throughput mini --device cuda    # a preset: pairs/s, share of the matrix rate
 
 The first prints the mean relative point error (distance over distance from the camera, after the pair's scale) before
 and after; the target is less than 3 %. The others take a minute or two of one core; --steps makes --mini longer.
+--result FILE keeps the figures: a row for each question.
 """
 
 import argparse
@@ -20,9 +21,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from matrix_rate import matrix_rate, synchronise
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.common import about, read_rows, stamped, write_record
+from benchmarks.training_speed import measure_generator, measure_steps
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import rotation_angle
 from dust3r_sfm.images.load import load_pixels
@@ -31,10 +32,9 @@ from dust3r_sfm.network.mini import MiniConfig, random_mini
 from dust3r_sfm.network.weights import random_network
 from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.synthetic.sample import sample
-from dust3r_sfm.system.files import write_json
 from dust3r_sfm.training.batch import Batch, collate
 from dust3r_sfm.training.datasets.world import World
-from dust3r_sfm.training.kinds import AnyNetwork, new_network
+from dust3r_sfm.training.kinds import AnyNetwork
 from dust3r_sfm.training.losses import Regression
 from dust3r_sfm.training.mini_loss import MiniLoss
 from dust3r_sfm.training.objective import SymmetricForward, predict
@@ -70,7 +70,7 @@ def main() -> None:
     """Train and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, help="default: 1000, with --mini 150")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--result", type=Path)
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--generator", action="store_true")
     kind.add_argument("--faithful", action="store_true")
@@ -80,17 +80,20 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, help="of --throughput; default: the preset's")
     arguments = parser.parse_args()
     if arguments.generator:
-        result = measure_generator()
+        question, figures = "generator", measure_generator()
     elif arguments.mini:
-        result = train_mini(arguments.steps or 150)
+        question, figures = "mini", train_mini(arguments.steps or 150)
     elif arguments.throughput:
-        device = torch.device(arguments.device)
-        result = measure_steps(arguments.throughput, device, arguments.batch_size, arguments.steps or 20)
+        question, device = f"throughput of {arguments.throughput}", torch.device(arguments.device)
+        figures = measure_steps(arguments.throughput, device, arguments.batch_size, arguments.steps or 20)
     else:
-        result = over_fit(arguments.faithful, arguments.steps or 1000)
-    print(json.dumps(result, indent=2))
-    if arguments.json:
-        write_json(arguments.json, result)
+        question = "over-fit, faithful" if arguments.faithful else "over-fit"
+        figures = over_fit(arguments.faithful, arguments.steps or 1000)
+    print(json.dumps(figures, indent=2))
+    if arguments.result:
+        kept = [row for row in read_rows(arguments.result) if row["question"] != question]
+        run = about(torch=torch.__version__, threads=torch.get_num_threads())
+        write_record(arguments.result, [*kept, stamped({"question": question} | figures)], run)
 
 
 def over_fit(faithful: bool, steps: int) -> dict[str, Any]:
@@ -156,89 +159,6 @@ def relative_error(forward: SymmetricForward, batch: Batch) -> float:
     ):
         errors.append(((predicted - truth).norm(dim=-1) / truth.norm(dim=-1).clamp_min(1e-6))[valid])
     return float(torch.cat(errors).mean())
-
-
-def measure_generator(size: Size = (112, 112), batch_size: int = 16, rounds: int = 4) -> dict[str, Any]:
-    """Pairs per second of one core, and the share of its time that a loop on the same core waits for them."""
-    torch.set_num_threads(1)
-    world = World(sizes=(size,), batch_size=batch_size, pairs_per_epoch=100_000)
-    world.batch(0, 0)
-    spent = time.process_time()
-    for number in range(rounds):
-        world.batch(1, number)
-    seconds = time.process_time() - spent
-    network = random_mini(MiniConfig(), seed=0)
-    forward, criterion = SymmetricForward(network), MiniLoss()
-    optimizer = torch.optim.AdamW(parameter_groups(network, 0.03))
-    batches, waiting, started = supply(world, 2, 0, num_workers=1), 0.0, time.perf_counter()
-    for _ in range(rounds):
-        asked = time.perf_counter()
-        batch = next(batches)
-        waiting += time.perf_counter() - asked
-        criterion(predict(forward, batch), batch.target)[0].backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    share = waiting / (time.perf_counter() - started)
-    batches.close()
-    return {
-        "size": list(size),
-        "pairs_per_cpu_second": round(rounds * batch_size / seconds, 2),
-        "waiting_share": round(share, 3),
-    }
-
-
-def measure_steps(preset_name: str, device: torch.device, batch_size: int | None, steps: int) -> dict[str, Any]:
-    """Pairs a second of a preset's steps, its share of the matrix rate, and how long they wait for the world."""
-    preset = PRESETS[preset_name]
-    on_gpu, size = device.type == "cuda", preset.sizes[0]
-    batch_size = batch_size or preset.batch_size
-    world = World(sizes=(size,), batch_size=batch_size, pairs_per_epoch=10**7, device=device)
-    network = new_network(preset.config, seed=0).to(device).requires_grad_(True).train()
-    forward = SymmetricForward(network, amp=on_gpu)
-    optimizer = torch.optim.AdamW(parameter_groups(network, preset.weight_decay))
-    batch = world.batch(0, 0).to(device)
-    with FlopCounterMode(display=False) as counter:
-        predict(forward, batch)
-    # Backward passes cost twice the forward pass.
-    flop_per_pair = 3 * counter.get_total_flops() / batch_size
-    if on_gpu:
-        forward.compile()
-
-    def learn(batch: Batch) -> None:
-        preset.criterion(predict(forward, batch), batch.target)[0].backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    for _ in range(3):
-        learn(batch)
-    synchronise(device)
-    started = time.perf_counter()
-    for _ in range(steps):
-        learn(batch)
-    synchronise(device)
-    alone = steps * batch_size / (time.perf_counter() - started)
-    batches, waiting, started = supply(world, 1, 0, num_workers=4), 0.0, time.perf_counter()
-    for _ in range(steps):
-        asked = time.perf_counter()
-        made = next(batches).to(device)
-        waiting += time.perf_counter() - asked
-        learn(made)
-    synchronise(device)
-    seconds = time.perf_counter() - started
-    batches.close()
-    rate = matrix_rate(device, torch.bfloat16 if on_gpu else torch.float32)
-    return {
-        "preset": preset_name,
-        "device": torch.cuda.get_device_name(device) if on_gpu else str(device),
-        "size": list(size),
-        "batch_size": batch_size,
-        "gflop_per_pair": round(flop_per_pair / 1e9, 2),
-        "matrix_tflops": round(rate / 1e12, 3),
-        "pairs_per_second_without_data": round(alone, 1),
-        "share_of_matrix_rate": round(alone * flop_per_pair / rate, 3),
-        "pairs_per_second": round(steps * batch_size / seconds, 1),
-        "waiting_share": round(waiting / seconds, 3),
-    }
 
 
 def train_mini(steps: int, size: Size = (96, 96), batch_size: int = 8) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from dust3r_sfm.errors import (
     OutputError as OutputError,
     PredictorError as PredictorError,
     ReconstructionError as ReconstructionError,
+    SampleError as SampleError,
+    TrainingError as TrainingError,
     WeightsError as WeightsError,
 )
 from dust3r_sfm.evaluation.depth import evaluate_depth as evaluate_depth

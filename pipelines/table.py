@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dust3r_sfm.evaluation.localization import DUST3R_THRESHOLDS, HLOC_THRESHOLDS, OURS, LocalizationErrors
+from dust3r_sfm.evaluation.localization import DUST3R_THRESHOLDS, HLOC_THRESHOLDS, OUR_THRESHOLDS, LocalizationErrors
 from dust3r_sfm.system.files import write_json, write_text
 
-_THRESHOLDS = sorted({*HLOC_THRESHOLDS, *DUST3R_THRESHOLDS, *OURS})
+_THRESHOLDS = sorted({*HLOC_THRESHOLDS, *DUST3R_THRESHOLDS, *OUR_THRESHOLDS})
 """All thresholds of the tables."""
 
 

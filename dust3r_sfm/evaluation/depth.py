@@ -15,8 +15,9 @@ from jaxtyping import Bool, Float, Float32, Float64
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.pinhole import pixel_grid
 
-DELTA = 1.25
-INLIER = 1.03
+_DELTA_RATIO, _INLIER_RATIO = 1.25, 1.03
+"""Larger over smaller depth: of the usual δ < 1.25 (Eigen et al. 2014), and of the robust multi-view depth benchmark's
+inliers (Schröppel et al. 2022)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +97,10 @@ def evaluate_depth(
     return DepthErrors(
         abs_rel=float((np.abs(predicted - true) / true).mean()),
         rmse=float(np.sqrt(((predicted - true) ** 2).mean())),
-        delta1=float((ratio < DELTA).mean()),
-        delta2=float((ratio < DELTA**2).mean()),
-        delta3=float((ratio < DELTA**3).mean()),
-        inliers=float((ratio < INLIER).mean()),
+        delta1=float((ratio < _DELTA_RATIO).mean()),
+        delta2=float((ratio < _DELTA_RATIO**2).mean()),
+        delta3=float((ratio < _DELTA_RATIO**3).mean()),
+        inliers=float((ratio < _INLIER_RATIO).mean()),
         scale=factor,
         density=float(both.sum() / expected.sum()),
         num_pixels=int(both.sum()),

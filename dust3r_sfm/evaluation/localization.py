@@ -16,7 +16,8 @@ HLOC_THRESHOLDS = ((0.01, 1.0), (0.02, 2.0), (0.03, 3.0), (0.05, 5.0), (0.25, 2.
 """Metres and degrees of hloc's evaluation of 7-Scenes and Cambridge."""
 DUST3R_THRESHOLDS = ((0.1, 1.0), (0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
 """Metres and degrees of DUSt3R's localization."""
-OURS = ((0.25, 5.0),)
+OUR_THRESHOLDS = ((0.25, 5.0),)
+"""Metres and degrees of our own targets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,9 @@ def evaluate_localization(results: Path, reference: Path, names: list[str] | Non
     truth, _ = read_poses(reference, names)
     missing = next((name for name in names if name not in truth), None)
     if missing is not None:
-        raise InputError(f"{reference} has no pose of the query {missing}; give the reference of these queries.")
+        raise InputError(
+            f"{reference} has no pose of the query {missing}; give the reference of these queries.", path=reference
+        )
     return compare_poses(found, truth)
 
 
@@ -92,7 +95,7 @@ def compare_poses(
         for name, pose in truth.items()
     }
     distances, angles = np.array(list(translation.values())), np.array(list(rotation.values()))
-    thresholds = sorted({*HLOC_THRESHOLDS, *DUST3R_THRESHOLDS, *OURS})
+    thresholds = sorted({*HLOC_THRESHOLDS, *DUST3R_THRESHOLDS, *OUR_THRESHOLDS})
     return LocalizationErrors(
         num_queries=len(truth),
         num_localized=sum(name in found for name in truth),
@@ -116,7 +119,7 @@ def read_results(path: Path) -> dict[str, Float64[np.ndarray, "3 4"]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a results file; check the path.") from error
+        raise InputError(f"{path} cannot be read as a results file; check the path.", path=path) from error
     poses: dict[str, Float64[np.ndarray, "3 4"]] = {}
     for number, line in enumerate(lines, start=1):
         words = line.split()
@@ -128,9 +131,13 @@ def read_results(path: Path) -> dict[str, Float64[np.ndarray, "3 4"]]:
             if len(translation) != 3 or not np.isfinite([w, x, y, z, *translation]).all():
                 raise ValueError
         except ValueError as error:
-            raise InputError(f"{path}, line {number}: it does not read name qw qx qy qz tx ty tz.") from error
+            raise InputError(
+                f"{path}, line {number}: it does not read name qw qx qy qz tx ty tz.", path=path
+            ) from error
         if words[0] in poses:
-            raise InputError(f"{path}, line {number}: {words[0]} has a pose already; each query is written once.")
+            raise InputError(
+                f"{path}, line {number}: {words[0]} has a pose already; each query is written once.", path=path
+            )
         poses[words[0]] = np.column_stack([rotation, translation]).astype(np.float64)
     return poses
 

@@ -15,8 +15,9 @@ from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import apply, centres, compose, invert, rotation_angle
 
-ACCURACY_THRESHOLDS = (1, 2, 5, 15)
-AUC_THRESHOLDS = (1, 3, 5, 10, 30)
+_ACCURACY_DEGREES = (1, 2, 5, 15)
+_AUC_DEGREES = (1, 3, 5, 10, 30)
+"""What accuracy and area under its curve are given at: those of the tables that we compare with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,14 +98,17 @@ def evaluate_poses(model: Path | Reconstruction, reference: Path) -> PoseErrors:
     found = _from_model(reconstruction)
     truth = _from_model(read_model(reference)) if reference.is_dir() else _from_json(reference)
     if len(truth.names) < 2:
-        raise InputError(f"{reference} has fewer than two cameras; give the reference of the whole photo set.")
+        raise InputError(
+            f"{reference} has fewer than two cameras; give the reference of the whole photo set.", path=reference
+        )
     row_of = {name: row for row, name in enumerate(found.names)}
     rows = np.array([row_of.get(name, -1) for name in truth.names])
     if not (rows >= 0).any():
         example = f"'{found.names[0]}'" if found.names else "no image"
         raise InputError(
             f"The model has none of the names in {reference} (it has {example}, not '{truth.names[0]}'); "
-            "reconstruct from the folder that the reference's names are relative to."
+            "reconstruct from the folder that the reference's names are relative to.",
+            path=reference,
         )
     rotation, translation = _pair_errors(truth.cam_from_world, found.cam_from_world[rows], rows >= 0)
     joint = np.maximum(rotation, translation)
@@ -113,9 +117,9 @@ def evaluate_poses(model: Path | Reconstruction, reference: Path) -> PoseErrors:
     return PoseErrors(
         num_images=len(truth.names),
         num_registered=int(placed.sum()),
-        rra={threshold: 100.0 * float((rotation <= threshold).mean()) for threshold in ACCURACY_THRESHOLDS},
-        rta={threshold: 100.0 * float((translation <= threshold).mean()) for threshold in ACCURACY_THRESHOLDS},
-        auc={threshold: 100.0 * float(np.clip(1 - joint / threshold, 0, 1).mean()) for threshold in AUC_THRESHOLDS},
+        rra={threshold: 100.0 * float((rotation <= threshold).mean()) for threshold in _ACCURACY_DEGREES},
+        rta={threshold: 100.0 * float((translation <= threshold).mean()) for threshold in _ACCURACY_DEGREES},
+        auc={threshold: 100.0 * float(np.clip(1 - joint / threshold, 0, 1).mean()) for threshold in _AUC_DEGREES},
         median_rotation=float(np.median(rotation)),
         median_translation=float(np.median(translation)),
         ate=_trajectory_error(centres(truth.cam_from_world), centres(found.cam_from_world[rows]), placed),
@@ -145,7 +149,7 @@ def _from_json(path: Path) -> _Cameras:
         rotations = Rotation.from_quat(quaternions[:, [1, 2, 3, 0]]).as_matrix()
         focals = [_json_focal(image.get("camera")) for image in images.values()]
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no poses.json; give one, or the folder of a COLMAP model.") from error
+        raise InputError(f"{path} is no poses.json; give one, or the folder of a COLMAP model.", path=path) from error
     return _Cameras(
         names=tuple(images),
         cam_from_world=np.concatenate([rotations, translations[:, :, None]], axis=2),

@@ -30,7 +30,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        raise ImageError(f"{path} cannot be used: {error}.") from error
+        raise ImageError(f"{path} cannot be used: {error}.", name=error.name, path=path) from error
 
 
 def open_image(path: Path) -> Image.Image:

@@ -63,7 +63,8 @@ def read_images(
         raise InputError(f"There are no photographs in {root}: it needs files ending in {', '.join(sorted(SUFFIXES))}.")
     photographs, dropped = _inspect_all(root, chosen, grid, progress or (lambda done, total: None))
     if options.strict and dropped:
-        raise ImageError(f"{root / dropped[0].name} cannot be used: {dropped[0].reason}.")
+        path = root / dropped[0].name
+        raise ImageError(f"{path} cannot be used: {dropped[0].reason}.", name=dropped[0].name, path=path)
     if not photographs:
         raise InputError(f"No photograph in {root} can be used; the first, {dropped[0].name}: {dropped[0].reason}.")
     for name, original in _duplicates(root, list(photographs)).items():

@@ -43,7 +43,7 @@ class Backbone(nn.Module):
         return tokens
 
     def encode_tokens(self, tokens: Float[Tensor, "b n c"], positions: Int[Tensor, "_ n 2"]) -> Float[Tensor, "b n c"]:
-        """Patch tokens through the encoder and its last normalisation."""
+        """Patch tokens through the encoder and its last normalization."""
         config = self.config
         rope = rope_table(positions, config.encoder_width // config.encoder_heads, config.rope_base)
         for block in self.enc_blocks:
@@ -60,7 +60,7 @@ class Backbone(nn.Module):
         config = self.config
         return rope_table(positions, config.decoder_width // config.decoder_heads, config.rope_base)
 
-    def initialise(self) -> None:
+    def initialize(self) -> None:
         """Random weights as CroCo and DUSt3R start: Xavier for linear layers and the patch filter.
 
         Draws from PyTorch's global generator; `weights.random_network` seeds and restores it.

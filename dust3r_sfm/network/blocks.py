@@ -7,12 +7,13 @@ from torch.nn.functional import scaled_dot_product_attention
 from dust3r_sfm.network.rope import RopeTable, rotate
 
 Tokens = Float[Tensor, "b n c"]
-NORM_EPS = 1e-6
+_NORM_EPS = 1e-6
+"""Added to the variance: Wang et al. 2024, released code."""
 
 
 def layer_norm(width: int) -> nn.LayerNorm:
-    """Layer normalisation with the epsilon of the published weights."""
-    return nn.LayerNorm(width, eps=NORM_EPS)
+    """Layer normalization with the epsilon of the published weights."""
+    return nn.LayerNorm(width, eps=_NORM_EPS)
 
 
 class Attention(nn.Module):
@@ -72,7 +73,7 @@ class Mlp(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """Self-attention, then MLP, each on the normalised tokens and added to them."""
+    """Self-attention, then MLP, each on the normalized tokens and added to them."""
 
     def __init__(self, width: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()

@@ -66,7 +66,7 @@ def _read_folder(folder: Path, weights_name: str = WEIGHTS_NAME) -> Checkpoint:
     for path in (config_path, weights_path):
         if not path.is_file():
             raise WeightsError(
-                f"{folder} has no {path.name}; a folder of weights holds {CONFIG_NAME} and {WEIGHTS_NAME}."
+                f"{folder} has no {path.name}; a folder of weights holds {CONFIG_NAME} and {WEIGHTS_NAME}.", path=folder
             )
     try:
         config = json.loads(config_path.read_text(encoding="utf-8"))
@@ -100,7 +100,7 @@ def _read_pickle(path: Path) -> Checkpoint:
         or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items())
     ):
         raise WeightsError(
-            f"{path} holds no 'model' with named tensors, so it is no DUSt3R, MASt3R or CroCo checkpoint."
+            f"{path} holds no 'model' with named tensors, so it is no DUSt3R, MASt3R or CroCo checkpoint.", path=path
         )
     if "croco_kwargs" in content:
         return Checkpoint(path=path, class_name="CroCoNet", keywords=_table(content["croco_kwargs"], path), state=state)
@@ -112,13 +112,14 @@ def _read_pickle(path: Path) -> Checkpoint:
         return Checkpoint(path=path, class_name="CroCoNet", keywords=None, state=state)
     raise WeightsError(
         f"{path} does not say how its network is built (no 'args.model'), so it is another program's checkpoint; "
-        "use a published DUSt3R, MASt3R or CroCo file."
+        "use a published DUSt3R, MASt3R or CroCo file.",
+        path=path,
     )
 
 
 def _table(value: object, path: Path) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise WeightsError(f"{path} has 'croco_kwargs' that are no table of arguments; download it again.")
+        raise WeightsError(f"{path} has 'croco_kwargs' that are no table of arguments; download it again.", path=path)
     return value
 
 
@@ -132,10 +133,13 @@ def _unpickle(path: Path) -> Any:
         if reason is not None:
             raise WeightsError(
                 f"{path} was refused and nothing in it was run: it asks for more than tensors and plain values "
-                f"({reason[0]}); use a file from the publisher."
+                f"({reason[0]}); use a file from the publisher.",
+                path=path,
             ) from error
-        raise WeightsError(f"{path} is no PyTorch checkpoint, or a damaged one; download it again.") from error
+        raise WeightsError(
+            f"{path} is no PyTorch checkpoint, or a damaged one; download it again.", path=path
+        ) from error
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read ({error.strerror or error}).") from error
+        raise WeightsError(f"{path} cannot be read ({error.strerror or error}).", path=path) from error
     except Exception as error:  # torch raises whatever its readers meet in foreign bytes
-        raise WeightsError(f"{path} is truncated or no PyTorch checkpoint; download it again.") from error
+        raise WeightsError(f"{path} is truncated or no PyTorch checkpoint; download it again.", path=path) from error

@@ -26,7 +26,7 @@ class CompletionNetwork(Backbone):
         """Paint image 1.
 
         Args:
-            images1, images2: RGB in [-1, 1], or standardised as the weights were trained.
+            images1, images2: RGB in [-1, 1], or standardized as the weights were trained.
             hidden1: True for the patches of image 1 that the network does not see, the same number in each image.
 
         Returns:
@@ -67,10 +67,10 @@ def patch_targets(images: Float[Tensor, "b 3 h w"], patch_size: int) -> Float[Te
 
 
 def completion_error(
-    patches: Float[Tensor, "b n p"], targets: Float[Tensor, "b n p"], hidden: Bool[Tensor, "b n"], *, standardise: bool
+    patches: Float[Tensor, "b n p"], targets: Float[Tensor, "b n p"], hidden: Bool[Tensor, "b n"], *, standardize: bool
 ) -> Float[Tensor, ""]:
     """Mean squared error over the hidden patches, optionally with each target patch brought to mean 0, variance 1."""
-    if standardise:
+    if standardize:
         variance, mean = torch.var_mean(targets, dim=-1, keepdim=True)
         targets = (targets - mean) / (variance + 1e-6).sqrt()
     return (patches - targets).square().mean(-1)[hidden].mean()

@@ -12,7 +12,10 @@ HeadType = Literal["linear", "dpt", "catmlp+dpt"]
 Mode = tuple[str, float, float]
 
 CLASSES = ("AsymmetricCroCo3DStereo", "AsymmetricMASt3R", "CroCoNet")
-# Values that the public constructors give to the arguments a file leaves out (pos_embed has no usable default).
+_DPT_WIDTHS = (256, 96, 192, 384, 768, 128)
+"""Channels: Ranftl et al. 2021, as the published files of DUSt3R and MASt3R have them."""
+# Values that the public constructors give to the arguments a file leaves out (pos_embed has no usable default);
+# dpt_widths, which they do not have, is our own argument for other DPT heads than theirs.
 _REFERENCE_DEFAULTS: dict[str, Any] = {
     "img_size": 224,
     "patch_size": 16,
@@ -32,6 +35,7 @@ _REFERENCE_DEFAULTS: dict[str, Any] = {
     "desc_mode": "norm",
     "desc_conf_mode": None,
     "two_confs": False,
+    "dpt_widths": _DPT_WIDTHS,
 }
 # Arguments of training, and of how the reference stores portrait images: they change no value computed here.
 _WITHOUT_EFFECT = ("mask_ratio", "freeze", "landscape_only", "patch_embed_cls")
@@ -64,6 +68,8 @@ class NetworkConfig:
         confidence_mode: activation of the confidence: (exp or sigmoid, smallest, largest).
         descriptor_size: channels of the matching descriptor; 0 without one.
         descriptor_confidence_mode: activation of the descriptors' own confidence; None where they share the points'.
+        dpt_widths: channels of a DPT head: where its levels are fused, of its four levels (fine to coarse), and of its
+            last map.
     """
 
     image_size: tuple[int, int] = (512, 512)
@@ -81,6 +87,7 @@ class NetworkConfig:
     confidence_mode: Mode = ("exp", 1.0, math.inf)
     descriptor_size: int = 0
     descriptor_confidence_mode: Mode | None = None
+    dpt_widths: tuple[int, ...] = _DPT_WIDTHS
 
     def __post_init__(self) -> None:
         for name, largest in _LARGEST.items():
@@ -100,6 +107,8 @@ class NetworkConfig:
             )
         if self.head != "linear" and self.decoder_depth < 2:
             raise WeightsError(f"A '{self.head}' head needs a decoder of at least 2 blocks.")
+        if len(self.dpt_widths) != 6 or not all(0 < width <= _LARGEST["decoder_width"] for width in self.dpt_widths):
+            raise WeightsError(f"DPT widths {self.dpt_widths} are not those of a network; it has six.")
         if self.descriptor_size not in (range(1, 4097) if self.head == "catmlp+dpt" else (0,)):
             raise WeightsError(
                 f"A head '{self.head}' with {self.descriptor_size} descriptor channels is not a known network."
@@ -142,7 +151,7 @@ def _translate(value: dict[str, Any], where: str) -> NetworkConfig:
         raise WeightsError(f"{where} has pos_embed '{value['pos_embed']}'; only RoPE networks are supported.")
     if not value["norm_im2_in_dec"]:
         raise WeightsError(
-            f"{where} has norm_im2_in_dec False; only networks that normalise the second image are supported."
+            f"{where} has norm_im2_in_dec False; only networks that normalize the second image are supported."
         )
     if value["head_type"] not in ("linear", "dpt", "catmlp+dpt"):
         raise WeightsError(f"{where} has head_type '{value['head_type']}'; linear, dpt and catmlp+dpt are supported.")
@@ -174,6 +183,7 @@ def _translate(value: dict[str, Any], where: str) -> NetworkConfig:
         descriptor_confidence_mode=_mode(own, "desc_conf_mode", ("exp", "sigmoid"), where)
         if value["two_confs"]
         else None,
+        dpt_widths=tuple(int(width) for width in value["dpt_widths"]),
     )
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from dust3r_sfm.errors import WeightsError
 
-_LONGEST = 10_000
+_MAX_CALL_CHARACTERS = 10_000
+"""Far beyond any published constructor call: chosen by hand."""
 _INFINITY = ("inf", "infinity")
 
 
@@ -22,7 +23,7 @@ def parse_constructor(text: str, where: str) -> tuple[str, dict[str, Any]]:
     Raises:
         WeightsError: anything else, named.
     """
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_CALL_CHARACTERS:
         raise WeightsError(f"{where} describes its network in {len(text)} characters, which is no constructor call.")
     try:
         call = ast.parse(text.strip(), mode="eval").body

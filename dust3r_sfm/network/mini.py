@@ -22,9 +22,13 @@ from dust3r_sfm.network.precision import full_precision
 from dust3r_sfm.network.rope import RopeTable, rope_table
 
 _ROPE_BASE = 100.0
-_LARGEST_LOG_DEPTH = 8.0
-_START_SCALE = 10.0
-_LARGEST_WIDTH, _LARGEST_DEPTH = 4096, 64
+"""Base of the rotary frequencies: as in DUSt3R."""
+_MAX_LOG_DEPTH = 8.0
+"""Where the logarithm of a depth is cut, so that its exponential stays a number in half precision: chosen by hand."""
+_START_MATCH_SCALE = 10.0
+"""What cosines of tokens are multiplied with before their softmax, at the start of training: chosen by hand."""
+_MAX_WIDTH_CHANNELS, _MAX_DEPTH_BLOCKS = 4096, 64
+"""Far beyond any network, far below what would fill the memory of who builds it: chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +53,7 @@ class MiniConfig:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            largest = _LARGEST_DEPTH if name.endswith("depth") else _LARGEST_WIDTH
+            largest = _MAX_DEPTH_BLOCKS if name.endswith("depth") else _MAX_WIDTH_CHANNELS
             smallest = 2 if name.endswith("depth") else 8
             if not isinstance(value, int) or not smallest <= value <= largest:
                 raise WeightsError(f"{name} is {value!r}, which no network has; its configuration is damaged.")
@@ -116,7 +120,7 @@ class MiniNetwork(nn.Module):
         self.enc_blocks = nn.ModuleList(EncoderBlock(width, heads, 4.0) for _ in range(config.encoder_depth))
         self.enc_norm = layer_norm(width)
         self.describe = nn.Linear(width, config.descriptor_size)
-        self.match_scale = nn.Parameter(torch.tensor(_START_SCALE).log())
+        self.match_scale = nn.Parameter(torch.tensor(_START_MATCH_SCALE).log())
         self.project = nn.Linear(width, config.decoder_width)
         self.dec_blocks = nn.ModuleList(
             MatchedBlock(config.decoder_width, config.decoder_width // config.head_width)
@@ -194,7 +198,7 @@ class MiniNetwork(nn.Module):
         taps = torch.cat([features.middle, features.tokens, half, self.dec_norm(tokens)], dim=-1)
         raw = self.head(taps, features.grid, features.eighth, features.quarter)
         raw = raw.permute(0, 2, 3, 1).float()
-        depth = raw[..., 2:3].clamp_max(_LARGEST_LOG_DEPTH).exp()
+        depth = raw[..., 2:3].clamp_max(_MAX_LOG_DEPTH).exp()
         return {
             "own": torch.cat([raw[..., :2] * depth, depth], dim=-1),
             "own_confidence": activate_confidence(raw[..., 6], CONFIDENCE_MODE),

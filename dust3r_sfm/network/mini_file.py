@@ -11,14 +11,14 @@ from torch import Tensor
 
 from dust3r_sfm.errors import WeightsError
 from dust3r_sfm.network.mini import MiniConfig, MiniNetwork
-from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.files import atomic_path, set_default_mode
 
 FILE_NAME = "mini.safetensors"
-FORMAT = "dust3r_sfm mini 1"
+_FORMAT = "dust3r_sfm mini 1"
 _SCALE = ".scale"
 _LARGEST_INT8 = 127
-_WORTH_PACKING = 4096
-"""Entries of a tensor from which 8 bits are worth their rounding."""
+_MIN_PACKED_ENTRIES = 4096
+"""Entries of a tensor from which 8 bits are worth their rounding: chosen by hand."""
 
 
 def write_mini(network: MiniNetwork, path: Path, *, int8: bool = False) -> None:
@@ -36,7 +36,7 @@ def write_mini(network: MiniNetwork, path: Path, *, int8: bool = False) -> None:
     tensors: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
         stored = value.detach().cpu().float()
-        if int8 and stored.ndim >= 2 and stored.numel() >= _WORTH_PACKING:
+        if int8 and stored.ndim >= 2 and stored.numel() >= _MIN_PACKED_ENTRIES:
             scale = stored.flatten(1).abs().amax(1).clamp_min(1e-8) / _LARGEST_INT8
             scale = scale.half().float().clamp_min(torch.finfo(torch.float16).tiny)
             shaped = scale.view(-1, *[1] * (stored.ndim - 1))
@@ -44,10 +44,11 @@ def write_mini(network: MiniNetwork, path: Path, *, int8: bool = False) -> None:
             tensors[name + _SCALE] = scale.half()
         else:
             tensors[name] = stored.half().contiguous()
-    metadata = {"format": FORMAT, "config": json.dumps(asdict(network.config))}
+    metadata = {"format": _FORMAT, "config": json.dumps(asdict(network.config))}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         save_file(tensors, str(temporary), metadata=metadata)
+        set_default_mode(temporary)
 
 
 def read_mini(source: str | Path) -> MiniNetwork:
@@ -66,7 +67,7 @@ def read_mini(source: str | Path) -> MiniNetwork:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read ({error}); give the file of a network 'mini'.") from error
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") != _FORMAT:
         raise WeightsError(f"{path} holds no network 'mini'; train one with: dust3r-sfm train OUT --preset mini")
     try:
         config = MiniConfig(**json.loads(metadata["config"]))
@@ -90,7 +91,9 @@ def locate_mini(source: str | Path) -> Path:
     path = Path(source).expanduser()
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
-        raise WeightsError(f"There is no file {path}; train a network with: dust3r-sfm train OUT --preset mini")
+        raise WeightsError(
+            f"There is no file {path}; train a network with: dust3r-sfm train OUT --preset mini", path=path
+        )
     return path
 
 

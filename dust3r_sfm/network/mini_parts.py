@@ -13,12 +13,15 @@ from dust3r_sfm.network.heads.linear import tokens_to_map
 from dust3r_sfm.network.rope import RopeTable, rotate
 
 PATCH = 16
+"""Side of a token in pixels."""
 DEPTH_MODE: Mode = ("exp", -math.inf, math.inf)
 CONFIDENCE_MODE: Mode = ("exp", 1.0, math.inf)
-QUARTER_CHANNELS, EIGHTH_CHANNELS = 64, 128
+_QUARTER_CHANNELS, _EIGHTH_CHANNELS = 64, 128
+"""Of the maps at a quarter and an eighth of the picture's size: chosen by hand."""
 _MAP_CHANNELS = 8
 """Own x/z, y/z, log z; x, y, z in the other's frame; two confidences."""
 _OTHER_DEPTH = 5
+"""Index of z in the other's frame."""
 
 
 class Stem(nn.Module):
@@ -27,9 +30,9 @@ class Stem(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.edges = nn.Conv2d(3, 32, 3, stride=2, padding=1)
-        self.quarter = nn.Conv2d(32, QUARTER_CHANNELS, 3, stride=2, padding=1)
-        self.eighth = nn.Conv2d(QUARTER_CHANNELS, EIGHTH_CHANNELS, 3, stride=2, padding=1)
-        self.last = nn.Conv2d(EIGHTH_CHANNELS, width, 3, stride=2, padding=1)
+        self.quarter = nn.Conv2d(32, _QUARTER_CHANNELS, 3, stride=2, padding=1)
+        self.eighth = nn.Conv2d(_QUARTER_CHANNELS, _EIGHTH_CHANNELS, 3, stride=2, padding=1)
+        self.last = nn.Conv2d(_EIGHTH_CHANNELS, width, 3, stride=2, padding=1)
         self.patches = nn.Conv2d(3, width, PATCH, stride=PATCH)
 
     def forward(
@@ -88,9 +91,9 @@ class MiniHead(nn.Module):
         super().__init__()
         self.tokens = nn.Linear(token_width, 2 * channels)
         self.mix16 = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1)
-        self.eighth = nn.Conv2d(EIGHTH_CHANNELS, 2 * channels, 1)
+        self.eighth = nn.Conv2d(_EIGHTH_CHANNELS, 2 * channels, 1)
         self.mix8 = nn.Conv2d(2 * channels, channels, 3, padding=1)
-        self.quarter = nn.Conv2d(QUARTER_CHANNELS, channels, 1)
+        self.quarter = nn.Conv2d(_QUARTER_CHANNELS, channels, 1)
         self.mix4 = nn.Conv2d(channels, channels, 3, padding=1)
         self.mix2 = nn.Conv2d(channels, channels // 2, 3, padding=1)
         self.out = nn.Conv2d(channels // 2, 4 * _MAP_CHANNELS, 3, padding=1)

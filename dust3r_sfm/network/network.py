@@ -114,7 +114,7 @@ class Network(Backbone):
         return features.parts[view]
 
     def decode_tokens(self, features1: Features, features2: Features) -> tuple[list[Tensor], list[Tensor]]:
-        """Tokens of both images at every depth: the encoder's, then each decoder block's; the last normalised."""
+        """Tokens of both images at every depth: the encoder's, then each decoder block's; the last normalized."""
         part1, part2 = self.part(features1, 1), self.part(features2, 2)
         rope1, rope2 = self._rope(features1), self._rope(features2)
         tokens1, tokens2 = part1.projected, part2.projected

@@ -8,7 +8,7 @@ from safetensors.torch import save_model
 from dust3r_sfm.network.checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from dust3r_sfm.network.config import NetworkConfig
 from dust3r_sfm.network.network import Network
-from dust3r_sfm.system.files import atomic_path, write_json
+from dust3r_sfm.system.files import atomic_path, set_default_mode, write_json
 
 
 def write_network(network: Network, folder: Path) -> None:
@@ -20,6 +20,7 @@ def write_network(network: Network, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / WEIGHTS_NAME) as temporary:
         save_model(network, str(temporary))  # keeps one of the two names that a DPT head gives some tensors
+        set_default_mode(temporary)
     write_json(folder / CONFIG_NAME, keywords_of(network.config))
 
 
@@ -41,6 +42,8 @@ def keywords_of(config: NetworkConfig) -> dict[str, Any]:
         "depth_mode": list(config.depth_mode),
         "conf_mode": list(config.confidence_mode),
     }
+    if config.dpt_widths != NetworkConfig.dpt_widths:  # an argument that the published constructors lack
+        keywords["dpt_widths"] = list(config.dpt_widths)
     if config.descriptor_confidence_mode is not None:
         keywords |= {"two_confs": True, "desc_conf_mode": list(config.descriptor_confidence_mode)}
     return keywords

@@ -24,6 +24,7 @@ _UNUSED = re.compile(r"mask_token|.*\.refinenet4\.resConfUnit1\..*")
 _NOT_BACKBONE = re.compile(r"mask_token|downstream_head[12]\..*|prediction_head\..*")
 _ALIAS = re.compile(r"scratch\.layer_rn\.(\d)\.")
 _NAMES_IN_MESSAGE = 8
+"""Tensors that an error names: chosen by hand."""
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Backbone)
 
@@ -53,7 +54,7 @@ def load_network(source: str | Path, config: NetworkConfig | None = None, *, see
         network.requires_grad_(False)
     else:
         network = random_network(wanted, seed)
-        report = initialise(network, checkpoint)
+        report = initialize(network, checkpoint)
     network.source = WeightsSource(
         name=str(source),
         path=checkpoint.path,
@@ -72,7 +73,10 @@ def load_completion(source: str | Path) -> CompletionNetwork:
     """
     checkpoint = read_checkpoint(locate(str(source)))
     if checkpoint.class_name != "CroCoNet":
-        raise WeightsError(f"{checkpoint.path} is a {checkpoint.class_name}, no CroCo v2 checkpoint; use load_network.")
+        raise WeightsError(
+            f"{checkpoint.path} is a {checkpoint.class_name}, no CroCo v2 checkpoint; use load_network.",
+            path=checkpoint.path,
+        )
     return _filled(CompletionNetwork, _own_config(checkpoint), checkpoint)[0].eval()
 
 
@@ -81,11 +85,11 @@ def random_network(config: NetworkConfig, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Network(config)
-        network.initialise()
+        network.initialize()
     return network
 
 
-def initialise(network: Network, checkpoint: Checkpoint) -> LoadReport:
+def initialize(network: Network, checkpoint: Checkpoint) -> LoadReport:
     """Start a network from a checkpoint of the same backbone, keeping the network's values for what the file lacks.
 
     A file with one decoder (CroCo) gives it to both views.
@@ -99,7 +103,8 @@ def initialise(network: Network, checkpoint: Checkpoint) -> LoadReport:
         given, wanted = getattr(own, name), getattr(network.config, name)
         if given != wanted:
             raise WeightsError(
-                f"{checkpoint.path} has {name} {given} where the network has {wanted}; give one of the same backbone."
+                f"{checkpoint.path} has {name} {given} where the network has {wanted}; give one of the same backbone.",
+                path=checkpoint.path,
             )
     state = _canonical(checkpoint.state)
     if not any(name.startswith("dec_blocks2.") for name in state):
@@ -113,7 +118,9 @@ def initialise(network: Network, checkpoint: Checkpoint) -> LoadReport:
 def _own_config(checkpoint: Checkpoint) -> NetworkConfig:
     if checkpoint.keywords is None:
         raise WeightsError(
-            f"{checkpoint.path} does not say how its network is built; pass the config of the network to start from it."
+            f"{checkpoint.path} does not say how its network is built; pass the config of the network to start "
+            "from it.",
+            path=checkpoint.path,
         )
     return config_from_keywords(checkpoint.class_name, checkpoint.keywords, str(checkpoint.path))
 
@@ -152,7 +159,8 @@ def _compare(network: Backbone, state: Mapping[str, Tensor], path: Path) -> Load
         if given.shape != wanted[name].shape or not given.is_floating_point() or given.layout != torch.strided:
             raise WeightsError(
                 f"{path} is of another architecture: {name} is {tuple(given.shape)} of {given.dtype}, "
-                f"where {tuple(wanted[name].shape)} of numbers is expected."
+                f"where {tuple(wanted[name].shape)} of numbers is expected.",
+                path=path,
             )
     return LoadReport(
         loaded=loaded,
@@ -168,7 +176,7 @@ def _refuse_other_names(report: LoadReport, path: Path, allowed: re.Pattern[str]
     if missing or unexpected:
         parts = [f"{len(missing)} missing ({_listed(missing)})"] if missing else []
         parts += [f"{len(unexpected)} unknown ({_listed(unexpected)})"] if unexpected else []
-        raise WeightsError(f"{path} does not fit the network it describes: {' and '.join(parts)} entries.")
+        raise WeightsError(f"{path} does not fit the network it describes: {' and '.join(parts)} entries.", path=path)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -181,7 +189,9 @@ def _copy(network: Backbone, state: Mapping[str, Tensor], names: Sequence[str], 
     for name in names:
         low, high = torch.aminmax(state[name].float())
         if not (low.isfinite() and high.isfinite()):
-            raise WeightsError(f"{path} has values in {name} that are no finite numbers; the file is damaged.")
+            raise WeightsError(
+                f"{path} has values in {name} that are no finite numbers; the file is damaged.", path=path
+            )
         network.get_parameter(name).copy_(state[name])
 
 

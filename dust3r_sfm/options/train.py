@@ -9,7 +9,7 @@ class TrainOptions:
     """Training of a network."""
 
     preset: str = "224-linear"
-    """Stage of the recipe: 224-linear, 512-linear, 512-dpt; or of our small network: mini-128, mini."""
+    """Stage of the recipe: 224-linear, 512-linear, 512-dpt, mast3r-512; or of our small network: mini-128, mini."""
     data: Path | None = None
     """data.toml: the data sets to train on and to be judged by; see docs/training.md. The mini presets need
     none: theirs is a synthetic world."""

@@ -14,13 +14,13 @@ from dust3r_sfm.synthetic.textures import Picture
 from dust3r_sfm.synthetic.world import World
 from dust3r_sfm.types import Size
 
-HALF_SIDE = 5.2
-WALL_HEIGHT = 4.0
-TEXELS_PER_METRE = 200
-OBJECT_TEXELS_PER_METRE = 360
-FREE_RADIUS = 2.6
-"""Objects stand within this distance of the middle; cameras may be anywhere outside it."""
-UP = np.array([0.0, 0.0, 1.0])
+_HALF_SIDE_METRES, _WALL_HEIGHT_METRES = 5.2, 4.0
+"""The square court and its walls: chosen by hand."""
+TEXELS_PER_METRE, OBJECT_TEXELS_PER_METRE = 200, 360
+"""Of ground and walls, and of the objects, which cameras come nearer to: chosen by hand."""
+FREE_RADIUS_METRES = 2.6
+"""Objects stand within this distance of the middle; cameras may be anywhere outside it: chosen by hand."""
+_UP = np.array([0.0, 0.0, 1.0])
 
 Painter = Callable[[Generator, Size], Picture]
 
@@ -54,16 +54,20 @@ def _pixels(surface: Surface, density: int) -> Size:
 
 
 def _ground_and_walls(parts: _Parts, rng: Generator) -> None:
-    side = 2 * HALF_SIDE
+    side = 2 * _HALF_SIDE_METRES
     ground = Quad(
-        corner=np.array([-HALF_SIDE, HALF_SIDE, 0]), side_u=np.array([side, 0, 0]), side_v=np.array([0, -side, 0])
+        corner=np.array([-_HALF_SIDE_METRES, _HALF_SIDE_METRES, 0]),
+        side_u=np.array([side, 0, 0]),
+        side_v=np.array([0, -side, 0]),
     )
     parts.add(ground, textures.slabs(rng, _pixels(ground, TEXELS_PER_METRE), cell=105))
     for number, angle in enumerate(np.pi / 2 * np.arange(4)):
         inward = -np.array([np.cos(angle), np.sin(angle), 0])
-        along = np.cross(UP, inward)
+        along = np.cross(_UP, inward)
         wall = Quad(
-            corner=-HALF_SIDE * (inward + along) + WALL_HEIGHT * UP, side_u=side * along, side_v=-WALL_HEIGHT * UP
+            corner=-_HALF_SIDE_METRES * (inward + along) + _WALL_HEIGHT_METRES * _UP,
+            side_u=side * along,
+            side_v=-_WALL_HEIGHT_METRES * _UP,
         )
         size = _pixels(wall, TEXELS_PER_METRE)
         picture = textures.bricks(rng, size, course=18) if number % 2 == 0 else textures.plaster(rng, size)
@@ -114,12 +118,12 @@ def _box(
     faces = [(x, half[0], half[1]), (y, half[1], half[0]), (-x, half[0], half[1]), (-y, half[1], half[0])]
     quads = []
     for normal, reach, across in faces:
-        side_u = 2 * across * np.cross(UP, normal)
+        side_u = 2 * across * np.cross(_UP, normal)
         quads.append(
-            Quad(corner=middle + reach * normal - side_u / 2 + half[2] * UP, side_u=side_u, side_v=-size[2] * UP)
+            Quad(corner=middle + reach * normal - side_u / 2 + half[2] * _UP, side_u=side_u, side_v=-size[2] * _UP)
         )
-    lid = Quad(corner=middle + half[2] * UP - half[0] * x + half[1] * y, side_u=size[0] * x, side_v=-size[1] * y)
-    underside = Quad(corner=middle - half[2] * UP - half[0] * x - half[1] * y, side_u=size[0] * x, side_v=size[1] * y)
+    lid = Quad(corner=middle + half[2] * _UP - half[0] * x + half[1] * y, side_u=size[0] * x, side_v=-size[1] * y)
+    underside = Quad(corner=middle - half[2] * _UP - half[0] * x - half[1] * y, side_u=size[0] * x, side_v=size[1] * y)
     for quad in [*quads, lid if bottom < 1.5 else underside]:
         parts.add(quad, paint(rng, _pixels(quad, OBJECT_TEXELS_PER_METRE)))
 
@@ -163,7 +167,7 @@ def _free_places(rng: Generator, num_places: int) -> Float64[np.ndarray, "n 2"]:
     """Return places for objects around the middle that leave each other room."""
     places = np.empty((0, 2))
     while len(places) < num_places:
-        angle, radius = rng.uniform(0, 2 * np.pi), rng.uniform(1.1, FREE_RADIUS - 0.5)
+        angle, radius = rng.uniform(0, 2 * np.pi), rng.uniform(1.1, FREE_RADIUS_METRES - 0.5)
         place = radius * np.array([np.cos(angle), np.sin(angle)])
         if (np.linalg.norm(places - place, axis=-1) > 1.1).all():
             places = np.concatenate([places, [place]])

@@ -8,17 +8,21 @@ from dust3r_sfm.synthetic.surfaces import Surface
 from dust3r_sfm.synthetic.world import Texture, World
 
 TEXELS_PER_METRE = 12
-MIN_TEXELS = 12
-BEAM = 1024
-"""Rays that are traced together; few enough for the processor's cache."""
-SUN = np.array([0.45, -0.5, 0.85]) / np.linalg.norm([0.45, -0.5, 0.85])
-SUN_RADIUS = 0.06
-"""Half the angle the sun covers, in radians; larger than the real one, for softer shadows."""
+_MIN_TEXELS = 12
+"""Size of the light maps: chosen by hand."""
+_BEAM_RAYS = 1024
+"""Rays that are traced together; few enough for the processor's cache: chosen by hand."""
+_SUN = np.array([0.45, -0.5, 0.85]) / np.linalg.norm([0.45, -0.5, 0.85])
+_SUN_RADIUS_RADIANS = 0.06
+"""Half the angle the sun covers; larger than the real one, for softer shadows: chosen by hand."""
 NUM_SUN_RAYS, NUM_SKY_RAYS = 8, 26
-SUN_LIGHT = np.array([1.35, 1.25, 1.08])
-SKY_LIGHT = np.array([0.50, 0.57, 0.66])
-BOUNCED_LIGHT = np.array([0.17, 0.16, 0.14], np.float32)
-GAMMA = 2.2
+"""From each texel: chosen by hand."""
+_SUN_LIGHT = np.array([1.35, 1.25, 1.08])
+_SKY_LIGHT = np.array([0.50, 0.57, 0.66])
+_BOUNCED_LIGHT = np.array([0.17, 0.16, 0.14], np.float32)
+"""RGB of each light, linear: chosen by hand."""
+_GAMMA = 2.2
+"""Of displays, about sRGB's."""
 
 
 def lit(world: World) -> World:
@@ -27,11 +31,11 @@ def lit(world: World) -> World:
 
 
 def _paint(world: World, surface: Surface, texture: Texture) -> Texture:
-    columns, rows = (max(MIN_TEXELS, round(side * TEXELS_PER_METRE)) for side in surface.size)
+    columns, rows = (max(_MIN_TEXELS, round(side * TEXELS_PER_METRE)) for side in surface.size)
     grid = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
     light = _light(world, surface, np.stack(grid, axis=-1).reshape(-1, 2)).reshape(rows, columns, 3)
     size = (texture.shape[1], texture.shape[0])
-    smooth = cv2.resize(light ** (1 / GAMMA), size, interpolation=cv2.INTER_LINEAR)
+    smooth = cv2.resize(light ** (1 / _GAMMA), size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(np.clip(texture * smooth, 0, 255), np.uint8)
 
 
@@ -39,12 +43,12 @@ def _light(world: World, surface: Surface, uv: Float64[np.ndarray, "n 2"]) -> Fl
     """Return the light that falls on positions of a surface; all positions share the same few directions."""
     points, normals = (values.astype(np.float32) for values in surface.at(uv))
     directions, weights = _daylight()
-    light = np.tile(BOUNCED_LIGHT, (len(points), 1))
+    light = np.tile(_BOUNCED_LIGHT, (len(points), 1))
     above = points + 1e-3 * normals
     for direction, weight in zip(directions, weights, strict=True):
         facing = np.maximum(normals @ direction, 0)
         towards = np.flatnonzero(facing > 0)
-        for part in np.array_split(towards, max(1, len(towards) // BEAM)):
+        for part in np.array_split(towards, max(1, len(towards) // _BEAM_RAYS)):
             light[part] += np.outer(facing[part] * world.is_free(above[part], direction), weight)
     return light
 
@@ -56,10 +60,12 @@ def _daylight() -> tuple[Float32[np.ndarray, "n 3"], Float32[np.ndarray, "n 3"]]
     height = (np.arange(NUM_SKY_RAYS) + 0.5) / NUM_SKY_RAYS
     across = np.sqrt(1 - height**2)
     sky = np.stack([across * np.cos(turn), across * np.sin(turn), height], axis=-1)
-    side = np.cross(SUN, [0, 0, 1]) / np.linalg.norm(np.cross(SUN, [0, 0, 1]))
+    side = np.cross(_SUN, [0, 0, 1]) / np.linalg.norm(np.cross(_SUN, [0, 0, 1]))
     turn = golden * np.arange(NUM_SUN_RAYS)
-    offset = SUN_RADIUS * np.sqrt((np.arange(NUM_SUN_RAYS) + 0.5) / NUM_SUN_RAYS)
-    disc = np.outer(offset * np.cos(turn), side) + np.outer(offset * np.sin(turn), np.cross(side, SUN))
-    sun = (SUN + disc) / np.linalg.norm(SUN + disc, axis=-1, keepdims=True)
-    weights = np.repeat([SUN_LIGHT / NUM_SUN_RAYS, 2 * SKY_LIGHT / NUM_SKY_RAYS], [NUM_SUN_RAYS, NUM_SKY_RAYS], axis=0)
+    offset = _SUN_RADIUS_RADIANS * np.sqrt((np.arange(NUM_SUN_RAYS) + 0.5) / NUM_SUN_RAYS)
+    disc = np.outer(offset * np.cos(turn), side) + np.outer(offset * np.sin(turn), np.cross(side, _SUN))
+    sun = (_SUN + disc) / np.linalg.norm(_SUN + disc, axis=-1, keepdims=True)
+    weights = np.repeat(
+        [_SUN_LIGHT / NUM_SUN_RAYS, 2 * _SKY_LIGHT / NUM_SKY_RAYS], [NUM_SUN_RAYS, NUM_SKY_RAYS], axis=0
+    )
     return np.concatenate([sun, sky]).astype(np.float32), weights.astype(np.float32)

@@ -11,8 +11,8 @@ from dust3r_sfm.geometry.transforms import centres
 from dust3r_sfm.synthetic.world import World
 from dust3r_sfm.types import Size
 
-TILE = 256
-"""Rays are traced in square tiles, each of which can only meet a few of the surfaces."""
+TILE_PX = 256
+"""Rays are traced in square tiles, each of which can only meet a few of the surfaces: chosen by hand."""
 
 
 def render(
@@ -51,9 +51,9 @@ def _tiles(
     cam_from_world: Float64[np.ndarray, "3 4"], intrinsics: Float64[np.ndarray, "3 3"], size: Size
 ) -> Iterator[tuple[tuple[slice, slice], Float64[np.ndarray, "h w 3"]]]:
     """Yield the places of the tiles and the directions of their rays in the world, at length z = 1 in the camera."""
-    for top in range(0, size[1], TILE):
-        for left in range(0, size[0], TILE):
-            height, width = min(TILE, size[1] - top), min(TILE, size[0] - left)
+    for top in range(0, size[1], TILE_PX):
+        for left in range(0, size[0], TILE_PX):
+            height, width = min(TILE_PX, size[1] - top), min(TILE_PX, size[0] - left)
             matrix = intrinsics - [[0, 0, left], [0, 0, top], [0, 0, 0]]
             yield (
                 (slice(top, top + height), slice(left, left + width)),

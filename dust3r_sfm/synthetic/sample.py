@@ -14,14 +14,14 @@ from dust3r_sfm.images.resize import DEFAULT_GRID, Grid, network_grid
 from dust3r_sfm.scene_file import write_scene
 from dust3r_sfm.synthetic.courtyard import make_world
 from dust3r_sfm.synthetic.render import render, render_depth
-from dust3r_sfm.synthetic.shots import FOCAL_35MM, UPRIGHT_FROM_RAW, Shot, plan_shots
+from dust3r_sfm.synthetic.shots import FOCAL_35MM_EQUIVALENT_MM, UPRIGHT_FROM_RAW, Shot, plan_shots
 from dust3r_sfm.synthetic.world import World
 from dust3r_sfm.system.files import atomic_path, write_json
 from dust3r_sfm.types import Scene, Size, View
 
-SENSOR_NOISE = 1.2
-"""Standard deviation of each colour value, of 255."""
-JPEG_QUALITY = 95
+_NOISE_OF_255 = 1.2
+"""Standard deviation of each colour value: chosen by hand."""
+_JPEG_QUALITY = 95
 KNOWN_CONFIDENCE, UNKNOWN_CONFIDENCE = 10.0, 1.0
 
 
@@ -55,7 +55,7 @@ def sample(
     if num_views < 2:
         raise InputError(f"A sample needs at least two photographs to have a baseline; {num_views} was asked for.")
     if folder.exists() and not (folder / "truth" / "poses.json").is_file() and any(folder.iterdir()):
-        raise OutputError(f"{folder} holds something that is not a sample scene; choose another folder.")
+        raise OutputError(f"{folder} holds something that is not a sample scene; choose another folder.", path=folder)
     rng = np.random.default_rng(seed)
     world = make_world(rng)
     shots = plan_shots(num_views, size, rng)
@@ -63,7 +63,7 @@ def sample(
         (temporary / "images").mkdir(parents=True)
         for index, shot in enumerate(shots):
             picture = render(world, shot.raw_cam_from_world, shot.intrinsics, shot.size)
-            noise = SENSOR_NOISE * rng.standard_normal(picture.shape, np.float32)
+            noise = _NOISE_OF_255 * rng.standard_normal(picture.shape, np.float32)
             picture = np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)
             _save_photograph(temporary / "images" / shot.name, picture, shot.orientation)
             if progress is not None:
@@ -118,8 +118,8 @@ def _save_photograph(path: Path, picture: UInt8[np.ndarray, "h w 3"], orientatio
     exif[ExifTags.Base.Make] = "dust3r_sfm"
     exif[ExifTags.Base.Model] = "Courtyard 28"
     exif[ExifTags.Base.Orientation] = orientation
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = FOCAL_35MM
-    Image.fromarray(picture).save(path, quality=JPEG_QUALITY, subsampling=0, exif=exif)
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = FOCAL_35MM_EQUIVALENT_MM
+    Image.fromarray(picture).save(path, quality=_JPEG_QUALITY, subsampling=0, exif=exif)
 
 
 def _pose_record(shot: Shot) -> dict[str, Any]:

@@ -11,23 +11,26 @@ from dust3r_sfm.geometry.pinhole import intrinsics
 from dust3r_sfm.images.exif import FILM_DIAGONAL_MM
 from dust3r_sfm.types import Size
 
-FOCAL_35MM = 28
-FOCAL_ERROR = 1.015
+FOCAL_35MM_EQUIVALENT_MM = 28
+"""What EXIF says: a telephone's."""
+_TRUE_FOCAL_OF_EXIF = 1.015
 """True focal length over the one in EXIF, which is rounded to whole millimetres."""
-STEP_DEGREES = 12.0
-ORBIT_RADIUS, EYE_HEIGHT = 3.9, 1.65
-TARGET = np.array([0.0, 0.0, 0.85])
+_STEP_DEGREES = 12.0
+"""Between photographs, until a round is full: chosen by hand."""
+_ORBIT_RADIUS_METRES, _EYE_HEIGHT_METRES = 3.9, 1.65
+"""Where the photographer goes: chosen by hand."""
+_TARGET = np.array([0.0, 0.0, 0.85])
 
-LANDSCAPE, PORTRAIT = "landscape", "portrait"
-HELD = (
-    (LANDSCAPE, 1),
-    (LANDSCAPE, 1),
-    (PORTRAIT, 6),
-    (LANDSCAPE, 1),
-    (LANDSCAPE, 1),
-    (PORTRAIT, 8),
-    (LANDSCAPE, 1),
-    (PORTRAIT, 1),
+_LANDSCAPE, _PORTRAIT = "landscape", "portrait"
+_HELD = (
+    (_LANDSCAPE, 1),
+    (_LANDSCAPE, 1),
+    (_PORTRAIT, 6),
+    (_LANDSCAPE, 1),
+    (_LANDSCAPE, 1),
+    (_PORTRAIT, 8),
+    (_LANDSCAPE, 1),
+    (_PORTRAIT, 1),
 )
 """How successive photographs are held, and their EXIF orientation: 6 and 8 are stored as the sensor read them."""
 
@@ -73,18 +76,23 @@ def plan_shots(num_views: int, size: Size, rng: Generator) -> list[Shot]:
     """
     shots = []
     for index in range(num_views):
-        held, orientation = HELD[index % len(HELD)]
-        angle = np.radians(min(STEP_DEGREES, 360 / num_views) * index + rng.uniform(-1, 1))
-        radius = ORBIT_RADIUS + rng.uniform(-0.2, 0.2)
-        place = np.array([radius * np.cos(angle), radius * np.sin(angle), EYE_HEIGHT + rng.uniform(-0.25, 0.25)])
-        aim = TARGET + rng.uniform(-0.15, 0.15, 3)
-        raw_size = size[::-1] if held == PORTRAIT and orientation == 1 else size
+        held, orientation = _HELD[index % len(_HELD)]
+        angle = np.radians(min(_STEP_DEGREES, 360 / num_views) * index + rng.uniform(-1, 1))
+        radius = _ORBIT_RADIUS_METRES + rng.uniform(-0.2, 0.2)
+        place = np.array(
+            [radius * np.cos(angle), radius * np.sin(angle), _EYE_HEIGHT_METRES + rng.uniform(-0.25, 0.25)]
+        )
+        aim = _TARGET + rng.uniform(-0.15, 0.15, 3)
+        raw_size = size[::-1] if held == _PORTRAIT and orientation == 1 else size
         shots.append(
             Shot(
                 name=f"courtyard_{index:02d}.jpg",
                 size=(raw_size[0], raw_size[1]),
                 orientation=orientation,
-                intrinsics=intrinsics(FOCAL_ERROR * FOCAL_35MM / FILM_DIAGONAL_MM * float(np.hypot(*size)), raw_size),
+                intrinsics=intrinsics(
+                    _TRUE_FOCAL_OF_EXIF * FOCAL_35MM_EQUIVALENT_MM / FILM_DIAGONAL_MM * float(np.hypot(*size)),
+                    raw_size,
+                ),
                 cam_from_world=_look_at(place, aim, roll=np.radians(rng.uniform(-2, 2))),
             )
         )

@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Float64, Int64
 Points = Float64[np.ndarray, "_ 3"]
 Rays = Float[np.ndarray, "_ 3"]
 Distances = Float[np.ndarray, "_ k"]
-NEAREST = 1e-4
-"""Crossings closer than this are the surface that the ray starts on."""
+_NEAREST_METRES = 1e-4
+"""Crossings closer than this are the surface that the ray starts on: chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ class Quads:
             distance = (corner[:, 2] - origins @ local[:, 2].T) / climb
             u = distance * (directions @ local[:, 0].T) + (origins @ local[:, 0].T - corner[:, 0])
             v = distance * (directions @ local[:, 1].T) + (origins @ local[:, 1].T - corner[:, 1])
-        meets = (climb < 0) & (distance > NEAREST) & (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1)
+        meets = (climb < 0) & (distance > _NEAREST_METRES) & (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1)
         return np.where(meets, distance, np.inf)
 
     def texture_position(
@@ -175,4 +175,4 @@ def _nearer_root(
     under_root = half_b**2 - a * c
     with np.errstate(divide="ignore", invalid="ignore"):
         root = (-half_b - np.sqrt(np.maximum(under_root, 0))) / a
-    return np.where((under_root > 0) & (root > NEAREST), root, np.inf)
+    return np.where((under_root > 0) & (root > _NEAREST_METRES), root, np.inf)

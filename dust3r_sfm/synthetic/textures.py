@@ -9,7 +9,7 @@ from dust3r_sfm.types import Size
 
 Picture = Float32[np.ndarray, "_ _ 3"]
 Field = Float32[np.ndarray, "_ _"]
-LETTERS = list("ABDEFGHJKLMNOPRSTUVXYZabcdefghkmnoprstuvxyz234567890&!?")
+_LETTERS = list("ABDEFGHJKLMNOPRSTUVXYZabcdefghkmnoprstuvxyz234567890&!?")
 STONES = (
     ((0.86, 0.84, 0.80), (0.62, 0.60, 0.60), (0.28, 0.27, 0.30)),
     ((0.25, 0.42, 0.33), (0.55, 0.66, 0.52), (0.10, 0.17, 0.15)),
@@ -122,7 +122,7 @@ def poster(rng: Generator, size: Size) -> Picture:
                 end = (np.array([x, y]) + rng.integers(-2 * extent, 2 * extent, 2)).tolist()
                 cv2.line(picture, (x, y), end, colour, int(rng.integers(2, 8)), cv2.LINE_AA)
     for length in rng.integers(3, 8, 3):
-        word = "".join(rng.choice(LETTERS, length))
+        word = "".join(rng.choice(_LETTERS, length))
         scale = width / 22 / length * rng.uniform(0.5, 0.95)
         place = (int(width * rng.uniform(0.03, 0.3)), int(height * rng.uniform(0.12, 0.95)))
         dark, weight = rng.integers(0, 90, 3).tolist(), max(1, int(scale * 2.5))

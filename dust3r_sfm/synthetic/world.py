@@ -13,8 +13,9 @@ from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from dust3r_sfm.synthetic.surfaces import Column, Columns, Distances, Quad, Quads, Rays, Sphere, Spheres, Surface
 
 Texture = UInt8[np.ndarray, "_ _ 3"]
-SKY_AT_HORIZON = np.array([226, 232, 236], np.float32)
-SKY_OVERHEAD = np.array([118, 163, 214], np.float32)
+_SKY_AT_HORIZON = np.array([226, 232, 236], np.float32)
+_SKY_OVERHEAD = np.array([118, 163, 214], np.float32)
+"""RGB of 255: chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,7 @@ def _length(directions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
 
 def _sky(directions: Float[np.ndarray, "n 3"]) -> Float32[np.ndarray, "n 3"]:
     height = np.clip(directions[:, 2] / _length(directions), 0, 1)[:, None] ** 0.7
-    return np.asarray(SKY_AT_HORIZON + height * (SKY_OVERHEAD - SKY_AT_HORIZON), np.float32)
+    return np.asarray(_SKY_AT_HORIZON + height * (_SKY_OVERHEAD - _SKY_AT_HORIZON), np.float32)
 
 
 def _pyramid(texture: Texture) -> tuple[Texture, ...]:

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,16 +62,28 @@ def noticing_a_full_disk(folder: Path) -> Iterator[None]:
             probe.unlink(missing_ok=True)
 
 
+def set_default_mode(path: Path) -> None:
+    """Give a file the permissions that any new file beside it has; some libraries write for the owner alone."""
+    probe = path.with_name(f"{path.name}.mode")
+    try:
+        probe.touch(exist_ok=False)
+        path.chmod(stat.S_IMODE(probe.stat().st_mode))
+    finally:
+        probe.unlink(missing_ok=True)
+
+
 def as_output_error(error: OSError, path: Path | None = None) -> Exception:
     """Turn a full disk or a forbidden folder into a sentence; give any other `OSError` back unchanged."""
     message = str(error)
     path = path or Path(error.filename or "the output folder")
     if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in message or "errno = 28" in message:
         return OutputError(
-            f"The disk is full: {path} could not be written; free some space and run the same command again."
+            f"The disk is full: {path} could not be written; free some space and run the same command again.", path=path
         )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return OutputError(f"{path} cannot be written; choose another output folder or change its permissions.")
+        return OutputError(
+            f"{path} cannot be written; choose another output folder or change its permissions.", path=path
+        )
     return error
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.system.files import atomic_path
 
-FORMAT = "dust3r_sfm training 1"
+_FORMAT = "dust3r_sfm training 1"
 
 
 @dataclass(kw_only=True)
@@ -20,7 +20,7 @@ class Position:
 
     Attributes:
         epoch: the running epoch, from 0.
-        step: optimiser steps done in it.
+        step: optimizer steps done in it.
         best: lowest validation loss so far.
     """
 
@@ -43,7 +43,7 @@ def write_state(
         OutputError: the disk is full; the state written before is untouched.
     """
     state = {
-        "format": FORMAT,
+        "format": _FORMAT,
         "preset": preset,
         "position": asdict(position),
         "network": network.state_dict(),
@@ -60,21 +60,23 @@ def write_state(
 def read_state(
     path: Path, preset: str, network: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None
 ) -> Position:
-    """Fill network, optimiser and average from a written state.
+    """Fill network, optimizer and average from a written state.
 
     Raises:
         InputError: the file is damaged, or of another preset or network.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if state["format"] != FORMAT:
+        if state["format"] != _FORMAT:
             raise KeyError("format")
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(
-            f"{path} is no training state of this program, or damaged; start in another folder."
+            f"{path} is no training state of this program, or damaged; start in another folder.", path=path
         ) from error
     if state["preset"] != preset:
-        raise InputError(f"{path} belongs to preset '{state['preset']}', not '{preset}'; choose another folder.")
+        raise InputError(
+            f"{path} belongs to preset '{state['preset']}', not '{preset}'; choose another folder.", path=path
+        )
     try:
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
@@ -82,6 +84,6 @@ def read_state(
             average.load_state_dict(state["average"])
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"{path} holds another network than preset '{preset}' builds; choose another folder."
+            f"{path} holds another network than preset '{preset}' builds; choose another folder.", path=path
         ) from error
     return Position(**state["position"])

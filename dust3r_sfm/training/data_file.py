@@ -27,9 +27,10 @@ from dust3r_sfm.training.datasets.mixture import Mixture, Share
 from dust3r_sfm.training.datasets.source import PairSource
 from dust3r_sfm.types import Size
 
-KINDS: dict[str, Callable[..., PairSource]] = {"blended-mvs": BlendedMvs, "folder": FolderSource}
+_KINDS: dict[str, Callable[..., PairSource]] = {"blended-mvs": BlendedMvs, "folder": FolderSource}
 _PATHS = ("root", "images", "depths", "cameras", "poses")
 _VALIDATION_SEED = 777
+"""Of the pairs that judge, whatever the run's own seed is: Wang et al. 2024, released code."""
 
 
 def read_data(path: Path, sizes: Sequence[Size], batch_size: int, seed: int) -> tuple[Mixture, Mixture | None]:
@@ -44,11 +45,14 @@ def read_data(path: Path, sizes: Sequence[Size], batch_size: int, seed: int) -> 
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); give a TOML file with [[train]] tables.") from error
+        raise InputError(
+            f"{path} cannot be read ({error}); give a TOML file with [[train]] tables.", path=path
+        ) from error
     unknown = content.keys() - {"train", "validation"}
     if unknown or not content.get("train"):
         raise InputError(
-            f"{path} needs [[train]] and may have [[validation]] tables; it has {', '.join(content) or 'none'}."
+            f"{path} needs [[train]] and may have [[validation]] tables; it has {', '.join(content) or 'none'}.",
+            path=path,
         )
     training, validation = (
         [_share(table, path) for table in content.get(name, ())] for name in ("train", "validation")
@@ -64,9 +68,11 @@ def read_data(path: Path, sizes: Sequence[Size], batch_size: int, seed: int) -> 
 def _share(table: Mapping[str, Any], path: Path) -> Share:
     arguments = {name: path.parent / value if name in _PATHS else value for name, value in table.items()}
     kind, count = arguments.pop("kind", None), arguments.pop("pairs_per_epoch", None)
-    if kind not in KINDS or not isinstance(count, int) or count < 1:
-        raise InputError(f"Each table of {path} needs a kind ({', '.join(KINDS)}) and a number of pairs_per_epoch.")
+    if kind not in _KINDS or not isinstance(count, int) or count < 1:
+        raise InputError(
+            f"Each table of {path} needs a kind ({', '.join(_KINDS)}) and a number of pairs_per_epoch.", path=path
+        )
     try:
-        return Share(source=KINDS[kind](**arguments), pairs_per_epoch=count)
+        return Share(source=_KINDS[kind](**arguments), pairs_per_epoch=count)
     except TypeError as error:
-        raise InputError(f"A '{kind}' table of {path} has other fields than it needs ({error}).") from error
+        raise InputError(f"A '{kind}' table of {path} has other fields than it needs ({error}).", path=path) from error

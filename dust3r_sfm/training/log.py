@@ -10,8 +10,8 @@ import numpy as np
 
 from dust3r_sfm.system.files import write_text
 
-_SIZE = (900, 420)
-_MARGIN = 50
+_SIZE_PX, _MARGIN_PX = (900, 420), 50
+"""Of the plot: chosen by hand."""
 
 
 class Log:
@@ -70,21 +70,21 @@ def _with_moments(rows: list[dict[str, str]], kind: str) -> list[dict[str, Any]]
 
 
 def _svg(curves: dict[str, np.ndarray]) -> str:
-    width, height = _SIZE
+    width, height = _SIZE_PX
     everything = np.concatenate(list(curves.values()))
     low, high = everything.min(axis=0), everything.max(axis=0)
-    scale = (np.array([width, -height]) - np.array([2, -2]) * _MARGIN) / np.maximum(high - low, 1e-9)
+    scale = (np.array([width, -height]) - np.array([2, -2]) * _MARGIN_PX) / np.maximum(high - low, 1e-9)
     colours = {"train": "#2563a8", "validation": "#c2410c"}
     lines = []
     for row, (kind, curve) in enumerate(curves.items()):
-        points = (curve - low) * scale + np.array([_MARGIN, height - _MARGIN])
+        points = (curve - low) * scale + np.array([_MARGIN_PX, height - _MARGIN_PX])
         text = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         lines.append(f'<polyline fill="none" stroke="{colours[kind]}" points="{text}"/>')
         lines.append(f'<text x="{width - 140}" y="{20 + 18 * row}" fill="{colours[kind]}">{kind}</text>')
     axes = (
-        f'<text x="{_MARGIN}" y="{height - 15}">epoch {low[0]:g}</text>'
+        f'<text x="{_MARGIN_PX}" y="{height - 15}">epoch {low[0]:g}</text>'
         f'<text x="{width - 120}" y="{height - 15}">epoch {high[0]:g}</text>'
-        f'<text x="4" y="{_MARGIN}">{high[1]:.3g}</text><text x="4" y="{height - _MARGIN}">{low[1]:.3g}</text>'
+        f'<text x="4" y="{_MARGIN_PX}">{high[1]:.3g}</text><text x="4" y="{height - _MARGIN_PX}">{low[1]:.3g}</text>'
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '

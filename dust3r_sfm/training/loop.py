@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from dust3r_sfm.errors import Dust3rSfmError
+from dust3r_sfm.errors import TrainingError
 from dust3r_sfm.system.progress import Progress, Silent, Step
 from dust3r_sfm.training.augment import jitter
 from dust3r_sfm.training.batch import Batch
@@ -28,10 +28,7 @@ from dust3r_sfm.training.schedule import parameter_groups
 from dust3r_sfm.training.supply import BatchSource, supply
 
 _BETAS = (0.9, 0.95)
-
-
-class TrainingError(Dust3rSfmError):
-    """Training cannot go on; the last checkpoint is intact."""
+"""AdamW's, Wang et al. 2024, released code."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +40,8 @@ class LoopOptions:
         average: decay of the exponential moving average of the weights, whose result is kept; None: no average.
         compile: torch.compile.
         num_workers: threads that make batches.
-        log_every: optimiser steps between rows of the log.
-        save_every: optimiser steps between checkpoints.
+        log_every: optimizer steps between rows of the log.
+        save_every: optimizer steps between checkpoints.
         seed: of the colour jitter.
     """
 
@@ -97,11 +94,12 @@ class Trainer:
         if resume and (out / "checkpoint.pt").is_file():
             state = (self.network, self.optimizer, self.average)
             self.position = read_state(out / "checkpoint.pt", preset.name, *state)
-        self.log = Log(out / "log.csv", (self.position.epoch, self.position.step)) if self.processes.is_first else None
         self.steps_per_epoch = training.batches_per_epoch(self.processes.world_size) // preset.accumulation
         if not self.steps_per_epoch:
             raise TrainingError("An epoch holds less than one step; give more pairs, or a smaller batch.")
         self._forward = self._wrapped()
+        # Last, because it is the first thing that is written: a run that cannot start leaves nothing behind.
+        self.log = Log(out / "log.csv", (self.position.epoch, self.position.step)) if self.processes.is_first else None
 
     def run(self, progress: Progress | None = None) -> Path:
         """Train to the end of the schedule.

@@ -1,6 +1,6 @@
 """What the network is trained and judged by (DUSt3R, section 3.2; MASt3R, section 3.2).
 
-A criterion takes a prediction and a `Target` and gives one number to minimise and a few to log.
+A criterion takes a prediction and a `Target` and gives one number to minimize and a few to log.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ Distances = tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h w"]]
 Criterion = Callable[[NetworkPrediction, "Target"], Loss]
 
 _SCALE_LIMITS = (1e-3, 1e3)
+"""Of a predicted scale: Wang et al. 2024, released code."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +60,12 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class Regression:
-    """Scale-normalised pointmap regression: the mean distance over each view's valid pixels, summed.
+    """Scale-normalized pointmap regression: the mean distance over each view's valid pixels, summed.
 
     Attributes:
         norm_mode: see `scale.normalize`; None compares the points as they are.
-        keep_truth: the truth is not normalised, the prediction is brought to its scale.
-        keep_metric: pairs marked metric are not normalised (MASt3R): their prediction is divided by the truth's factor.
+        keep_truth: the truth is not normalized, the prediction is brought to its scale.
+        keep_metric: pairs marked metric are not normalized (MASt3R): their prediction is divided by the truth's factor.
         sky_loss: what a pixel of the sky counts, whatever is predicted there, so that its confidence is learned to be
             low (MASt3R: 2); None leaves the sky out.
     """

@@ -12,9 +12,12 @@ from dust3r_sfm.network.network import NetworkPrediction
 from dust3r_sfm.training.losses import Loss, Target
 from dust3r_sfm.training.scale import normalize
 
-_GAIN, _OFFSET = 1.25, 0.25
-_NEAR = 1.2
-"""Points are one if they are closer than this many sampling steps, at the focal length of the picture's longer side."""
+_GAIN, _OFFSET_OF_SCALE = 1.25, 0.25
+"""An error is gain times distance over (distance of the truth + offset): near points do not count without bound. Both
+chosen by hand, so that the factor is 1 at the scale's own distance."""
+_SAME_POINT_STEPS = 1.2
+"""Points are one if they are closer than this many sampling steps, at the focal length of the picture's longer side:
+chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,7 @@ class MiniLoss:
     ) -> tuple[Float[Tensor, ""], float]:
         truth = truth.where(valid[..., None], truth.new_zeros(()))
         distance = (predicted - truth).where(valid[..., None], truth.new_zeros(()))
-        errors = _GAIN * torch.linalg.vector_norm(distance, dim=-1) / (truth.norm(dim=-1) + _OFFSET)
+        errors = _GAIN * torch.linalg.vector_norm(distance, dim=-1) / (truth.norm(dim=-1) + _OFFSET_OF_SCALE)
         mean = float(_mean(errors.detach(), valid))
         counted = valid
         if sky is not None:
@@ -90,7 +93,7 @@ def token_partners(target: Target, num_tokens: int) -> tuple[Int64[Tensor, "b n"
     far = sampled.new_tensor(1e6)
     apart = torch.cdist(points1, sampled.flatten(1, 2).where(valid2[..., None], far))
     nearest = apart.min(dim=-1)
-    near = _NEAR * step / max(target.valid1.shape[1:])
+    near = _SAME_POINT_STEPS * step / max(target.valid1.shape[1:])
     known = valid1 & (nearest.values < near * points1.norm(dim=-1))
     row, column = nearest.indices // columns * step // patch, nearest.indices % columns * step // patch
     return row * (target.valid2.shape[2] // patch) + column, known

@@ -11,14 +11,15 @@ from dust3r_sfm.network.network import NetworkPrediction
 from dust3r_sfm.system.files import atomic_path
 from dust3r_sfm.training.batch import Batch
 
-_ROWS = 4
+_MAX_ROWS = 4
+"""Pairs that the picture shows: chosen by hand."""
 
 
 def write_picture(path: Path, batch: Batch, prediction: NetworkPrediction) -> None:
     """Draw pairs as rows: both photographs; of each view true depth, predicted depth and confidence."""
     from PIL import Image
 
-    rows = [_row(batch, prediction, row) for row in range(0, min(2 * _ROWS, len(batch)), 2)]
+    rows = [_row(batch, prediction, row) for row in range(0, min(2 * _MAX_ROWS, len(batch)), 2)]
     with atomic_path(path) as temporary:
         Image.fromarray(np.concatenate(rows)).save(temporary, format="PNG")
 

@@ -1,12 +1,17 @@
-"""The stages of DUSt3R's recipe, as released with its code (its README's training commands; the paper's appendix gives
-other lengths: 50 epochs of 700 000 pairs at 224, then 100 and 90 of 70 000 at 512); and those of our small network."""
+"""The stages of DUSt3R's and MASt3R's recipes, as released with their code, and those of our small network.
 
+The released training commands count; DUSt3R's paper gives other lengths in its appendix: 50 epochs of 700 000 pairs at
+224, then 100 and 90 of 70 000 at 512.
+"""
+
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from dust3r_sfm.network.config import NetworkConfig
 from dust3r_sfm.network.mini import MiniConfig
 from dust3r_sfm.training.losses import Confident, Criterion, InvariantRegression
+from dust3r_sfm.training.matching_loss import MatchingLoss
 from dust3r_sfm.training.mini_loss import MiniLoss
 from dust3r_sfm.training.schedule import Schedule
 from dust3r_sfm.types import Size
@@ -35,9 +40,9 @@ class Preset:
         sizes: (width, height) of the crops; every batch draws one.
         schedule: learning rate over the epochs.
         batch_size: pairs of one process in one pass, before they are made symmetric.
-        accumulation: passes per optimiser step.
+        accumulation: passes per optimizer step.
         pairs_per_epoch: of all sources together.
-        criterion: what is minimised.
+        criterion: what is minimized.
         validation: what chooses the best weights.
         weight_decay: of weight matrices.
         jitter: brightness, contrast, saturation and hue of the colour jitter.
@@ -92,6 +97,19 @@ PRESETS = {
             batch_size=4,
             accumulation=2,
             pairs_per_epoch=80_000,
+        ),
+        Preset(
+            name="mast3r-512",
+            config=NetworkConfig(
+                head="catmlp+dpt", descriptor_size=24, descriptor_confidence_mode=("exp", 0.0, math.inf)
+            ),
+            start="512-dpt",
+            sizes=_RATIOS_512,
+            schedule=Schedule(warmup=8.0, epochs=50.0),
+            batch_size=4,
+            accumulation=2,
+            pairs_per_epoch=650_000,
+            criterion=MatchingLoss(),
         ),
         Preset(
             name="mini-128",

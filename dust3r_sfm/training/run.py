@@ -23,7 +23,8 @@ from dust3r_sfm.training.processes import Processes, joined_processes
 logger = logging.getLogger("dust3r_sfm")
 
 _UNSEEN = 10_000
-"""Added to the seed for the scenes that judge."""
+"""Added to the seed for the scenes that judge: chosen by hand, beyond the scenes of an epoch."""
+_RECORD = "training.json"
 
 
 def train(out: Path, options: TrainOptions, progress: Progress | None = None) -> Path:
@@ -45,7 +46,9 @@ def train(out: Path, options: TrainOptions, progress: Progress | None = None) ->
     preset = _preset(options)
     device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     with joined_processes(device) as processes:
-        _claim(out, preset, options, processes)
+        record = _record(preset, options, processes)
+        if processes.is_first:  # torchrun ends the others when the first one refuses
+            _refuse_another_run(out, record, resume=options.resume)
         place = torch.device(f"cuda:{processes.local_rank}" if device == "cuda" else device)
         training, validation = _data(preset, options, place)
         trainer = Trainer(
@@ -66,6 +69,8 @@ def train(out: Path, options: TrainOptions, progress: Progress | None = None) ->
             processes=processes,
             resume=options.resume,
         )
+        if processes.is_first:
+            write_json(out / _RECORD, record)
         best = trainer.run(progress if processes.is_first else Silent())
         if processes.is_first and training.broken:
             write_json(out / "broken.json", dict(training.broken.most_common()))
@@ -118,11 +123,9 @@ def _start(preset: Preset, options: TrainOptions) -> AnyNetwork:
     return new_network(preset.config, options.seed)
 
 
-def _claim(out: Path, preset: Preset, options: TrainOptions, processes: Processes) -> None:
-    """Refuse a folder that holds another run, and note what this one is."""
-    if not processes.is_first:  # torchrun ends the others when the first one refuses
-        return
-    record: dict[str, Any] = {
+def _record(preset: Preset, options: TrainOptions, processes: Processes) -> dict[str, Any]:
+    """What a run is, for whoever finds its folder: a run that goes on must have the same."""
+    return {
         "preset": preset.name,
         "data": str(options.data),
         "textures": None if options.textures is None else str(options.textures),
@@ -136,15 +139,18 @@ def _claim(out: Path, preset: Preset, options: TrainOptions, processes: Processe
         "average": options.average,
         "world_size": processes.world_size,
     }
-    path = out / "training.json"
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [name for name in record if before.get(name) != record[name]]
-        if changed and options.resume:
-            name = changed[0]
-            raise OutputError(
-                f"{out} was trained with {name} {before.get(name)}, not {record[name]}; choose another folder."
-            )
-        if not options.resume:
-            raise OutputError(f"{out} holds a training run; go on with --resume, or choose another folder.")
-    write_json(path, record)
+
+
+def _refuse_another_run(out: Path, record: dict[str, Any], *, resume: bool) -> None:
+    """Refuse a folder that holds another run; it is claimed once data and weights are known to be usable."""
+    if not (out / _RECORD).is_file():
+        return
+    before = json.loads((out / _RECORD).read_text(encoding="utf-8"))
+    changed = [name for name in record if before.get(name) != record[name]]
+    if changed and resume:
+        name = changed[0]
+        raise OutputError(
+            f"{out} was trained with {name} {before.get(name)}, not {record[name]}; choose another folder.", path=out
+        )
+    if not resume:
+        raise OutputError(f"{out} holds a training run; go on with --resume, or choose another folder.", path=out)

@@ -9,9 +9,10 @@ from torch import Tensor
 NormMode = Literal["avg_dis", "avg_log1p", "avg_warp-log1p", "median_dis", "sqrt_dis"]
 FitMode = Literal["avg", "median", "weiszfeld"]
 
-SMALLEST_SCALE = 1e-8
-
-_WEISZFELD_STEPS = 10
+_MIN_SCALE = 1e-8
+"""Keeps a division finite: Wang et al. 2024, released code."""
+_NUM_WEISZFELD_STEPS = 10
+"""As released with DUSt3R."""
 
 
 def normalize(
@@ -38,11 +39,11 @@ def normalize(
     # An invalid pixel may hold anything, infinities too; it must reach neither the sum nor its gradient.
     distances = both.where(valid[..., None], both.new_ones(())).norm(dim=-1)
     if mode == "avg_warp-log1p":
-        warp = distances.log1p() / distances.clamp_min(SMALLEST_SCALE) * valid
+        warp = distances.log1p() / distances.clamp_min(_MIN_SCALE) * valid
         warp1, warp2 = warp.split([valid1[0].numel(), valid2[0].numel()], dim=1)
         points1 = points1 * warp1.unflatten(1, valid1.shape[1:])[..., None]
         points2 = points2 * warp2.unflatten(1, valid2.shape[1:])[..., None]
-    factors = _factors(distances, valid, mode).clamp_min(SMALLEST_SCALE)
+    factors = _factors(distances, valid, mode).clamp_min(_MIN_SCALE)
     divisor = factors[:, None, None, None]
     return points1 / divisor, points2 / divisor, factors
 
@@ -80,7 +81,7 @@ def fit_scale(
         return (product / square).where(valid, torch.nan).nanmedian(dim=1).values
     scales = product.mean(dim=1) / square.mean(dim=1)
     if mode == "weiszfeld":
-        for _ in range(_WEISZFELD_STEPS):
-            weights = (predicted - scales[:, None, None] * truth).norm(dim=-1).clamp_min(SMALLEST_SCALE).reciprocal()
+        for _ in range(_NUM_WEISZFELD_STEPS):
+            weights = (predicted - scales[:, None, None] * truth).norm(dim=-1).clamp_min(_MIN_SCALE).reciprocal()
             scales = (weights * product).mean(dim=1) / (weights * square).mean(dim=1)
     return scales

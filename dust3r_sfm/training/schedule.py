@@ -32,7 +32,7 @@ class Schedule:
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters that learn, for an optimiser: weight matrices decay; biases, norms and other vectors do not."""
+    """Parameters that learn, for an optimizer: weight matrices decay; biases, norms and other vectors do not."""
     named = [(name, value) for name, value in network.named_parameters() if value.requires_grad]
     return [
         {"params": [value for _, value in named if value.ndim >= 2], "weight_decay": weight_decay},

@@ -10,8 +10,9 @@ from dust3r_sfm.geometry.pinhole import unproject
 from dust3r_sfm.geometry.transforms import apply, invert
 from dust3r_sfm.types import Size
 
-_PORTRAIT = 1.1
-"""Photographs this much taller than wide are portraits; those as near to a square are either, at random."""
+_PORTRAIT_RATIO = 1.1
+"""Photographs this much taller than wide are portraits; those as near to a square are either, at random: Wang
+et al. 2024, released code."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def crop_view(view: TrainingView, size: Size, margin: int, rng: np.random.Genera
     """
     view = _centred(view)
     width, height = view.size
-    portrait = height > _PORTRAIT * width
+    portrait = height > _PORTRAIT_RATIO * width
     if not portrait and height / width > 0.9 and size[0] != size[1]:
         portrait = bool(rng.integers(2))
     target = np.array(size[::-1] if portrait else size)

@@ -12,8 +12,4 @@ def make_head(config: NetworkConfig) -> Head:
     """The head that a configuration names; both views have one of their own."""
     if config.head == "linear":
         return LinearHead(config.decoder_width, config.patch_size)
-    sizes = (config.encoder_width, config.decoder_width, config.decoder_depth)
-    if config.head == "dpt":
-        return DptHead(*sizes)
-    num_channels = config.descriptor_size + (config.descriptor_confidence_mode is not None)
-    return DescriptorHead(*sizes, config.patch_size, num_channels)
+    return DptHead(config) if config.head == "dpt" else DescriptorHead(config)

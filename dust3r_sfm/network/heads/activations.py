@@ -7,7 +7,8 @@ from torch.nn.functional import normalize
 
 from dust3r_sfm.network.config import Mode
 
-_SMALLEST_NORM = 1e-8
+_MIN_NORM = 1e-8
+"""Keeps a division and its gradient finite: chosen by hand."""
 
 
 def activate_points(raw: Float[Tensor, "*b 3"], mode: Mode) -> Float[Tensor, "*b 3"]:
@@ -15,7 +16,7 @@ def activate_points(raw: Float[Tensor, "*b 3"], mode: Mode) -> Float[Tensor, "*b
     if mode[0] == "linear":
         return raw
     # Not vector_norm's gradient: at an exact zero it is NaN.
-    distance = raw.square().sum(-1, keepdim=True).clamp(min=_SMALLEST_NORM**2).sqrt()
+    distance = raw.square().sum(-1, keepdim=True).clamp(min=_MIN_NORM**2).sqrt()
     return raw / distance * (torch.expm1(distance) if mode[0] == "exp" else distance.square())
 
 

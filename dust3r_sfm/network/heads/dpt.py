@@ -1,4 +1,4 @@
-"""The DPT head (Vision Transformers for Dense Prediction, Ranftl et al. 2021), with the widths DUSt3R uses."""
+"""The DPT head (Vision Transformers for Dense Prediction, Ranftl et al. 2021)."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
+from dust3r_sfm.network.config import NetworkConfig
 from dust3r_sfm.network.heads.linear import NUM_CHANNELS, tokens_to_map
 from dust3r_sfm.network.precision import in_full_precision
-
-FEATURE_WIDTH = 256
-LEVEL_WIDTHS = (96, 192, 384, 768)
-OUTPUT_WIDTH = 128
 
 Map = Float[Tensor, "b c h w"]
 AnyMap = Float[Tensor, "b _ _ _"]
@@ -20,10 +17,11 @@ AnyMap = Float[Tensor, "b _ _ _"]
 class DptHead(nn.Module):
     """Tokens of four depths, refined from coarse to fine into a map of the image's size."""
 
-    def __init__(self, encoder_width: int, decoder_width: int, decoder_depth: int) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.dpt = Dpt(encoder_width, decoder_width)
-        self.levels = (decoder_depth // 2, decoder_depth * 3 // 4, decoder_depth)
+        self.dpt = Dpt(config)
+        depth = config.decoder_depth
+        self.levels = (depth // 2, depth * 3 // 4, depth)
 
     def skip(self, tokens: Float[Tensor, "b n c"], grid: tuple[int, int]) -> AnyMap:
         """The finest level, which reads the encoder's tokens only: the same for every pair of the image."""
@@ -40,17 +38,18 @@ class DptHead(nn.Module):
 class Dpt(nn.Module):
     """The convolutional part; level 1 is the finest (4 pixels), level 4 the coarsest (32 pixels)."""
 
-    def __init__(self, encoder_width: int, decoder_width: int) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.scratch = Scratch()
+        fused, one, two, three, four, last = config.dpt_widths
+        encoder_width, decoder_width = config.encoder_width, config.decoder_width
+        self.scratch = Scratch(fused, (one, two, three, four))
         self.head = nn.Sequential(
-            nn.Conv2d(FEATURE_WIDTH, OUTPUT_WIDTH, 3, padding=1),
+            nn.Conv2d(fused, last, 3, padding=1),
             Upsample(),
-            nn.Conv2d(OUTPUT_WIDTH, OUTPUT_WIDTH, 3, padding=1),
+            nn.Conv2d(last, last, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(OUTPUT_WIDTH, NUM_CHANNELS, 1),
+            nn.Conv2d(last, NUM_CHANNELS, 1),
         )
-        one, two, three, four = LEVEL_WIDTHS
         self.act_postprocess = nn.ModuleList(
             (
                 nn.Sequential(nn.Conv2d(encoder_width, one, 1), nn.ConvTranspose2d(one, one, 4, stride=4)),
@@ -84,13 +83,13 @@ class Dpt(nn.Module):
 class Scratch(nn.Module):
     """The layers that bring each level to one width, and those that fuse the levels."""
 
-    def __init__(self) -> None:
+    def __init__(self, fused: int, levels: Sequence[int]) -> None:
         super().__init__()
-        reduced = [nn.Conv2d(width, FEATURE_WIDTH, 3, padding=1, bias=False) for width in LEVEL_WIDTHS]
+        reduced = [nn.Conv2d(width, fused, 3, padding=1, bias=False) for width in levels]
         self.layer1_rn, self.layer2_rn, self.layer3_rn, self.layer4_rn = reduced
         # The published files name these four twice.
         self.layer_rn = nn.ModuleList(reduced)
-        self.refinenet1, self.refinenet2, self.refinenet3, self.refinenet4 = (Fusion() for _ in LEVEL_WIDTHS)
+        self.refinenet1, self.refinenet2, self.refinenet3, self.refinenet4 = (Fusion(fused) for _ in levels)
 
 
 class Fusion(nn.Module):
@@ -100,11 +99,11 @@ class Fusion(nn.Module):
     the published files hold its weights.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.out_conv = nn.Conv2d(FEATURE_WIDTH, FEATURE_WIDTH, 1)
-        self.resConfUnit1 = ResidualUnit()
-        self.resConfUnit2 = ResidualUnit()
+        self.out_conv = nn.Conv2d(width, width, 1)
+        self.resConfUnit1 = ResidualUnit(width)
+        self.resConfUnit2 = ResidualUnit(width)
         self.upsample = Upsample()
 
     def forward(self, x: Map) -> Float[Tensor, "b c _ _"]:
@@ -117,10 +116,10 @@ class Fusion(nn.Module):
 class ResidualUnit(nn.Module):
     """Two 3x3 convolutions added to their input."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(FEATURE_WIDTH, FEATURE_WIDTH, 3, padding=1)
-        self.conv2 = nn.Conv2d(FEATURE_WIDTH, FEATURE_WIDTH, 3, padding=1)
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Map) -> Map:
         """Refined map of the same size."""

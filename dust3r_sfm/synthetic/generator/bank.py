@@ -14,8 +14,10 @@ from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.find import find_images
 from dust3r_sfm.synthetic import textures
 
-SIDE = 256
-_LEVELS = 7
+SIDE_TEXELS = 256
+"""Side of a picture: chosen by hand."""
+_NUM_LEVELS = 7
+"""Of its pyramid, down to 4 texels."""
 
 
 class TextureBank:
@@ -27,12 +29,12 @@ class TextureBank:
 
     def __init__(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> None:
         pyramid = [torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float()]
-        while len(pyramid) < _LEVELS:
+        while len(pyramid) < _NUM_LEVELS:
             pyramid.append(torch.nn.functional.avg_pool2d(pyramid[-1], 2))
         self._texels = torch.cat(
             [level.permute(0, 2, 3, 1).reshape(-1, 3).round().to(torch.uint8) for level in pyramid]
         )
-        sides = torch.tensor([SIDE >> level for level in range(_LEVELS)])
+        sides = torch.tensor([SIDE_TEXELS >> level for level in range(_NUM_LEVELS)])
         self._first = torch.cat([torch.zeros(1, dtype=torch.int64), (len(pictures) * sides.square()).cumsum(0)[:-1]])
         self._count = len(pictures)
 
@@ -54,21 +56,21 @@ class TextureBank:
             uv: position in texels of the finest level.
             footprint: texels that a ray covers.
         """
-        level = footprint.clamp_min(1).log2().clamp_max(_LEVELS - 1.001).float()
+        level = footprint.clamp_min(1).log2().clamp_max(_NUM_LEVELS - 1.001).float()
         fine = level.long()
         share = (level - fine)[..., None]
         # Reduced before the change to float32, in which a large number has no room for a place between texels.
-        wrapped = uv.remainder(2 * SIDE)
-        mirrored = torch.minimum(wrapped, 2 * SIDE - wrapped).float()
+        wrapped = uv.remainder(2 * SIDE_TEXELS)
+        mirrored = torch.minimum(wrapped, 2 * SIDE_TEXELS - wrapped).float()
         return torch.lerp(self._level(picture, mirrored, fine), self._level(picture, mirrored, fine + 1), share)
 
     def _level(
         self, picture: Int64[Tensor, "*n"], uv: Float32[Tensor, "*n 2"], level: Int64[Tensor, "*n"]
     ) -> Float32[Tensor, "*n 3"]:
-        side = SIDE >> level
+        side = SIDE_TEXELS >> level
         first = self._first[level] + picture * side * side
         last = (side - 1)[..., None]
-        place = (uv * (side[..., None] / SIDE) - 0.5).clamp_min(0).minimum(last)
+        place = (uv * (side[..., None] / SIDE_TEXELS) - 0.5).clamp_min(0).minimum(last)
         low = place.long()
         share = place - low
         high = (low + 1).minimum(last)
@@ -96,7 +98,7 @@ def folder_pictures(folder: Path, rng: Generator, count: int) -> list[UInt8[np.n
     chosen = rng.permutation(len(names))[:count] if len(names) > count else np.arange(len(names))
     pictures = [picture for index in chosen for picture in _squares(folder / names[index], rng)]
     if not pictures:
-        raise InputError(f"{folder} holds no photograph that can be read; --textures needs some.")
+        raise InputError(f"{folder} holds no photograph that can be read; --textures needs some.", path=folder)
     return pictures
 
 
@@ -109,11 +111,11 @@ def _squares(path: Path, rng: Generator) -> list[UInt8[np.ndarray, "_ _ 3"]]:
     side = int(min(pixels.shape[:2]) * rng.uniform(0.5, 1.0))
     top, left = (int(rng.integers(length - side + 1)) for length in pixels.shape[:2])
     part = pixels[top : top + side, left : left + side]
-    return [np.asarray(cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)]
+    return [np.asarray(cv2.resize(part, (SIDE_TEXELS, SIDE_TEXELS), interpolation=cv2.INTER_AREA), np.uint8)]
 
 
 def _painted(rng: Generator, kind: int) -> textures.Picture:
-    size = (SIDE, SIDE)
+    size = (SIDE_TEXELS, SIDE_TEXELS)
     match kind:
         case 0:
             return textures.slabs(rng, size, cell=int(rng.integers(20, 90)))
@@ -137,28 +139,28 @@ def _painted(rng: Generator, kind: int) -> textures.Picture:
 
 def _noise(rng: Generator) -> textures.Picture:
     """A power law of the frequency, coloured along a random axis."""
-    tone = textures.noise(rng, (SIDE, SIDE), coarsest=int(rng.choice([64, 128, 256])))
+    tone = textures.noise(rng, (SIDE_TEXELS, SIDE_TEXELS), coarsest=int(rng.choice([64, 128, 256])))
     return np.asarray(0.5 + 0.16 * tone[..., None] * rng.uniform(0.5, 1.2, 3) + rng.uniform(-0.2, 0.2, 3), np.float32)
 
 
 def _checks(rng: Generator) -> textures.Picture:
     """Checks or stripes of two colours, at an angle."""
     angle, cell = rng.uniform(0, np.pi), rng.uniform(8, 48)
-    column, row = np.meshgrid(np.arange(SIDE), np.arange(SIDE))
+    column, row = np.meshgrid(np.arange(SIDE_TEXELS), np.arange(SIDE_TEXELS))
     u = (np.cos(angle) * column + np.sin(angle) * row) / cell
     v = (np.cos(angle) * row - np.sin(angle) * column) / cell
     odd = np.floor(u) % 2 != (np.floor(v) % 2 if rng.uniform() < 0.6 else 0)
     colours = rng.uniform(0.05, 0.95, (2, 3)).astype(np.float32)
-    grain = 1 + 0.06 * textures.noise(rng, (SIDE, SIDE), coarsest=32)
+    grain = 1 + 0.06 * textures.noise(rng, (SIDE_TEXELS, SIDE_TEXELS), coarsest=32)
     return np.asarray(colours[odd.astype(int)] * grain[..., None])
 
 
 def _dead_leaves(rng: Generator) -> textures.Picture:
     """Discs of power-law size that cover each other: the statistics of clutter."""
-    picture = np.full((SIDE, SIDE, 3), rng.uniform(0, 1, 3), np.float32)
+    picture = np.full((SIDE_TEXELS, SIDE_TEXELS, 3), rng.uniform(0, 1, 3), np.float32)
     for _ in range(400):
         radius = int(4 / np.sqrt(rng.uniform(0.004, 1)))
-        centre = rng.integers(0, SIDE, 2).tolist()
+        centre = rng.integers(0, SIDE_TEXELS, 2).tolist()
         cv2.circle(picture, centre, radius, rng.uniform(0.02, 0.98, 3).tolist(), -1)
     return picture
 

@@ -14,17 +14,22 @@ from dust3r_sfm.synthetic.generator.scenes import Scenes
 from dust3r_sfm.synthetic.generator.search import nearest_object
 from dust3r_sfm.types import Size
 
-NUM_CANDIDATES = 5
-_COARSE = 7
-_FIELD_OF_VIEW = (25.0, 85.0)
-_OVERLAP = (0.15, 0.95)
-_LEAST_OVERLAP = 0.05
-_SAME_FOCAL, _PORTRAIT, _IDENTICAL = 0.7, 0.12, 0.05
-_CLOSEST = 0.25
-"""Nearest thing that a camera may look at, in metres."""
-_HIDDEN = 0.98
-_MOST_OF_ONE = 0.9
-"""Largest share of a picture that may show a single surface."""
+_NUM_CANDIDATES = 5
+"""Cameras of a scene that its pair is chosen from: chosen by hand."""
+_COARSE_SIDE_RAYS = 7
+"""Rays across a picture that say how much two cameras share: chosen by hand."""
+_FIELD_OF_VIEW_DEGREES = (25.0, 85.0)
+"""Range along the longer side: chosen by hand."""
+_OVERLAP_SHARES, _MIN_OVERLAP_SHARE = (0.15, 0.95), 0.05
+"""Shares of a picture that the other sees: what is drawn, and what a pair must have: chosen by hand."""
+_SAME_FOCAL_SHARE, _PORTRAIT_SHARE, _IDENTICAL_SHARE = 0.7, 0.12, 0.05
+"""Of the pairs: chosen by hand."""
+_MIN_DISTANCE_METRES = 0.25
+"""Nearest thing that a camera may look at: chosen by hand."""
+_HIDDEN_BELOW_OF_DISTANCE = 0.98
+"""A surface in front of so much of the way hides what lies behind: chosen by hand."""
+_MAX_SURFACE_SHARE = 0.9
+"""Largest share of a picture that may show a single surface: chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +79,7 @@ class Cameras:
 def draw_cameras(rng: Generator, kind: Int64[np.ndarray, " s"], scenes: Scenes) -> Cameras:
     """Candidates in each scene, around a common place and looking to a common point (s, c)."""
     count, shell = len(kind), scenes.shell_half_size.cpu().numpy()
-    shape = (count, NUM_CANDIDATES)
+    shape = (count, _NUM_CANDIDATES)
     target = rng.normal(size=(count, 1, 3)) * [0.5, 0.5, 0.25] + [0, 0, 0.7]
     azimuth = rng.uniform(0, 2 * np.pi, (count, 1))
     # Walls stand at +y: who looks at them stands at -y.
@@ -93,12 +98,12 @@ def draw_cameras(rng: Generator, kind: Int64[np.ndarray, " s"], scenes: Scenes) 
     centre[..., :2] = np.clip(centre[..., :2], -reach[..., :2], reach[..., :2])
     centre[..., 2] = np.clip(centre[..., 2], ground, 2 * reach[..., 2])
     aim = target + rng.normal(size=(*shape, 3)) * 0.12 * distance[..., None]
-    fov = np.radians(np.array(_FIELD_OF_VIEW))
+    fov = np.radians(np.array(_FIELD_OF_VIEW_DEGREES))
     low, high = np.log(0.5 / np.tan(fov / 2))[::-1]
     focal = np.exp(rng.uniform(low, high, shape))
-    focal = np.where(rng.uniform(size=(count, 1)) < _SAME_FOCAL, focal[:, :1], focal)
+    focal = np.where(rng.uniform(size=(count, 1)) < _SAME_FOCAL_SHARE, focal[:, :1], focal)
     roll = np.radians(5) * rng.normal(size=shape)
-    roll += np.pi / 2 * rng.choice([-1, 1], (count, 1)) * (rng.uniform(size=(count, 1)) < _PORTRAIT)
+    roll += np.pi / 2 * rng.choice([-1, 1], (count, 1)) * (rng.uniform(size=(count, 1)) < _PORTRAIT_SHARE)
     tensors = (torch.from_numpy(values) for values in (_looking(aim - centre, roll), centre, focal))
     rotation, place, length = (values.to(scenes.light.device) for values in tensors)
     return Cameras(world_from_cam=rotation, centre=place, focal=length)
@@ -112,8 +117,8 @@ def choose_pairs(rng: Generator, scenes: Scenes, cameras: Cameras) -> Cameras:
     count, num = cameras.focal.shape
     overlap, usable = _overlaps(scenes, cameras)
     overlap = torch.minimum(overlap, overlap.mT)
-    wanted = torch.from_numpy(rng.uniform(*_OVERLAP, (count, 1, 1))).to(overlap)
-    both = usable[:, :, None] & usable[:, None] & (overlap > _LEAST_OVERLAP)
+    wanted = torch.from_numpy(rng.uniform(*_OVERLAP_SHARES, (count, 1, 1))).to(overlap)
+    both = usable[:, :, None] & usable[:, None] & (overlap > _MIN_OVERLAP_SHARE)
     both &= ~torch.eye(num, dtype=torch.bool, device=overlap.device)
     miss = (overlap - wanted).abs() + 10.0 * ~both
     best = miss.flatten(1).min(dim=1)
@@ -121,7 +126,7 @@ def choose_pairs(rng: Generator, scenes: Scenes, cameras: Cameras) -> Cameras:
     alone = usable.float().argmax(1)
     none = best.values > 5
     first = first.where(~none, alone)
-    same = none | torch.from_numpy(rng.uniform(size=count) < _IDENTICAL).to(none.device)
+    same = none | torch.from_numpy(rng.uniform(size=count) < _IDENTICAL_SHARE).to(none.device)
     second = second.where(~same, first)
     return cameras.at(torch.arange(count, device=first.device)[:, None], torch.stack([first, second], dim=1))
 
@@ -131,14 +136,14 @@ def _overlaps(scenes: Scenes, cameras: Cameras) -> tuple[Float64[Tensor, "s c c"
     count, num = cameras.focal.shape
     flat, scene = cameras.flat(), torch.arange(count, device=cameras.focal.device)
     per_camera = scenes.select(scene.repeat_interleave(num))
-    _, directions = flat.directions((_COARSE, _COARSE))
+    _, directions = flat.directions((_COARSE_SIDE_RAYS, _COARSE_SIDE_RAYS))
     hits = cast(per_camera, flat.centre, directions)
     start = (per_camera.unit_from_world[..., :3] @ flat.centre[:, None, :, None])[..., 0]
     start = (start + per_camera.unit_from_world[..., 3]).abs()
     free = (start.amax(-1) > 1).all(-1)  # of the box around each object
-    clear = (hits.distance.where(hits.known, torch.inf) > _CLOSEST).all(-1)
+    clear = (hits.distance.where(hits.known, torch.inf) > _MIN_DISTANCE_METRES).all(-1)
     filling = (hits.surface == hits.surface.mode(-1, keepdim=True).values).double().mean(-1)
-    usable = free & clear & (hits.known.double().mean(-1) > 0.3) & (filling < _MOST_OF_ONE)
+    usable = free & clear & (hits.known.double().mean(-1) > 0.3) & (filling < _MAX_SURFACE_SHARE)
     points = torch.unflatten(flat.centre[:, None] + hits.distance[..., None] * directions, 0, (count, num))
     away = points[:, :, None] - cameras.centre[:, None, :, None]  # (s, i, j, n, 3)
     seen = away @ cameras.world_from_cam[:, None]
@@ -146,7 +151,7 @@ def _overlaps(scenes: Scenes, cameras: Cameras) -> tuple[Float64[Tensor, "s c c"
     inside = (seen[..., 2] > 0) & (reach < 0.5 * seen[..., 2])
     # Camera j looks at the points of all cameras i.
     nearest, _ = nearest_object(per_camera, flat.centre, away.transpose(1, 2).flatten(2, 3).flatten(0, 1))
-    free_path = (nearest > _HIDDEN).view(count, num, num, -1).transpose(1, 2)
+    free_path = (nearest > _HIDDEN_BELOW_OF_DISTANCE).view(count, num, num, -1).transpose(1, 2)
     known = hits.known.view(count, num, 1, -1)
     visible = (inside & free_path & known).double().sum(-1)
     return visible / known.sum(-1).clamp_min(1), usable.view(count, num)

@@ -6,7 +6,7 @@ from jaxtyping import Float64, Int64
 from numpy.random import Generator
 from scipy.spatial.transform import Rotation
 
-from dust3r_sfm.synthetic.generator.bank import SIDE
+from dust3r_sfm.synthetic.generator.bank import SIDE_TEXELS
 from dust3r_sfm.synthetic.generator.scenes import (
     NUM_FACES,
     NUM_OBJECTS,
@@ -17,14 +17,16 @@ from dust3r_sfm.synthetic.generator.scenes import (
 
 Array = np.ndarray
 OPEN_PLACE, ROOM, FACADE, SINGLE = range(4)
-SHARES = (0.4, 0.3, 0.2, 0.1)
-_FEWEST = 8
-_BELOW = -60.0
-"""Objects that a scene does not have lie far under its floor."""
-_LOG_SIZE = np.log(0.28)
-_HILLY = 0.25
-_PLAIN = 0.15
-_WALL_MOUNTED = 0.15
+_KIND_SHARES = (0.4, 0.3, 0.2, 0.1)
+"""Of the scenes, by kind: chosen by hand."""
+_MIN_OBJECTS = 8
+"""Of a scene that is not a single thing: chosen by hand."""
+_BELOW_METRES = -60.0
+"""Objects that a scene does not have lie so far under its floor."""
+_LOG_SIZE_METRES = np.log(0.28)
+"""Logarithm of the median size of an object: chosen by hand."""
+_HILLY_SHARE, _PLAIN_SHARE, _WALL_MOUNTED_SHARE = 0.25, 0.15, 0.15
+"""Of the floors outdoors, of the surfaces, and of the objects in rooms: chosen by hand."""
 _FLOOR_FACE = 4
 
 
@@ -36,7 +38,7 @@ def draw_scenes(rng: Generator, count: int, num_pictures: int) -> tuple[Scenes, 
         count: how many.
         num_pictures: in the bank that textures are chosen from.
     """
-    kind = rng.choice(4, count, p=SHARES)
+    kind = rng.choice(4, count, p=_KIND_SHARES)
     shell, is_open = _shells(rng, kind)
     half_size, rotation, centre, is_present = _objects(rng, kind, shell)
     linear = rotation.swapaxes(-1, -2) / half_size[..., None]
@@ -80,7 +82,7 @@ def _shells(rng: Generator, kind: Int64[np.ndarray, " s"]) -> tuple[Array, Array
 def _objects(rng: Generator, kind: Int64[np.ndarray, " s"], shell: Array) -> tuple[Array, Array, Array, Array]:
     """Half sizes, rotations (world from object) and centres, and which objects there are."""
     count, shape = len(kind), (len(kind), NUM_OBJECTS)
-    size = np.exp(rng.normal(_LOG_SIZE, 0.55, shape))
+    size = np.exp(rng.normal(_LOG_SIZE_METRES, 0.55, shape))
     half_size = size[..., None] * np.exp(rng.normal(0, 0.35, (*shape, 3)))
     rods = rng.uniform(size=shape) < 0.08
     half_size[rods] *= np.array([0.12, 0.12, 1.6])
@@ -97,14 +99,14 @@ def _objects(rng: Generator, kind: Int64[np.ndarray, " s"], shell: Array) -> tup
     rise = np.abs(rotation[..., 2, :] * half_size).sum(-1)
     on_top = rng.uniform(size=shape) < 0.25
     centre[..., 2] = rise + on_top * rng.uniform(0.2, 1.2, shape)
-    mounted = rng.uniform(size=shape) < _WALL_MOUNTED
+    mounted = rng.uniform(size=shape) < _WALL_MOUNTED_SHARE
     mounted |= (kind == FACADE)[:, None] & (rng.uniform(size=shape) < 0.5)
     mounted &= (kind != OPEN_PLACE)[:, None]
     centre[..., 1] = np.where(mounted, shell[:, None, 1] - 0.3 * half_size[..., 1], centre[..., 1])
     centre[..., 2] = np.where(mounted, rng.uniform(0.3, 2.2, shape), centre[..., 2])
-    number = np.where(kind == SINGLE, rng.integers(1, 4, count), rng.integers(_FEWEST, NUM_OBJECTS + 1, count))
+    number = np.where(kind == SINGLE, rng.integers(1, 4, count), rng.integers(_MIN_OBJECTS, NUM_OBJECTS + 1, count))
     absent = rng.permuted(np.tile(np.arange(NUM_OBJECTS), (count, 1)), axis=1) >= number[:, None]
-    centre[absent] = [0, 0, _BELOW]
+    centre[absent] = [0, 0, _BELOW_METRES]
     half_size[(kind == SINGLE)] *= 1.8
     return half_size, rotation, centre, ~absent
 
@@ -114,7 +116,7 @@ def _waves(rng: Generator, kind: Int64[np.ndarray, " s"]) -> Float64[np.ndarray,
     shape = (len(kind), NUM_WAVES)
     length, angle = np.exp(rng.uniform(np.log(0.8), np.log(5), shape)), rng.uniform(0, 2 * np.pi, shape)
     amplitude = rng.uniform(0.01, 0.05, shape) * length
-    amplitude[(rng.uniform(size=len(kind)) > _HILLY) | (kind == ROOM)] = 0
+    amplitude[(rng.uniform(size=len(kind)) > _HILLY_SHARE) | (kind == ROOM)] = 0
     number = 2 * np.pi / length
     return np.stack(
         [number * np.cos(angle), number * np.sin(angle), rng.uniform(0, 2 * np.pi, shape), amplitude], axis=-1
@@ -142,13 +144,13 @@ def _materials(rng: Generator, count: int, num_pictures: int) -> dict[str, Array
     # A few pictures per scene: real places repeat their materials.
     palette = rng.integers(num_pictures, size=(count, 12))
     texture = np.take_along_axis(palette, rng.integers(12, size=shape), axis=1)
-    contrast = np.where(rng.uniform(size=shape) < _PLAIN, 0.04, rng.uniform(0.5, 1.2, shape))[..., None]
+    contrast = np.where(rng.uniform(size=shape) < _PLAIN_SHARE, 0.04, rng.uniform(0.5, 1.2, shape))[..., None]
     gain = contrast * (1 + 0.25 * rng.normal(size=(*shape, 3)))
     tone = rng.uniform(0.05, 0.7, (*shape, 1)) * (1 + 0.3 * rng.normal(size=(*shape, 3)))
     return {
         "texture": texture,
-        "density": SIDE / np.exp(rng.uniform(np.log(0.4), np.log(4), shape)),
-        "shift": rng.uniform(0, 2 * SIDE, (*shape, 2)),
+        "density": SIDE_TEXELS / np.exp(rng.uniform(np.log(0.4), np.log(4), shape)),
+        "shift": rng.uniform(0, 2 * SIDE_TEXELS, (*shape, 2)),
         "gain": gain,
         "bias": tone * np.where(contrast < 0.1, 1.0, rng.uniform(0, 0.4, (*shape, 1))),
         "gloss": np.where(rng.uniform(size=shape) < 0.3, rng.uniform(0, 0.5, shape), 0.0),

@@ -9,7 +9,8 @@ import triton.language as tl
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-_BLOCK = 256
+_BLOCK_RAYS = 256
+"""Of one program on the GPU: chosen by hand."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -95,7 +96,7 @@ def nearest_fused(
     indices = torch.empty((num_cameras, num_rays), dtype=torch.int64, device=directions.device)
     # Triton launches on the thread's own device, which in a thread that makes batches is the first one.
     with torch.cuda.device_of(directions):  # type: ignore[no-untyped-call]
-        _kernel[(triton.cdiv(num_rays, _BLOCK), num_cameras)](
+        _kernel[(triton.cdiv(num_rays, _BLOCK_RAYS), num_cameras)](
             frames,
             directions,
             distances,
@@ -106,6 +107,6 @@ def nearest_fused(
             first_cylinder,
             nearest=nearest,
             tiny=tiny,
-            block=_BLOCK,
+            block=_BLOCK_RAYS,
         )
     return distances, indices

@@ -4,8 +4,10 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-_ROUNDS, _STEPS = 8, 8
-_SETTLED = 1e-6
+_NUM_ROUNDS, _NUM_STEPS = 8, 8
+"""Of the march, and in each before rays that have arrived are put aside: chosen by hand."""
+_ARRIVED_METRES = 1e-6
+"""Height above the floor that counts as met: chosen by hand."""
 
 
 def meet_relief(
@@ -33,15 +35,15 @@ def meet_relief(
     start, moved = origins[camera].mT, enter[camera, ray]
     rate = heading[2].abs() + (own[:2].norm(dim=0) * own[3]).sum(0) * heading[:2].norm(dim=0)
     gap, busy = torch.zeros_like(moved), torch.arange(len(moved), device=moved.device)
-    for _ in range(_ROUNDS):
+    for _ in range(_NUM_ROUNDS):
         moved[busy], gap[busy] = _march(own[..., busy], start[:, busy], heading[:, busy], rate[busy], moved[busy])
-        busy = busy[(gap[busy] > _SETTLED) & (moved[busy] < last[busy])]
+        busy = busy[(gap[busy] > _ARRIVED_METRES) & (moved[busy] < last[busy])]
     point = start + moved * heading
     phase = own[0] * point[0] + own[1] * point[1] + own[2]
     slope = -(own[3] * own[:2] * phase.cos()).sum(1)
     up = torch.nn.functional.normalize(torch.cat([slope, torch.ones_like(slope[:1])]), dim=0).mT
     passed = moved >= last
-    arrived = ~passed & (gap.abs() < _SETTLED)
+    arrived = ~passed & (gap.abs() < _ARRIVED_METRES)
     distance, normal = limit.clone(), torch.zeros_like(directions)
     distance[camera, ray], normal[camera, ray] = moved, up
     on_ground, settled = torch.zeros_like(near), torch.ones_like(near)
@@ -62,7 +64,7 @@ def _march(
     growth = waves[0] * heading[0] + waves[1] * heading[1]
     level = waves[3].sum(0)
     gap = moved
-    for _ in range(_STEPS):
+    for _ in range(_NUM_STEPS):
         wave = (waves[3] * torch.addcmul(phase, growth, moved).sin_()).sum(0)
         gap = start[2] + moved * heading[2] - level - wave
         moved = moved + gap / rate

@@ -13,11 +13,12 @@ from dust3r_sfm.synthetic.generator.spans import TINY, box_span, cylinder_span, 
 
 Search = Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]]
 
-NEAREST = 1e-3
-"""Crossings closer than this do not count."""
-_AGREES = 1e-4
-_MAY_DIFFER = 1e-3
-"""Share of rays, at outlines, whose answer depends on the order of float32 sums."""
+NEAREST_METRES = 1e-3
+"""Crossings closer than this do not count: chosen by hand."""
+_SAME_DISTANCE_TOLERANCE = 1e-4
+"""Absolute and relative: chosen by hand."""
+_MAX_DIFFERING_SHARE = 1e-3
+"""Of the rays, at outlines, whose answer depends on the order of float32 sums: chosen by hand."""
 
 logger = logging.getLogger("dust3r_sfm")
 
@@ -63,7 +64,7 @@ def search_objects(
         cylinder_span(start[:, :, cylinders], heading[:, :, cylinders]),
     )
     distances = torch.cat(
-        [enter.where((enter < leave) & (enter > NEAREST), torch.inf) for enter, leave in spans], dim=1
+        [enter.where((enter < leave) & (enter > NEAREST_METRES), torch.inf) for enter, leave in spans], dim=1
     )
     found = distances.min(dim=1)
     return found.values, found.indices
@@ -76,7 +77,7 @@ def fused_search() -> Search:
         from dust3r_sfm.synthetic.generator.fused import nearest_fused
 
         def search(frames: Tensor, directions: Tensor, first_ball: int, first_cylinder: int) -> tuple[Tensor, Tensor]:
-            return nearest_fused(frames, directions, first_ball, first_cylinder, NEAREST, TINY)
+            return nearest_fused(frames, directions, first_ball, first_cylinder, NEAREST_METRES, TINY)
 
         if agree(search, torch.device("cuda")):
             return search
@@ -95,5 +96,5 @@ def agree(search: Search, device: torch.device) -> bool:
     answers = [one(frames, directions, 3, 6) for one in (search, search_objects)]
     (found, index), (truth, true_index) = answers
     differs = (index != true_index) & truth.isfinite()
-    differs |= ~torch.isclose(found, truth, rtol=_AGREES, atol=_AGREES)
-    return float(differs.float().mean()) < _MAY_DIFFER
+    differs |= ~torch.isclose(found, truth, rtol=_SAME_DISTANCE_TOLERANCE, atol=_SAME_DISTANCE_TOLERANCE)
+    return float(differs.float().mean()) < _MAX_DIFFERING_SHARE

@@ -7,7 +7,9 @@ from numpy.random import Generator
 from torch import Tensor
 
 _GAMMA = 2.2
-_GREY = 0.1
+"""Of displays, about sRGB's."""
+_GREY_SHARE = 0.1
+"""Of the pictures: chosen by hand."""
 
 
 def photograph(rng: Generator, colours: Float32[Tensor, "v 3 h w"]) -> Float32[Tensor, "v 3 h w"]:
@@ -30,7 +32,7 @@ def photograph(rng: Generator, colours: Float32[Tensor, "v 3 h w"]) -> Float32[T
     light = _blurred(light, per_view(np.maximum(rng.uniform(-0.2, 0.25, count), 0)))
     contrast = per_view(np.exp(rng.normal(0, 0.15, count)) / _GAMMA)
     picture = light.clamp(1e-4, 1).pow(contrast)
-    grey = per_view((rng.uniform(size=count) < _GREY).astype(float))
+    grey = per_view((rng.uniform(size=count) < _GREY_SHARE).astype(float))
     picture = picture.lerp(picture.mean(1, keepdim=True).expand_as(picture), grey)
     generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
     noise = torch.randn(picture.shape, generator=generator, device=device)

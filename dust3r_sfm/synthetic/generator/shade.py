@@ -9,10 +9,13 @@ from dust3r_sfm.synthetic.generator.cast import Hits
 from dust3r_sfm.synthetic.generator.scenes import Scenes
 from dust3r_sfm.synthetic.generator.search import nearest_object
 
-_SHADOW_MARGIN = 2e-3
-_HIGHLIGHT = 20
-_FLATTEST = 0.15
-"""Smallest cosine that a footprint is stretched by: blurring further would cost more detail than aliasing does."""
+_SHADOW_MARGIN_OF_DISTANCE = 2e-3
+"""So near to its point a surface throws no shadow on it: chosen by hand."""
+_HIGHLIGHT_EXPONENT = 20
+"""Of Blinn's model: chosen by hand."""
+_MIN_SLANT_COSINE = 0.15
+"""A footprint is stretched by no smaller one: blurring further would cost more detail than aliasing does. Chosen by
+hand."""
 
 
 def shade(
@@ -39,7 +42,7 @@ def shade(
     texture, density, gloss = (
         values.gather(1, hits.surface) for values in (scenes.texture, scenes.density, scenes.gloss)
     )
-    footprint = hits.distance * length * ray_width[:, None] * density / slant.clamp(_FLATTEST, 1).sqrt()
+    footprint = hits.distance * length * ray_width[:, None] * density / slant.clamp(_MIN_SLANT_COSINE, 1).sqrt()
     uv = _across(hits) * density[..., None] + _of(scenes.shift, hits)
     albedo = bank.look_up(texture, uv, footprint.nan_to_num(1, 1, 1)).square()  # pictures are gamma-coded, light is not
     albedo = (_of(scenes.bias, hits).float() + _of(scenes.gain, hits).float() * albedo).clamp(0.01, 1.2)
@@ -47,7 +50,7 @@ def shade(
     facing = (hits.normal * to_light).sum(-1)
     direct = (facing.clamp_min(0) * is_lit(scenes, points)).float()[..., None]
     halfway = torch.nn.functional.normalize(to_light - heading, dim=-1)
-    shine = (hits.normal * halfway).sum(-1).clamp_min(0).pow(_HIGHLIGHT) * gloss
+    shine = (hits.normal * halfway).sum(-1).clamp_min(0).pow(_HIGHLIGHT_EXPONENT) * gloss
     sun = scenes.sun.float()[:, None]
     # Light from everywhere comes more from above; it keeps shadows from being flat.
     ambient = scenes.ambient.float()[:, None] * (0.75 + 0.25 * hits.normal[..., 2:].float())
@@ -60,7 +63,7 @@ def shade(
 def is_lit(scenes: Scenes, points: Float64[Tensor, "c n 3"]) -> Bool[Tensor, "c n"]:
     """Which points see the light; rays start there, so that they share an origin."""
     reach, _ = nearest_object(scenes, scenes.light, points - scenes.light[:, None])
-    return reach > 1 - _SHADOW_MARGIN
+    return reach > 1 - _SHADOW_MARGIN_OF_DISTANCE
 
 
 def _across(hits: Hits) -> Float64[Tensor, "c n 2"]:

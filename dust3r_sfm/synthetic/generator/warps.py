@@ -6,15 +6,18 @@ from numpy.random import Generator
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from dust3r_sfm.synthetic.generator.bank import SIDE, TextureBank
+from dust3r_sfm.synthetic.generator.bank import SIDE_TEXELS, TextureBank
 from dust3r_sfm.synthetic.generator.cameras import Cameras
 from dust3r_sfm.synthetic.generator.pairs import Pairs
 from dust3r_sfm.synthetic.generator.sensor import photograph
 from dust3r_sfm.types import Size
 
-_TILT = np.radians(50)
-_FOCAL = (0.55, 2.2)
-_FLATTEST = 0.15
+_MAX_TILT_DEGREES = 50.0
+"""Of a camera from the normal of the plane: chosen by hand."""
+_FOCAL_OF_LONGER_SIDE = (0.55, 2.2)
+"""Range of focal lengths, over the picture's longer side: chosen by hand."""
+_MIN_SLANT_COSINE = 0.15
+"""See `shade`: chosen by hand."""
 
 
 def make_warps(seed: int | tuple[int, ...], count: int, size: Size, bank: TextureBank, device: torch.device) -> Pairs:
@@ -38,9 +41,9 @@ def make_warps(seed: int | tuple[int, ...], count: int, size: Size, bank: Textur
     known = distance > 0
     place = cameras.centre[..., None, :2] + distance[..., None] * directions[..., :2]
     length = directions.norm(dim=-1)
-    slant = (directions[..., 2].abs() / length).clamp_min(_FLATTEST)
-    texels = distance * length / (cameras.focal * max(size))[..., None] * SIDE / 2 / slant.sqrt()
-    colours = bank.look_up(picture[:, None, None].expand(texels.shape), (place + 1) * SIDE / 2, texels).square()
+    slant = (directions[..., 2].abs() / length).clamp_min(_MIN_SLANT_COSINE)
+    texels = distance * length / (cameras.focal * max(size))[..., None] * SIDE_TEXELS / 2 / slant.sqrt()
+    colours = bank.look_up(picture[:, None, None].expand(texels.shape), (place + 1) * SIDE_TEXELS / 2, texels).square()
     points = (distance[..., None] * own).where(known[..., None], 0.0).float()
     grid = (height, width)
     shaped = torch.unflatten(colours * known[..., None], 2, grid).movedim(-1, 2)
@@ -56,10 +59,10 @@ def make_warps(seed: int | tuple[int, ...], count: int, size: Size, bank: Textur
 
 def _cameras(rng: Generator, count: int, device: torch.device) -> Cameras:
     """Two cameras per plane that look at places near its origin, at up to 50 degrees from its normal."""
-    focal = np.exp(rng.uniform(np.log(_FOCAL[0]), np.log(_FOCAL[1]), (count, 1))) * np.exp(
-        0.1 * rng.normal(size=(count, 2))
-    )
-    tilt, turn = rng.uniform(0, _TILT, (count, 2)), rng.uniform(0, 2 * np.pi, (count, 2))
+    focal = np.exp(
+        rng.uniform(np.log(_FOCAL_OF_LONGER_SIDE[0]), np.log(_FOCAL_OF_LONGER_SIDE[1]), (count, 1))
+    ) * np.exp(0.1 * rng.normal(size=(count, 2)))
+    tilt, turn = rng.uniform(0, np.radians(_MAX_TILT_DEGREES), (count, 2)), rng.uniform(0, 2 * np.pi, (count, 2))
     roll = np.radians(12) * rng.normal(size=(count, 2))
     # Axes of a camera in front of the plane: z towards it, then tilted, seen from any side.
     angles = np.stack([turn, tilt, roll - turn], axis=-1).reshape(-1, 3)

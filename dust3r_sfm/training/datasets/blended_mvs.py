@@ -9,14 +9,15 @@ from typing import Literal
 
 import numpy as np
 
-from dust3r_sfm.errors import InputError
+from dust3r_sfm.errors import InputError, SampleError
 from dust3r_sfm.geometry.transforms import invert
 from dust3r_sfm.training.datasets.depth_files import read_depth
-from dust3r_sfm.training.datasets.source import SampleError, ViewPair
+from dust3r_sfm.training.datasets.source import ViewPair
 from dust3r_sfm.training.view import TrainingView
 
 _FIELDS = ("seq_high", "seq_low", "img1", "img2")
-_VALIDATION_SHARE = 10
+_VALIDATION_EVERY = 10
+"""Every so many sequences judges: Wang et al. 2024, released code."""
 
 
 class BlendedMvs:
@@ -33,11 +34,12 @@ class BlendedMvs:
         path = root / "blendedmvs_pairs.npy"
         try:
             pairs = np.load(path, allow_pickle=False)
-            kept = (pairs["seq_low"] % _VALIDATION_SHARE > 0) == (split == "train")
+            kept = (pairs["seq_low"] % _VALIDATION_EVERY > 0) == (split == "train")
             self._pairs = [tuple(int(pair[field]) for field in _FIELDS) for pair in pairs[kept]]
         except (OSError, ValueError, IndexError) as error:
             raise InputError(
-                f"{path} cannot be read ({error}); give the folder that DUSt3R's preprocessing of BlendedMVS made."
+                f"{path} cannot be read ({error}); give the folder that DUSt3R's preprocessing of BlendedMVS made.",
+                path=path,
             ) from error
 
     def __len__(self) -> int:
@@ -62,9 +64,9 @@ def _view(stem: Path) -> TrainingView:
             intrinsics = camera["intrinsics"].astype(np.float64)
             rotation, centre = camera["R_cam2world"], camera["t_cam2world"]
     except (OSError, ValueError, KeyError) as error:
-        raise SampleError(f"{stem} cannot be read ({error}).") from error
+        raise SampleError(f"{stem} cannot be read ({error}).", path=stem) from error
     if depth.shape != pixels.shape[:2]:
-        raise SampleError(f"{stem} has a depth map of another size than its photograph.")
+        raise SampleError(f"{stem} has a depth map of another size than its photograph.", path=stem)
     intrinsics[:2, 2] += 0.5
     world_from_cam = np.column_stack([rotation, centre]).astype(np.float64)
     return TrainingView(

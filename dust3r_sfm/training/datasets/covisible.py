@@ -9,8 +9,10 @@ from dust3r_sfm.geometry.pinhole import project
 from dust3r_sfm.geometry.transforms import apply
 from dust3r_sfm.training.view import TrainingView
 
-_SAMPLES = 24
-_DEPTH_TOLERANCE = 0.05
+_NUM_SAMPLES = 24
+"""Pixels along each side whose points are looked for in the other view: chosen by hand."""
+_SAME_SURFACE_OF_DEPTH = 0.05
+"""By how much depths of one surface may differ: chosen by hand."""
 
 
 def overlaps(views: Sequence[TrainingView]) -> Float64[np.ndarray, "n n"]:
@@ -32,8 +34,8 @@ def mine_pairs(share: Float64[np.ndarray, "n n"], least: float = 0.15, most: flo
 
 def _sampled(view: TrainingView) -> Float64[np.ndarray, "p 3"]:
     """Points in the world of a grid of pixels."""
-    rows = np.linspace(0, view.depth.shape[0] - 1, _SAMPLES).astype(int)
-    columns = np.linspace(0, view.depth.shape[1] - 1, _SAMPLES).astype(int)
+    rows = np.linspace(0, view.depth.shape[0] - 1, _NUM_SAMPLES).astype(int)
+    columns = np.linspace(0, view.depth.shape[1] - 1, _NUM_SAMPLES).astype(int)
     grid = np.ix_(rows, columns)
     points: Float64[np.ndarray, "p 3"] = view.world_points()[grid][view.depth[grid] > 0]
     return points
@@ -47,5 +49,5 @@ def _seen(xyz: Float64[np.ndarray, "p 3"], view: TrainingView) -> float:
     inside = in_front & (xy >= 0).all(axis=1) & (xy < view.size).all(axis=1)
     column, row = np.where(inside[:, None], xy, 0).astype(int).T
     known = view.depth[row, column]
-    agrees = inside & (np.abs(known - in_camera[:, 2]) <= _DEPTH_TOLERANCE * in_camera[:, 2])
+    agrees = inside & (np.abs(known - in_camera[:, 2]) <= _SAME_SURFACE_OF_DEPTH * in_camera[:, 2])
     return float(agrees.mean())

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from dust3r_sfm.errors import InputError
-from dust3r_sfm.training.datasets.source import SampleError
+from dust3r_sfm.errors import InputError, SampleError
 
 SUFFIXES = (".npy", ".npz", ".png", ".exr")
 
@@ -32,14 +31,14 @@ def read_depth(path: Path, unit: float = 1000.0) -> Float32[np.ndarray, "h w"]:
     try:
         depth = _READERS[path.suffix.lower()](path, unit)
     except KeyError as error:
-        raise SampleError(f"{path} is no depth map: {', '.join(SUFFIXES)} are read.") from error
+        raise SampleError(f"{path} is no depth map: {', '.join(SUFFIXES)} are read.", path=path) from error
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise SampleError(f"{path} cannot be read ({error}).") from error
+        raise SampleError(f"{path} cannot be read ({error}).", path=path) from error
     if depth.ndim != 2:
-        raise SampleError(f"{path} holds an array of {depth.ndim} axes instead of a depth map.")
+        raise SampleError(f"{path} holds an array of {depth.ndim} axes instead of a depth map.", path=path)
     known = np.isfinite(depth) & (depth > 0)
     if not known.any():
-        raise SampleError(f"{path} holds no known depth.")
+        raise SampleError(f"{path} holds no known depth.", path=path)
     filled: Float32[np.ndarray, "h w"] = np.where(known, depth, 0).astype(np.float32)
     return filled
 
@@ -67,7 +66,7 @@ def _of_exr(path: Path, _unit: float) -> Any:
     try:
         import OpenEXR
     except ImportError as error:
-        raise InputError(f"Reading {path} needs OpenEXR; install it with pip install OpenEXR.") from error
+        raise InputError(f"Reading {path} needs OpenEXR; install it with pip install OpenEXR.", path=path) from error
     try:
         channels = OpenEXR.File(str(path)).channels()
     except RuntimeError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from dust3r_sfm.errors import ImageError, InputError
+from dust3r_sfm.errors import ImageError, InputError, SampleError
 from dust3r_sfm.images.known_cameras import read_intrinsics
 from dust3r_sfm.images.known_poses import read_poses
 from dust3r_sfm.images.load import load_original
@@ -14,11 +14,9 @@ from dust3r_sfm.images.read import read_images
 from dust3r_sfm.options import ImageOptions
 from dust3r_sfm.training.datasets.covisible import mine_pairs, overlaps
 from dust3r_sfm.training.datasets.depth_files import SUFFIXES, read_depth
-from dust3r_sfm.training.datasets.source import SampleError, ViewPair
+from dust3r_sfm.training.datasets.source import ViewPair
 from dust3r_sfm.training.view import TrainingView
 from dust3r_sfm.types import View
-
-_PIXEL_TOLERANCE = 1e-2
 
 
 class FolderSource:
@@ -50,7 +48,7 @@ class FolderSource:
         margin: int = 16,
     ) -> None:
         if not depths.is_dir():
-            raise InputError(f"There is no folder of depth maps {depths}; correct the path.")
+            raise InputError(f"There is no folder of depth maps {depths}; correct the path.", path=depths)
         self.name, self.margin = images.resolve().name, margin
         self._unit, self._metric = unit, metric
         views = read_images(images, ImageOptions()).views
@@ -63,7 +61,8 @@ class FolderSource:
         if len(self._views) < 2:
             raise InputError(
                 f"Only {len(self._views)} of {len(views)} photographs in {images} have a depth map in {depths} and a "
-                "camera; training needs pairs."
+                "camera; training needs pairs.",
+                path=images,
             )
         self._poses = posed
         self._intrinsics = {name: _pinhole(camera.model, camera.params) for name, camera in known.items()}
@@ -101,7 +100,7 @@ class FolderSource:
         try:
             pixels = load_original(view) if with_pixels else np.zeros((*depth.shape, 3), np.uint8)
         except ImageError as error:
-            raise SampleError(str(error)) from error
+            raise SampleError(str(error), path=error.path) from error
         return TrainingView(
             name=view.name,
             pixels=pixels,

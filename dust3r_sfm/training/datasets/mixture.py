@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dust3r_sfm.errors import InputError
+from dust3r_sfm.errors import InputError, SampleError
 from dust3r_sfm.training.batch import Batch, collate
-from dust3r_sfm.training.datasets.source import PairSource, SampleError, ViewPair
+from dust3r_sfm.training.datasets.source import PairSource, ViewPair
 from dust3r_sfm.training.view import crop_view
 from dust3r_sfm.types import Size
 
 _SEED_OFFSET = 777
-_ATTEMPTS = 100
+"""Added to the epoch: Wang et al. 2024, released code."""
+_MAX_ATTEMPTS = 100
+"""Pairs of a source that may be broken in a row: chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +84,13 @@ class Mixture:
         """The pair at a place of the epoch, or another of the same source where it is broken."""
         which, index = order[place]
         source = self.shares[which].source
-        for _ in range(_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             try:
                 first, second = source.pair(index, rng)
                 return crop_view(first, size, source.margin, rng), crop_view(second, size, source.margin, rng)
             except (SampleError, ValueError) as error:
                 self.broken[f"{source.name}: {error}"] += 1
                 index = int(rng.integers(len(source)))
-        raise InputError(f"{_ATTEMPTS} pairs of {source.name} in a row cannot be used; the last: {max(self.broken)}")
+        raise InputError(
+            f"{_MAX_ATTEMPTS} pairs of {source.name} in a row cannot be used; the last: {max(self.broken)}"
+        )

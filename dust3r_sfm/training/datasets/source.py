@@ -4,14 +4,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from dust3r_sfm.errors import Dust3rSfmError
 from dust3r_sfm.training.view import TrainingView
 
 ViewPair = tuple[TrainingView, TrainingView]
-
-
-class SampleError(Dust3rSfmError):
-    """One pair of a data set cannot be used; the mixture counts it and takes another."""
 
 
 @runtime_checkable

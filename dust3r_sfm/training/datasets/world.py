@@ -17,9 +17,10 @@ from dust3r_sfm.training.batch import Batch
 from dust3r_sfm.training.losses import Target
 from dust3r_sfm.types import Size
 
-_NUM_PAINTED, _MOST_PHOTOGRAPHS = 80, 400
-_WARPED = 0.12
-"""Share of pairs that are planar warps, where there are photographs."""
+_NUM_PAINTED, _MAX_PHOTOGRAPHS = 80, 400
+"""Pictures for surfaces: chosen by hand."""
+_WARPED_SHARE = 0.12
+"""Of the pairs, planar warps where there are photographs: chosen by hand."""
 
 
 @dataclass(kw_only=True)
@@ -47,7 +48,7 @@ class World:
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
         pictures = procedural_pictures(rng, _NUM_PAINTED)
-        photographs = [] if self.textures is None else folder_pictures(self.textures, rng, _MOST_PHOTOGRAPHS)
+        photographs = [] if self.textures is None else folder_pictures(self.textures, rng, _MAX_PHOTOGRAPHS)
         self._bank = TextureBank([*pictures, *photographs]).to(self.device)
         self._photographs = TextureBank(photographs).to(self.device) if photographs else None
 
@@ -59,7 +60,7 @@ class World:
         """One batch of an epoch, for one of several processes, on the world's device."""
         size = self.sizes[int(np.random.default_rng((self.seed, epoch, number)).integers(len(self.sizes)))]
         seed = (self.seed, epoch, number, rank)
-        num_warped = round(_WARPED * self.batch_size) if self._photographs is not None else 0
+        num_warped = round(_WARPED_SHARE * self.batch_size) if self._photographs is not None else 0
         made = [make_pairs(seed, self.batch_size - num_warped, size, self._bank, self.device)]
         if self._photographs is not None and num_warped:
             made.append(make_warps((*seed, 1), num_warped, size, self._photographs, self.device))

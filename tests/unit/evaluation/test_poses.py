@@ -28,7 +28,7 @@ def synthesize(num_images: int = 8) -> Any:
 
 
 def write_poses(path: Path, model: Any, leave_out: int = 0) -> None:
-    """Write the poses.json of a model, with quaternions that are not normalised."""
+    """Write the poses.json of a model, with quaternions that are not normalized."""
     images = {}
     for image in sorted(model.images.values(), key=lambda image: image.name)[leave_out:]:
         pose = image.cam_from_world()

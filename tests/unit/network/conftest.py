@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from dust3r_sfm.network import Network, NetworkConfig, random_network
-from dust3r_sfm.network.heads import dpt
 
 SMALL = {
     "encoder_width": 48,
@@ -11,6 +10,7 @@ SMALL = {
     "decoder_width": 32,
     "decoder_depth": 4,
     "decoder_heads": 2,
+    "dpt_widths": (16, 8, 12, 16, 24, 8),
 }
 
 
@@ -30,20 +30,12 @@ def linear_network(linear_config) -> Network:
 
 
 @pytest.fixture
-def narrow_heads(monkeypatch) -> None:
-    """DPT heads of a few channels: theirs does not follow from a configuration, and is slow."""
-    monkeypatch.setattr(dpt, "FEATURE_WIDTH", 16)
-    monkeypatch.setattr(dpt, "LEVEL_WIDTHS", (8, 12, 16, 24))
-    monkeypatch.setattr(dpt, "OUTPUT_WIDTH", 8)
-
-
-@pytest.fixture
-def dpt_network(narrow_heads) -> Network:
+def dpt_network() -> Network:
     return random_network(NetworkConfig(**SMALL, head="dpt"), 0).eval()
 
 
 @pytest.fixture
-def mast3r_network(narrow_heads) -> Network:
+def mast3r_network() -> Network:
     config = NetworkConfig(
         **SMALL, head="catmlp+dpt", descriptor_size=24, descriptor_confidence_mode=("exp", 0.0, float("inf"))
     )

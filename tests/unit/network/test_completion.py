@@ -8,7 +8,7 @@ def test_hidden_patches_are_not_seen(linear_config, images):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = CompletionNetwork(linear_config).eval()
-        network.initialise()
+        network.initialize()
     hidden = torch.tensor([[True, False, True, True, False, True], [False, True, True, True, True, False]])
     one, two = images(0, 2, 32, 48), images(1, 2, 32, 48)
     changed = one.clone()
@@ -35,5 +35,5 @@ def test_only_hidden_patches_count():
     patches = targets.clone()
     patches[0, 1] += 2
     hidden = torch.tensor([[False, True, False, True]])
-    torch.testing.assert_close(completion_error(patches, targets, hidden, standardise=False), torch.tensor(2.0))
-    assert completion_error(patches, targets, ~hidden, standardise=False) == 0
+    torch.testing.assert_close(completion_error(patches, targets, hidden, standardize=False), torch.tensor(2.0))
+    assert completion_error(patches, targets, ~hidden, standardize=False) == 0

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from dust3r_sfm.network.config import NetworkConfig
 from dust3r_sfm.network.heads.activations import activate_confidence, activate_descriptors, activate_points
 from dust3r_sfm.network.heads.dpt import DptHead
 from dust3r_sfm.network.heads.linear import LinearHead
@@ -49,17 +50,28 @@ def test_the_linear_head_lays_each_token_into_its_own_patch():
     assert raw[0, channel, 16 + row, 32 + column] == channel * 256 + row * 16 + column
 
 
+def narrow(depth: int) -> NetworkConfig:
+    return NetworkConfig(
+        encoder_width=8,
+        encoder_heads=1,
+        decoder_width=8,
+        decoder_heads=1,
+        decoder_depth=depth,
+        dpt_widths=(16, 8, 12, 16, 24, 8),
+    )
+
+
 @pytest.mark.parametrize("grid", [(3, 5), (2, 2), (1, 4), (4, 3)])
-def test_the_dpt_head_fills_any_token_grid(grid, narrow_heads):
-    head = DptHead(8, 8, 4)
+def test_the_dpt_head_fills_any_token_grid(grid):
+    head = DptHead(narrow(4))
     layers = [torch.randn(2, grid[0] * grid[1], 8) for _ in range(5)]
     with torch.inference_mode():
         raw = head(layers, grid, head.skip(layers[0], grid))
     assert raw.shape == (2, 4, 16 * grid[0], 16 * grid[1])
 
 
-def test_the_dpt_head_reads_the_depths_it_should(narrow_heads):
-    head, grid = DptHead(8, 8, 12), (2, 2)
+def test_the_dpt_head_reads_the_depths_it_should():
+    head, grid = DptHead(narrow(12)), (2, 2)
     layers = [torch.randn(1, 4, 8, requires_grad=True) for _ in range(13)]
     head(layers, grid, head.skip(layers[0], grid)).sum().backward()
     assert [index for index, layer in enumerate(layers) if layer.grad is not None] == [0, 6, 9, 12]

@@ -219,10 +219,16 @@ def test_configurations_of_no_network_are_refused(wrong):
 
 
 @torch.inference_mode(False)
-def test_gradients_reach_every_parameter_that_computes(images, narrow_heads):
+def test_gradients_reach_every_parameter_that_computes(images):
     network = random_network(
         NetworkConfig(
-            encoder_width=16, encoder_depth=1, encoder_heads=1, decoder_width=16, decoder_depth=2, decoder_heads=1
+            encoder_width=16,
+            encoder_depth=1,
+            encoder_heads=1,
+            decoder_width=16,
+            decoder_depth=2,
+            decoder_heads=1,
+            dpt_widths=(16, 8, 12, 16, 24, 8),
         ),
         0,
     )

@@ -21,7 +21,7 @@ from dust3r_sfm.network.completion import completion_error, patch_targets
 from dust3r_sfm.network.config import NetworkConfig, config_from_keywords
 from dust3r_sfm.network.heads.activations import activate_confidence, activate_points
 from dust3r_sfm.network.orientation import grid_positions
-from dust3r_sfm.network.weights import initialise
+from dust3r_sfm.network.weights import initialize
 
 PARITY = Path(os.environ.get("DUST3R_SFM_REFERENCE", Path(__file__).parents[4] / "shared" / "reference")) / "parity"
 CASES = {
@@ -171,13 +171,13 @@ def test_croco_completes_as_the_reference():
     targets = patch_targets(expected["in.img1"], 16)
     assert_close(painted, expected["pred"], MAPS, "pred")
     assert torch.equal(targets, expected["target"])
-    for standardise, key in ((False, "loss_mse_plain"), (True, "loss_mse_normpix")):
-        error = completion_error(painted, targets, expected["in.mask1"], standardise=standardise)
+    for standardize, key in ((False, "loss_mse_plain"), (True, "loss_mse_normpix")):
+        error = completion_error(painted, targets, expected["in.mask1"], standardize=standardize)
         torch.testing.assert_close(error, expected[key][0], rtol=2e-5, atol=0)
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_croco_initialisation(told, tmp_path):
+def test_croco_initialization(told, tmp_path):
     expected = json.loads((PARITY / "croco_init.json").read_text())
     arguments = json.loads((PARITY / "cases.json").read_text())["configs"]["croco"]["args"]
     state = {
@@ -191,7 +191,7 @@ def test_croco_initialisation(told, tmp_path):
     checkpoint = Checkpoint(
         path=tmp_path / "croco.pth", class_name="CroCoNet", keywords=arguments if told else None, state=state
     )
-    report = initialise(network, checkpoint)
+    report = initialize(network, checkpoint)
     assert sorted(report.loaded) == sorted(expected["loaded_into"])
     assert list(report.missing) == expected["reported_missing"]
     assert list(report.unexpected) == expected["reported_unexpected"]

@@ -18,6 +18,7 @@ SMALL = {
     "decoder_width": 32,
     "decoder_depth": 4,
     "decoder_heads": 4,
+    "dpt_widths": (16, 8, 12, 16, 24, 8),
 }
 CONFIGS = {
     "linear": NetworkConfig(**SMALL, head="linear", image_size=(96, 128)),
@@ -47,7 +48,7 @@ def test_the_network_predicts_the_same(tmp_path):
     torch.testing.assert_close(found.confidence2, expected.confidence2, rtol=0, atol=0)
 
 
-def test_every_tensor_of_a_dpt_head_is_written(tmp_path, narrow_heads):
+def test_every_tensor_of_a_dpt_head_is_written(tmp_path):
     network = random_network(CONFIGS["dpt"], seed=3).eval()
     write_network(network, tmp_path)
     again = load_network(tmp_path)

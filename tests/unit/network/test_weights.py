@@ -30,6 +30,7 @@ KEYWORDS = {
     "dec_embed_dim": 32,
     "dec_depth": 4,
     "dec_num_heads": 2,
+    "dpt_widths": (16, 8, 12, 16, 24, 8),
 }
 BACKBONE = ", ".join(f"{name}={value!r}" for name, value in KEYWORDS.items())
 DUST3R = (
@@ -263,7 +264,7 @@ def croco(linear_config) -> CompletionNetwork:
     with torch.random.fork_rng():
         torch.manual_seed(5)
         network = CompletionNetwork(linear_config)
-        network.initialise()
+        network.initialize()
     return with_numbers(network)
 
 

@@ -12,7 +12,6 @@ from dust3r_sfm.errors import OutputError, WeightsError
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.network import KNOWN_WEIGHTS, NetworkConfig, load_network, random_network
-from dust3r_sfm.network.heads import dpt
 from dust3r_sfm.options import ImageOptions, PredictOptions
 from dust3r_sfm.predictors.dust3r import Dust3r512Dpt, Mast3r512
 from dust3r_sfm.predictors.memory import MemoryLimits
@@ -31,10 +30,12 @@ CONFIG = NetworkConfig(
     head="catmlp+dpt",
     descriptor_size=6,
     descriptor_confidence_mode=("exp", 0.0, INF),
+    dpt_widths=(16, 8, 12, 16, 24, 8),
 )
 BACKBONE = (
     "pos_embed='RoPE100', img_size=(64, 64), enc_embed_dim=48, enc_depth=2, enc_num_heads=3, dec_embed_dim=32, "
-    "dec_depth=4, dec_num_heads=2, depth_mode=('exp', -inf, inf), conf_mode=('exp', 1, inf)"
+    "dec_depth=4, dec_num_heads=2, dpt_widths=(16, 8, 12, 16, 24, 8), depth_mode=('exp', -inf, inf), "
+    "conf_mode=('exp', 1, inf)"
 )
 MAST3R = (
     f"AsymmetricMASt3R({BACKBONE}, head_type='catmlp+dpt', output_mode='pts3d+desc6', two_confs=True, "
@@ -44,12 +45,9 @@ GRAPH = PairGraph(num_images=2, edges=np.array([(0, 1)]), weights=np.ones(1))
 
 
 @pytest.fixture
-def small(monkeypatch):
-    """DPT heads of a few channels, and one thread."""
+def small():
+    """One thread."""
     torch.set_num_threads(1)
-    monkeypatch.setattr(dpt, "FEATURE_WIDTH", 16)
-    monkeypatch.setattr(dpt, "LEVEL_WIDTHS", (8, 12, 16, 24))
-    monkeypatch.setattr(dpt, "OUTPUT_WIDTH", 8)
 
 
 def save(path, config, call):

@@ -61,7 +61,7 @@ def test_the_centre_of_a_pixel_is_at_one_half(world):
 def test_tiles_do_not_show(world, monkeypatch):
     cameras, matrix = _cameras()
     whole = render_depth(world, cameras[2], matrix, SIZE)
-    monkeypatch.setattr("dust3r_sfm.synthetic.render.TILE", 37)
+    monkeypatch.setattr("dust3r_sfm.synthetic.render.TILE_PX", 37)
     np.testing.assert_allclose(render_depth(world, cameras[2], matrix, SIZE), whole, rtol=1e-6)
 
 

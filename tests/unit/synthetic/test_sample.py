@@ -13,7 +13,7 @@ from dust3r_sfm.images.read import read_images
 from dust3r_sfm.options import ImageOptions
 from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.synthetic import sample as sample_module
-from dust3r_sfm.synthetic.courtyard import FREE_RADIUS, make_world
+from dust3r_sfm.synthetic.courtyard import FREE_RADIUS_METRES, make_world
 from dust3r_sfm.synthetic.render import render
 from dust3r_sfm.synthetic.sample import sample
 from dust3r_sfm.synthetic.shots import plan_shots
@@ -115,7 +115,7 @@ def test_shots_walk_round_the_objects():
         places = np.array([invert(shot.cam_from_world)[:, 3] for shot in shots])
         bearing = np.unwrap(np.arctan2(places[:, 1], places[:, 0]))
         np.testing.assert_allclose(np.degrees(np.diff(bearing)), 12 if num_views < 50 else 7.2, atol=2)
-        assert np.linalg.norm(places[:, :2], axis=-1).min() > FREE_RADIUS + 0.8
+        assert np.linalg.norm(places[:, :2], axis=-1).min() > FREE_RADIUS_METRES + 0.8
         assert (places[:, 2] > 1).all() and all(shot.cam_from_world[1, 2] < -0.9 for shot in shots), "y points down"
 
 

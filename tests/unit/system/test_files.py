@@ -1,9 +1,10 @@
 import errno
+import os
 
 import pytest
 
 from dust3r_sfm.errors import OutputError
-from dust3r_sfm.system.files import atomic_path, write_json, write_text
+from dust3r_sfm.system.files import atomic_path, set_default_mode, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
@@ -39,3 +40,22 @@ def test_other_os_errors_pass_unchanged(tmp_path):
 def test_json_keeps_non_ascii_names(tmp_path):
     write_json(tmp_path / "a.json", {"name": "Straße 1.jpg"})
     assert "Straße 1.jpg" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_private_file_gets_the_permissions_of_a_new_one(tmp_path, umask, mode):
+    path = tmp_path / "weights"
+    path.touch(mode=0o600)
+    before = os.umask(umask)
+    try:
+        set_default_mode(path)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_of_the_disk_says_which_file(tmp_path):
+    with pytest.raises(OutputError) as caught, atomic_path(tmp_path / "model.bin"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.path == tmp_path / "model.bin"

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dust3r_sfm.errors import InputError
+from dust3r_sfm.errors import InputError, SampleError
 from dust3r_sfm.geometry.pinhole import project
 from dust3r_sfm.training.augment import jitter
 from dust3r_sfm.training.batch import collate
@@ -14,7 +14,6 @@ from dust3r_sfm.training.datasets.covisible import mine_pairs, overlaps
 from dust3r_sfm.training.datasets.depth_files import read_depth
 from dust3r_sfm.training.datasets.folder import FolderSource
 from dust3r_sfm.training.datasets.mixture import Mixture, Share
-from dust3r_sfm.training.datasets.source import SampleError
 from dust3r_sfm.training.schedule import Schedule
 from dust3r_sfm.training.view import crop_view
 

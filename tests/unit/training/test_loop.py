@@ -1,15 +1,16 @@
 """Training goes on exactly where it stopped, keeps what it has, and learns."""
 
 import json
+import os
 
 import pytest
 import torch
 
-from dust3r_sfm.errors import InputError
+from dust3r_sfm.errors import InputError, OutputError, TrainingError
 from dust3r_sfm.network import load_network
 from dust3r_sfm.network.weights import random_network
 from dust3r_sfm.training.datasets.mixture import Mixture, Share
-from dust3r_sfm.training.loop import LoopOptions, Trainer, TrainingError
+from dust3r_sfm.training.loop import LoopOptions, Trainer
 
 CPU = torch.device("cpu")
 
@@ -97,6 +98,17 @@ def test_a_loss_that_is_no_number_stops_with_the_checkpoint_whole(make_trainer, 
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
+def test_everything_that_is_written_is_for_everybody_who_may_read_the_folder(make_trainer, tmp_path):
+    before = os.umask(0o022)
+    try:
+        make_trainer(tmp_path).run()
+    finally:
+        os.umask(before)
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.name for path in written} >= {"checkpoint.pt", "model.safetensors", "config.json", "log.csv"}
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in written} == {path.name: "0o644" for path in written}
+
+
 def test_states_of_others_are_refused(make_trainer, tmp_path, monkeypatch):
     make_trainer(tmp_path, validation=False).run()
     other = make_trainer(tmp_path / "elsewhere", validation=False).preset
@@ -111,7 +123,6 @@ def test_states_of_others_are_refused(make_trainer, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(make_trainer, tmp_path, monkeypatch):
-    from dust3r_sfm.errors import OutputError
     from dust3r_sfm.training import checkpoint
 
     trainer = make_trainer(tmp_path, validation=False)

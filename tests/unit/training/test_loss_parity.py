@@ -62,7 +62,7 @@ def test_regressions(name, expected, prediction, target):
 
 
 @pytest.mark.parametrize("mode", ["avg_dis", "avg_log1p", "avg_warp-log1p", "median_dis", "sqrt_dis"])
-def test_normalisation(mode, expected, prediction, target):
+def test_normalization(mode, expected, prediction, target):
     points1, points2, factors = normalize(prediction.points1, prediction.points2, target.valid1, target.valid2, mode)
     np.testing.assert_allclose(factors, expected[f"normalize.{mode}.factor"], rtol=1e-5)
     mean = [float(part.abs().double().mean()) for part in (points1, points2)]

@@ -78,6 +78,19 @@ def test_bad_data_files_are_sentences(data, tmp_path, capsys, text, message):
     assert message in error and len(error.strip().splitlines()) == 1
 
 
+def test_a_start_that_fails_leaves_no_claim(data, tmp_path, capsys):
+    out, text = tmp_path / "out", data.read_text()
+    data.write_text(text.replace('depths = "depth"', 'depths = "gone"'))
+    assert main(arguments(data, out)) == 1
+    assert "depth maps" in capsys.readouterr().err
+    data.write_text(text)
+    assert main(arguments(data, out, "--start", str(tmp_path / "gone.pth"))) == 1
+    assert main(arguments(data, out, "--batch-size", "64")) == 1
+    assert "less than one step" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(arguments(data, out, "--epochs", "1")) == 0
+
+
 def test_presets_need_data_and_a_name(tmp_path, capsys):
     assert main(["train", str(tmp_path / "out"), "--preset", "224-linear"]) == 1
     assert "--data" in capsys.readouterr().err

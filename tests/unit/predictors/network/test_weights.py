@@ -78,7 +78,7 @@ def test_the_licence_is_said_once(make, images, caplog):
 
 def test_a_start_for_training_is_refused(make, images, tmp_path):
     network = CompletionNetwork(CONFIG)
-    network.initialise()
+    network.initialize()
     path = tmp_path / "CroCo_small.pth"
     call = argparse.Namespace(model=f"CroCoNet({BACKBONE})")
     torch.save({"args": call, "model": network.state_dict()}, path)

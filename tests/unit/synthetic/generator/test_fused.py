@@ -7,16 +7,16 @@ import sys
 import pytest
 import torch
 
-from dust3r_sfm.synthetic.generator.search import NEAREST, agree, search_objects
+from dust3r_sfm.synthetic.generator.search import NEAREST_METRES, agree, search_objects
 
 # Triton reads its variable when it is imported, and wraps functions that must not be wrapped before.
 SCRIPT = """
 import torch
 from dust3r_sfm.synthetic.generator.fused import nearest_fused
-from dust3r_sfm.synthetic.generator.search import NEAREST, agree
+from dust3r_sfm.synthetic.generator.search import NEAREST_METRES, agree
 from dust3r_sfm.synthetic.generator.spans import TINY
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-assert agree(lambda *arguments: nearest_fused(*arguments, NEAREST, TINY), device)
+assert agree(lambda *arguments: nearest_fused(*arguments, NEAREST_METRES, TINY), device)
 """
 
 
@@ -45,4 +45,4 @@ def test_objects_behind_and_beside_are_not_met():
         one = frames[:, number : number + 1]
         distance, _ = search_objects(one, torch.stack([ahead, behind, beside])[None], *bounds)
         assert distance[0].tolist() == pytest.approx([4.0, float("inf"), float("inf")])
-        assert distance[0, 0] > NEAREST
+        assert distance[0, 0] > NEAREST_METRES

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.synthetic.generator.bank import SIDE, TextureBank, folder_pictures
+from dust3r_sfm.synthetic.generator.bank import SIDE_TEXELS, TextureBank, folder_pictures
 from dust3r_sfm.synthetic.generator.pairs import make_pairs
 from dust3r_sfm.synthetic.generator.warps import make_warps
 
@@ -90,7 +90,7 @@ def photographs(tmp_path):
 
 def test_photographs_become_surfaces(photographs, tmp_path):
     pictures = folder_pictures(photographs, np.random.default_rng(0), 10)
-    assert [picture.shape for picture in pictures] == [(SIDE, SIDE, 3)] * 3
+    assert [picture.shape for picture in pictures] == [(SIDE_TEXELS, SIDE_TEXELS, 3)] * 3
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="no photograph"):
         folder_pictures(tmp_path / "none", np.random.default_rng(0), 10)
