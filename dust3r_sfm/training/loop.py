@@ -43,6 +43,7 @@ class LoopOptions:
         log_every: optimizer steps between rows of the log.
         save_every: optimizer steps between checkpoints.
         seed: of the colour jitter.
+        resume: go on from OUT/checkpoint.pt, where there is one.
     """
 
     amp: bool = False
@@ -52,6 +53,7 @@ class LoopOptions:
     log_every: int = 20
     save_every: int = 500
     seed: int = 0
+    resume: bool = False
 
 
 class Trainer:
@@ -62,39 +64,36 @@ class Trainer:
 
     Args:
         preset: what is trained and how.
-        network: starts the run; goes on from OUT/checkpoint.pt where `resume` finds one.
-        training, validation: where batches come from.
+        network: starts the run; goes on from OUT/checkpoint.pt where the options say so.
+        sources: what is trained on, and what judges (None: nothing does).
         out: output folder.
         device: where to compute.
         options: how.
         processes: this process among others.
-        resume: go on from OUT/checkpoint.pt.
     """
 
     def __init__(
         self,
         preset: Preset,
         network: AnyNetwork,
-        training: BatchSource,
-        validation: BatchSource | None,
+        sources: tuple[BatchSource, BatchSource | None],
         out: Path,
         *,
         device: torch.device,
         options: LoopOptions | None = None,
         processes: Processes | None = None,
-        resume: bool = False,
     ) -> None:
         self.preset, self.out, self.device = preset, out, device
-        self.training, self.validation = training, validation
+        self.training, self.validation = sources
         self.options, self.processes = options or LoopOptions(), processes or Processes()
         self.network = network.to(device).requires_grad_(True)
         self.optimizer = torch.optim.AdamW(parameter_groups(self.network, preset.weight_decay), betas=_BETAS)
         self.average = copy.deepcopy(self.network).requires_grad_(False) if self.options.average else None
         self.position = Position()
-        if resume and (out / "checkpoint.pt").is_file():
+        if self.options.resume and (out / "checkpoint.pt").is_file():
             state = (self.network, self.optimizer, self.average)
             self.position = read_state(out / "checkpoint.pt", preset.name, *state)
-        self.steps_per_epoch = training.batches_per_epoch(self.processes.world_size) // preset.accumulation
+        self.steps_per_epoch = self.training.batches_per_epoch(self.processes.world_size) // preset.accumulation
         if not self.steps_per_epoch:
             raise TrainingError("An epoch holds less than one step; give more pairs, or a smaller batch.")
         self._forward = self._wrapped()

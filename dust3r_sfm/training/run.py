@@ -54,8 +54,7 @@ def train(out: Path, options: TrainOptions, progress: Progress | None = None) ->
         trainer = Trainer(
             preset,
             _start(preset, options),
-            training,
-            validation,
+            (training, validation),
             out,
             device=place,
             options=LoopOptions(
@@ -65,9 +64,9 @@ def train(out: Path, options: TrainOptions, progress: Progress | None = None) ->
                 num_workers=options.num_workers,
                 save_every=options.save_every,
                 seed=options.seed,
+                resume=options.resume,
             ),
             processes=processes,
-            resume=options.resume,
         )
         if processes.is_first:
             write_json(out / _RECORD, record)

@@ -30,12 +30,13 @@ def make_trainer(tiny_preset, make_source):
         return Trainer(
             tiny_preset,
             random_network(tiny_preset.config, seed=1),
-            mixture(tiny_preset, source or make_source()),
-            mixture(tiny_preset, make_source(4), seed=9) if validation else None,
+            (
+                mixture(tiny_preset, source or make_source()),
+                mixture(tiny_preset, make_source(4), seed=9) if validation else None,
+            ),
             out,
             device=CPU,
-            options=LoopOptions(**{"num_workers": 2, "log_every": 1, "save_every": 1, **options}),
-            resume=resume,
+            options=LoopOptions(**{"num_workers": 2, "log_every": 1, "save_every": 1, "resume": resume, **options}),
         )
 
     return make

@@ -120,9 +120,9 @@ def test_a_resumed_run_on_the_world_gives_the_same_bits(preset, tmp_path):
     world = World(sizes=preset.sizes, batch_size=2, pairs_per_epoch=4, seed=1)
 
     def trainer(out, **more):
-        options = LoopOptions(num_workers=1, log_every=1, save_every=1)
+        options = LoopOptions(num_workers=1, log_every=1, save_every=1, **more)
         cpu = torch.device("cpu")
-        return Trainer(preset, random_mini(SMALL, seed=1), world, None, out, device=cpu, options=options, **more)
+        return Trainer(preset, random_mini(SMALL, seed=1), (world, None), out, device=cpu, options=options)
 
     whole = trainer(tmp_path / "whole")
     whole.run()
