@@ -21,7 +21,7 @@ from dust3r_sfm.errors import Dust3rSfmError, InputError
 from dust3r_sfm.export import export
 from dust3r_sfm.extend import extend
 from dust3r_sfm.images.read import read_images
-from dust3r_sfm.localization.localize import SPEED_OPTIONS, _inputs
+from dust3r_sfm.localization.localize import _SPEED_OPTIONS, _inputs
 from dust3r_sfm.options import (
     ImageOptions,
     KnownOptions,
@@ -123,7 +123,7 @@ def reads(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, se
     photos, out = scene / "images", tmp_path_factory.mktemp("reads") / "out"
     found: dict[str, set[str]] = {}
     with noting_reads() as noted:
-        for strategy in ("file", "poses", "sequential", "exhaustive"):
+        for strategy in ("file", "poses", "sequential", "oneref", "exhaustive"):
             pairs = PairOptions(pairs=strategy, window=2, num_retrieved=2)
             tried(photos, out.with_name(strategy), oracle(scene, pairs=pairs), until="pairs")
         found["pairs"] = set(noted)
@@ -262,7 +262,7 @@ def test_results_of_localization_are_not_taken_for_those_of_other_options():
 
     for kind, name in ((LocalizeOptions, "options"), (PredictorOptions, "predict"), (RunOptions, "run")):
         for item in dataclasses.fields(kind):
-            if item.name not in HOW | set(SPEED_OPTIONS):
+            if item.name not in HOW | set(_SPEED_OPTIONS):
                 changed = kind(**{item.name: changed_value(kind, item, getattr(kind(), item.name))})
                 assert inputs(**{name: changed}) != inputs(), item.name
 
