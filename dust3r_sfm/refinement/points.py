@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from dust3r_sfm.colmap.camera_models import cameras_of
 from dust3r_sfm.options import TrackOptions
+from dust3r_sfm.refinement.held_out import matches_outside_tracks
 from dust3r_sfm.refinement.refine import Refinement
 from dust3r_sfm.tracks.build import Colour, triangulate_matches
 from dust3r_sfm.tracks.triangulation import joined
@@ -33,6 +34,7 @@ def refined_tracks(
     tracks = []
     if refinement.matches:
         tracks.append(triangulate_matches(cameras, depths, refinement.matches, options, colour, _KEYPOINT_ERROR_RAW_PX))
+        found = matches_outside_tracks(found, tracks[0])  # of a place that both found, the model can hold one point
     left = options.max_points - sum(len(part.xyz) for part in tracks)
     if left > 0:
         tracks.append(triangulate_matches(cameras, depths, found, replace(options, max_points=left), colour))

@@ -53,7 +53,13 @@ def test_without_viser_the_remedy_is_named(oracle_run, monkeypatch):
 def test_ctrl_c_ends_the_viewer_quietly(oracle_run):
     pytest.importorskip("viser")
     command = [sys.executable, "-m", "dust3r_sfm.cli", "view", str(oracle_run[0]), "--port", "18090"]
-    viewer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    viewer = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell has it ignored
+    )
     assert viewer.stdout is not None and any(line.startswith("over ssh") for line in viewer.stdout)
     viewer.send_signal(signal.SIGINT)
     _, errors = viewer.communicate(timeout=60)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dust3r_sfm.colmap.model import with_points
 from dust3r_sfm.geometry import transforms
 from dust3r_sfm.options import RefineOptions, TrackOptions
 from dust3r_sfm.refinement.points import refined_tracks
@@ -113,6 +114,16 @@ def test_points_of_both_kinds(room, room_matches, make_features: Callable) -> No
     assert len(keypoints.xyz) < len(tracks.xyz)
     assert np.array_equal(keypoints.xyz, tracks.xyz[: len(keypoints.xyz)])
     assert tracks.track_of.max() == len(tracks.xyz) - 1
+
+
+def test_a_place_that_both_found_is_one_observation(room, make_features: Callable) -> None:
+    refined = refine(disturbed(room.scene), (), make_features(room, num_points=3000, noise=0.1), PINHOLE)
+    one_of_each = [pair.take(np.arange(0, len(pair.xy1), 2)) for pair in refined.matches]
+    turned = [replace(pair, xy2=pair.xy2[::-1].copy()) for pair in one_of_each]  # the same keypoints, of other points
+    tracks = refined_tracks(refined, [*one_of_each, *turned], TrackOptions(), room.colour)
+    observations = np.column_stack([tracks.image_of, tracks.xy])
+    assert len(np.unique(observations, axis=0)) == len(observations) > 0
+    assert with_points(refined.model, tracks).num_points3D() == len(tracks.xyz)
 
 
 def test_matches_of_the_pointmaps_alone(room, room_matches) -> None:
