@@ -117,7 +117,7 @@ def estimate_depth(
     focals = {name: entry["focal"] for name, entry in index.record["photographs"].items() if name in photographs.names}
     if not focals:
         raise ReconstructionError(
-            f"The network gives no usable depth for any photograph in {photos}; use other weights."
+            f"The network gives no usable depth for any photograph in {photos}; use other weights.", path=photos
         )
     return DepthSummary(
         out=out,
@@ -151,7 +151,8 @@ class _Index:
         elif found and not overwrite:
             raise OutputError(
                 f"{out} holds depth that '{found['predictor']['name']}' made with other weights or precision; choose "
-                "another folder or add --overwrite."
+                "another folder or add --overwrite.",
+                path=out,
             )
 
     def has(self, view: View) -> bool:

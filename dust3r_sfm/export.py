@@ -82,9 +82,13 @@ def export(
     run, summary = scene_path.parent, None
     if not scene_path.is_file():
         if source.is_dir() and (source / "run.json").is_file():
-            raise InputError(f"{source} holds a run that is not aligned yet; finish it with dust3r-sfm reconstruct.")
+            raise InputError(
+                f"{source} holds a run that is not aligned yet; finish it with dust3r-sfm reconstruct.", path=source
+            )
         if image_root is not None:
-            raise InputError(f"--images is for photographs of a run that moved, but {source} is no run; drop it.")
+            raise InputError(
+                f"--images is for photographs of a run that moved, but {source} is no run; drop it.", path=source
+            )
         summary = reconstruct(source, out, options, progress=progress)
         run = out
     else:
@@ -145,7 +149,7 @@ def _write_others(run: Path, out: Path, formats: Collection[Format]) -> None:
     from dust3r_sfm.formats.ply import cloud_of, write_ply
 
     if not (run / "sparse" / "0").is_dir():
-        raise InputError(f"{run} holds no model yet; add --colmap, or finish it with dust3r-sfm reconstruct.")
+        raise InputError(f"{run} holds no model yet; add --colmap, or finish it with dust3r-sfm reconstruct.", path=run)
     reconstruction = read_model(run / "sparse" / "0")
     if "ply" in formats:
         write_ply(out / "points.ply", cloud_of(reconstruction))

@@ -124,7 +124,9 @@ def _extend(
     reconstruction = read_model(model)
     old_names = sorted(image.name for image in reconstruction.images.values() if image.has_pose)
     if not old_names:
-        raise InputError(f"The model in {model} has no image with a pose; make one with dust3r-sfm reconstruct.")
+        raise InputError(
+            f"The model in {model} has no image with a pose; make one with dust3r-sfm reconstruct.", path=model
+        )
     root = image_root or _recorded_root(model, old_names) or photos
     new_names, left_out = find_additions(photos, root, old_names)
     predictor = load_predictor(options.predict, options.run.seed)

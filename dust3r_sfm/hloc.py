@@ -30,7 +30,7 @@ def read_keypoints(h5: h5py.File, name: str, path: Path) -> Float64[np.ndarray, 
         InputError: the file holds none of this image.
     """
     if f"{name}/keypoints" not in h5:
-        raise InputError(f"{path} has no keypoints of {name}; extract the features of all images.")
+        raise InputError(f"{path} has no keypoints of {name}; extract the features of all images.", path=path)
     keypoints: Float64[np.ndarray, "k 2"] = h5[name]["keypoints"][()][:, :2].astype(np.float64) + _ORIGIN_PX
     return keypoints
 
@@ -82,7 +82,8 @@ def require_rows(
     if len(rows) and (rows.max(axis=0) >= num_keypoints).any():
         raise InputError(
             f"{path} matches keypoints of {names[0]} and {names[1]} that the feature file does not have; give the "
-            "features that were matched."
+            "features that were matched.",
+            path=path,
         )
 
 

@@ -141,7 +141,8 @@ def relative_pose(
     if result is None:
         raise ReconstructionError(
             f"{photo1} and {photo2} share too little, or were taken from one place, so that their relative pose is not "
-            "known; choose two photographs of one thing from two places."
+            "known; choose two photographs of one thing from two places.",
+            path=photo1,
         )
     return result
 
@@ -156,13 +157,15 @@ def _read_two(photo1: Path, photo2: Path, grid: Grid) -> tuple[ImageSet, int, in
         if not photo.is_file():
             raise InputError(f"There is no photograph {photo}; check the path.")
     if photo1.samefile(photo2):
-        raise InputError(f"{photo1} and {photo2} are one file; a relative pose needs two photographs.")
+        raise InputError(f"{photo1} and {photo2} are one file; a relative pose needs two photographs.", path=photo1)
     paths = [photo.resolve() for photo in (photo1, photo2)]
     root = Path(commonpath([path.parent for path in paths]))
     names = [path.relative_to(root).as_posix() for path in paths]
     images = read_images(root, ImageOptions(strict=True), grid, names)
     if len(images) < 2:
-        raise InputError(f"{photo1} and {photo2} have the same bytes; a relative pose needs two photographs.")
+        raise InputError(
+            f"{photo1} and {photo2} have the same bytes; a relative pose needs two photographs.", path=photo1
+        )
     for view in images.views:
         if min(view.size) < _MIN_SIDE_RAW_PX:
             raise InputError(
@@ -244,9 +247,9 @@ def _require_free(out: Path, overwrite: bool) -> None:
         OutputError: the folder is a file, or holds something else and `overwrite` is off.
     """
     if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file; the third argument is the output folder.")
+        raise OutputError(f"{out} is a file; the third argument is the output folder.", path=out)
     if not overwrite and not (out / "pose.json").is_file() and out.is_dir() and any(out.iterdir()):
-        raise OutputError(f"{out} is not empty and holds no pose of this program; choose another folder.")
+        raise OutputError(f"{out} is not empty and holds no pose of this program; choose another folder.", path=out)
 
 
 def _write(result: PairPose, out: Path, pair: TwoViews, predictor: dict[str, Any]) -> None:

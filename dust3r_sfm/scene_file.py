@@ -91,11 +91,12 @@ def read_scene(path: Path, image_root: Path | None = None) -> Scene:
     """
     with open_or_say(path, "scene file", "align the photographs again") as h5:
         if h5.attrs.get("format") != _FORMAT:
-            raise InputError(f"{path} is not a scene file; give the scene.h5 of an output folder.")
+            raise InputError(f"{path} is not a scene file; give the scene.h5 of an output folder.", path=path)
         if h5.attrs["version"] not in (1, _VERSION):
             raise InputError(
                 f"{path} is a scene of version {h5.attrs['version']}, this release reads versions 1 to {_VERSION}; "
-                "align the photographs again."
+                "align the photographs again.",
+                path=path,
             )
         root = image_root if image_root is not None else Path(h5.attrs["image_root"])
         views = _read_views_1(h5, root) if h5.attrs["version"] == 1 else _read_views(h5, root)

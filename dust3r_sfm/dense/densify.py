@@ -66,7 +66,8 @@ def densify(out: Path, *, patch_match: bool = False, progress: Progress | None =
     if not (workspace / "stereo" / "fusion.cfg").is_file() or not (workspace / "sparse").is_dir():
         raise InputError(
             f"{workspace} is no dense workspace; write it with python -m dust3r_sfm.export RUN {out} --colmap, "
-            "or reconstruct again."
+            "or reconstruct again.",
+            path=workspace,
         )
     with _quiet(), _as_sentence(workspace):
         if patch_match:
@@ -94,7 +95,8 @@ def _fuse(workspace: Path, out: Path) -> int:
         if fused.num_points3D() == 0:
             raise ReconstructionError(
                 f"No point of {workspace} is confirmed by {options.min_num_pixels} images, so there is no dense cloud; "
-                "add photographs between the present ones."
+                "add photographs between the present ones.",
+                path=workspace,
             )
         _visibility(temporary).replace(_visibility(out / "fused.ply"))
     return int(fused.num_points3D())
@@ -112,7 +114,7 @@ def _mesh(cloud: Path, mesh: Path, num_points: int) -> None:
     with _atomic_ply(mesh) as temporary:
         pycolmap.poisson_meshing(str(cloud), str(temporary), options)
         if not temporary.is_file():
-            raise ReconstructionError(f"{cloud} has too few points for a mesh; add photographs.")
+            raise ReconstructionError(f"{cloud} has too few points for a mesh; add photographs.", path=cloud)
 
 
 @contextlib.contextmanager
@@ -140,7 +142,9 @@ def _as_sentence(workspace: Path) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, IndexError) as error:
-        raise InputError(f"COLMAP cannot use {workspace} ({_first_line(error)}); export it again.") from error
+        raise InputError(
+            f"COLMAP cannot use {workspace} ({_first_line(error)}); export it again.", path=workspace
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

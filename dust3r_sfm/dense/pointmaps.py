@@ -140,11 +140,14 @@ def _write_picture(source: Path, target: Path, size: Size, target_size: Size) ->
         with naming(source):
             picture = decode(source)
     except InputError as error:
-        raise InputError(f"{source} is missing or damaged; export the model with its dense folder again.") from error
+        raise InputError(
+            f"{source} is missing or damaged; export the model with its dense folder again.", path=source
+        ) from error
     if picture.size != size:
         raise InputError(
             f"{source} has {picture.width}×{picture.height} pixels, its camera {size[0]}×{size[1]}; "
-            "export the model again."
+            "export the model again.",
+            path=source,
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     save_image(target, np.asarray(picture.resize(target_size, Image.Resampling.LANCZOS)))

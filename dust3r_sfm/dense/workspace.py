@@ -149,7 +149,8 @@ def _refuse_foreign(dense: Path) -> None:
     if has_maps or not entries <= _OUR_FOLDERS:
         found = "depth maps" if has_maps else "other files"
         raise OutputError(
-            f"{dense} holds {found} that would be lost; choose another folder, move it away, or add --overwrite."
+            f"{dense} holds {found} that would be lost; choose another folder, move it away, or add --overwrite.",
+            path=dense,
         )
 
 
@@ -159,12 +160,13 @@ def _check_image(path: Path, size: tuple[int, int]) -> None:
             found = raw_size(picture)
     except ImageError as error:
         raise InputError(
-            f"{path} cannot be read, but the model uses it; restore the file or leave the image out."
+            f"{path} cannot be read, but the model uses it; restore the file or leave the image out.", path=path
         ) from error
     if found != size:
         raise InputError(
             f"{path} has {found[0]}×{found[1]} pixels but its camera has {size[0]}×{size[1]}; "
-            "give the photographs that the model was made from."
+            "give the photographs that the model was made from.",
+            path=path,
         )
 
 

@@ -66,7 +66,7 @@ def _read_one(h5: h5py.File, name: str, path: Path, with_descriptors: bool) -> F
         return Features(xy=np.zeros((0, 2)), descriptors=np.zeros((0, 0)), scores=np.zeros(0, np.float32))
     group, xy = h5[name], read_keypoints(h5, name, path)
     if with_descriptors and "descriptors" not in group:
-        raise InputError(f"{path} has no descriptors of {name}; extract the features again.")
+        raise InputError(f"{path} has no descriptors of {name}; extract the features again.", path=path)
     descriptors = group["descriptors"][()].T if with_descriptors else np.zeros((len(xy), 0))
     scores = np.asarray(group["scores"] if "scores" in group else np.ones(len(xy)), np.float32)
     return Features(xy=xy, descriptors=np.ascontiguousarray(descriptors), scores=scores)

@@ -33,5 +33,7 @@ def read_hloc_matches(path: Path, names: Sequence[str], features: Sequence[Featu
                 xy1, xy2 = features[i].xy[rows[:, 0]], features[j].xy[rows[:, 1]]
                 matches.append(Matches(image1=i, image2=j, xy1=xy1, xy2=xy2, confidence=scores))
     if not matches:
-        raise InputError(f"{path} has no matches of these photographs; match them, with the names they have here.")
+        raise InputError(
+            f"{path} has no matches of these photographs; match them, with the names they have here.", path=path
+        )
     return matches

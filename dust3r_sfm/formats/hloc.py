@@ -59,7 +59,7 @@ def _verified_matches(database: Path) -> dict[tuple[int, int], Integer[np.ndarra
     from dust3r_sfm.system._pycolmap import pycolmap
 
     if not database.is_file():
-        raise InputError(f"{database} is missing; export the model with --colmap again.")
+        raise InputError(f"{database} is missing; export the model with --colmap again.", path=database)
     with contextlib.closing(pycolmap.Database.open(str(database))) as opened:
         pair_ids, geometries = opened.read_two_view_geometries()
     pairs = (pycolmap.pair_id_to_image_pair(pair_id) for pair_id in pair_ids)

@@ -86,7 +86,7 @@ def _mask(source: Path, target: Path, camera: Camera) -> None:
 
 def _link(source: Path, target: Path) -> None:
     if not source.is_file():
-        raise InputError(f"{source} is missing; export the model with --colmap again.")
+        raise InputError(f"{source} is missing; export the model with --colmap again.", path=source)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)

@@ -77,7 +77,7 @@ def read_ply(path: Path) -> Cloud:
                 for names in (_XYZ, _NORMAL, _RGB)
             )
     except (OSError, ValueError, KeyError, IndexError) as error:
-        raise InputError(f"{path} is not a binary PLY file of points; write it again.") from error
+        raise InputError(f"{path} is not a binary PLY file of points; write it again.", path=path) from error
     return Cloud(xyz=xyz.astype(np.float32), normal=normal.astype(np.float32), rgb=rgb.astype(np.uint8))
 
 

@@ -36,7 +36,9 @@ def find_additions(photos: Path, root: Path, old_names: Sequence[str]) -> tuple[
     by_length: dict[int, list[str]] = {}
     for name in old_names:
         if not (root / name).is_file():
-            raise InputError(f"The model's photograph {name} is not in {root}; give its folder with --images.")
+            raise InputError(
+                f"The model's photograph {name} is not in {root}; give its folder with --images.", path=root
+            )
         if (photos / name).is_file() and not filecmp.cmp(photos / name, root / name, shallow=False):
             raise InputError(
                 f"{photos / name} differs from the photograph of that name in the model ({root / name}); rename it if "
@@ -54,7 +56,7 @@ def find_additions(photos: Path, root: Path, old_names: Sequence[str]) -> tuple[
         else:
             dropped.append(Dropped(name=name, reason=f"it has the same bytes as {original}"))
     if not new:
-        raise InputError(f"{photos} holds no photograph that the model has not; the model stays as it is.")
+        raise InputError(f"{photos} holds no photograph that the model has not; the model stays as it is.", path=photos)
     return new, dropped
 
 

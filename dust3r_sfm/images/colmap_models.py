@@ -30,7 +30,7 @@ def read_model(folder: Path) -> Reconstruction:
     found = find_model(folder)
     if found is None:
         raise InputError(
-            f"{folder} holds no COLMAP model; give the folder of cameras.bin, images.bin and points3D.bin."
+            f"{folder} holds no COLMAP model; give the folder of cameras.bin, images.bin and points3D.bin.", path=folder
         )
     try:
         reconstruction = pycolmap.Reconstruction(str(found))
@@ -50,5 +50,5 @@ def refuse_unsafe_name(name: str, model: Path) -> None:
     path = PurePosixPath(name.replace("\\", "/"))
     if not name or path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive:
         raise InputError(
-            f"The model in {model} names an image '{name}', which leads out of the image folder; rename it."
+            f"The model in {model} names an image '{name}', which leads out of the image folder; rename it.", path=model
         )

@@ -20,7 +20,7 @@ def find_images(root: Path) -> list[str]:
     """
     if not root.is_dir():
         remedy = "give the folder that holds it" if root.exists() else "check the path"
-        raise InputError(f"{root} is not a folder of photographs: {remedy}.")
+        raise InputError(f"{root} is not a folder of photographs: {remedy}.", path=root)
     names = []
     entered = set()
     for folder, subfolders, files in os.walk(root, followlinks=True):
@@ -78,9 +78,11 @@ def check_names(names: Sequence[str], root: Path) -> list[str]:
     """
     for name in names:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise InputError(f"{name} leads out of {root}: names of photographs are relative to their folder.")
+            raise InputError(
+                f"{name} leads out of {root}: names of photographs are relative to their folder.", path=root
+            )
         if not (root / name).is_file():
-            raise InputError(f"There is no photograph {name} in {root}: check the list of names.")
+            raise InputError(f"There is no photograph {name} in {root}: check the list of names.", path=root)
     return sorted({PurePosixPath(name).as_posix() for name in names})
 
 
@@ -89,5 +91,7 @@ def _listed(path: Path) -> list[Path]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The list of photographs {path} cannot be read ({error}): give a text file.") from error
+        raise InputError(
+            f"The list of photographs {path} cannot be read ({error}): give a text file.", path=path
+        ) from error
     return [path.parent / line.strip() for line in lines if line.strip()]

@@ -127,16 +127,20 @@ def _of_one_size(path: Path, views: Sequence[View]) -> KnownCamera:
     try:
         matrix = np.loadtxt(path, delimiter="," if "," in path.read_text(encoding="utf-8") else None, ndmin=2)
     except (ValueError, OSError) as error:
-        raise InputError(f"{path} is neither cameras.txt nor a 3 × 3 matrix of numbers (K.txt); correct it.") from error
+        raise InputError(
+            f"{path} is neither cameras.txt nor a 3 × 3 matrix of numbers (K.txt); correct it.", path=path
+        ) from error
     if matrix.shape != (3, 3) or not np.allclose(matrix[(0, 1, 2, 2, 2), (1, 0, 0, 1, 2)], (0, 0, 0, 0, 1)):
         raise InputError(
-            f"{path} does not hold fx 0 cx / 0 fy cy / 0 0 1, the matrix of a camera without skew; correct it."
+            f"{path} does not hold fx 0 cx / 0 fy cy / 0 0 1, the matrix of a camera without skew; correct it.",
+            path=path,
         )
     sizes = sorted({view.size for view in views})
     if len(sizes) > 1:
         raise InputError(
             f"{path} cannot be the matrix of all photographs, because their sizes differ; "
-            "give a COLMAP model with one camera for each size instead."
+            "give a COLMAP model with one camera for each size instead.",
+            path=path,
         )
     params = tuple(map(float, matrix[(0, 1, 0, 1), (0, 1, 2, 2)]))
     return KnownCamera(model="PINHOLE", size=sizes[0], params=params)
@@ -153,10 +157,12 @@ def _of_cameras_file(path: Path) -> KnownCamera:
         try:
             cameras = list(pycolmap.Reconstruction(name).cameras.values())
         except (RuntimeError, ValueError, IndexError) as error:
-            raise InputError(f"{path} cannot be read as COLMAP's list of cameras; export it again.") from error
+            raise InputError(
+                f"{path} cannot be read as COLMAP's list of cameras; export it again.", path=path
+            ) from error
     if len(cameras) != 1:
         remedy = "give its folder" if find_model(path.parent) else "give the model that says whose is which"
-        raise InputError(f"{path} holds {len(cameras)} cameras, not one for all photographs; {remedy}.")
+        raise InputError(f"{path} holds {len(cameras)} cameras, not one for all photographs; {remedy}.", path=path)
     return known_camera(cameras[0])
 
 
@@ -197,7 +203,9 @@ def _of_json(path: Path, sizes: Mapping[str, Size]) -> dict[str, KnownCamera]:
             for name, camera in entries.items()
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is neither a transforms.json nor a poses.json ({error!r}); correct it.") from error
+        raise InputError(
+            f"{path} is neither a transforms.json nor a poses.json ({error!r}); correct it.", path=path
+        ) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -209,9 +217,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}); write it again.") from error
+        raise InputError(f"{path} cannot be read as JSON ({error}); write it again.", path=path) from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} is neither a transforms.json nor a poses.json; give one of them.")
+        raise InputError(f"{path} is neither a transforms.json nor a poses.json; give one of them.", path=path)
     images = content.get("images")
     return images if isinstance(images, dict) else content
 

@@ -42,7 +42,8 @@ def read_poses(source: Path, names: Sequence[str]) -> tuple[dict[str, Pose], lis
     else:
         raise InputError(
             f"{source} holds no poses: give the folder of a COLMAP model or of frame-*.pose.txt files, a "
-            "transforms.json or a poses.json."
+            "transforms.json or a poses.json.",
+            path=source,
         )
     finite = {name: pose for name, pose in found.items() if np.isfinite(pose).all()}
     poses, warnings = resolve(finite, names, source, "pose")
@@ -57,7 +58,9 @@ def _of_model(folder: Path) -> dict[str, np.ndarray]:
 def _of_pose_files(folder: Path) -> dict[str, np.ndarray]:
     files = sorted(folder.rglob("*.pose.txt"))
     if not files:
-        raise InputError(f"{folder} holds neither a COLMAP model nor frame-*.pose.txt files; check --poses.")
+        raise InputError(
+            f"{folder} holds neither a COLMAP model nor frame-*.pose.txt files; check --poses.", path=folder
+        )
     found = {}
     for file in files:
         try:
@@ -74,7 +77,9 @@ def _of_json(path: Path) -> dict[str, np.ndarray]:
             return {frame["file_path"]: _of_opengl(frame, path) for frame in content["frames"]}
         return {name: _of_entry(entry) for name, entry in content.items() if "tvec" in entry}
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is neither a transforms.json nor a poses.json ({error!r}); correct it.") from error
+        raise InputError(
+            f"{path} is neither a transforms.json nor a poses.json ({error!r}); correct it.", path=path
+        ) from error
 
 
 def _of_opengl(frame: dict[str, Any], path: Path) -> np.ndarray:
@@ -91,7 +96,9 @@ def _of_entry(entry: dict[str, Any]) -> np.ndarray:
 
 def _inverse(world_from_cam: np.ndarray, path: Path) -> np.ndarray:
     if world_from_cam.shape not in ((4, 4), (3, 4)):
-        raise InputError(f"{path} holds a pose of {world_from_cam.shape} numbers instead of 4 × 4; correct it.")
+        raise InputError(
+            f"{path} holds a pose of {world_from_cam.shape} numbers instead of 4 × 4; correct it.", path=path
+        )
     if not np.isfinite(world_from_cam).all():  # 7-Scenes and ScanNet write infinities where tracking was lost
         return np.full((3, 4), np.nan)
     return invert(_rigid(world_from_cam[:3], path.name, path))
@@ -105,5 +112,7 @@ def _rigid(pose: np.ndarray, name: str, source: Path) -> Pose:
     left, _, right = np.linalg.svd(rotation)
     nearest = left @ right
     if np.linalg.det(nearest) < 0 or np.abs(nearest - rotation).max() > _MAX_SKEW:
-        raise InputError(f"The pose of {name} in {source} holds no rotation (a scale or a mirror?); correct it.")
+        raise InputError(
+            f"The pose of {name} in {source} holds no rotation (a scale or a mirror?); correct it.", path=source
+        )
     return np.column_stack([nearest, pose[:, 3]])

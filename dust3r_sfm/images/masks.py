@@ -16,12 +16,13 @@ def find_masks(folder: Path, names: Sequence[str]) -> list[Path | None]:
         InputError: there is no such folder, or it has no mask for any photograph.
     """
     if not folder.is_dir():
-        raise InputError(f"There is no folder of masks at {folder}: check --masks.")
+        raise InputError(f"There is no folder of masks at {folder}: check --masks.", path=folder)
     masks = [_find_mask(folder, name) for name in names]
     if names and not any(masks):
         raise InputError(
             f"{folder} has no mask for any photograph: masks are called like {names[0]}.png or "
-            f"{PurePosixPath(names[0]).with_suffix('.png')}."
+            f"{PurePosixPath(names[0]).with_suffix('.png')}.",
+            path=folder,
         )
     return masks
 
@@ -50,7 +51,8 @@ def check_mask(mask: Path, name: str, size: Size) -> None:
         turned = " (masks lie on the pixels as stored, before EXIF orientation)" if mask_size == size[::-1] else ""
         raise InputError(
             f"The mask {mask} is {mask_size[0]} × {mask_size[1]} pixels large, but {name} is {size[0]} × {size[1]}: "
-            f"save the mask in the photograph's size{turned}."
+            f"save the mask in the photograph's size{turned}.",
+            path=mask,
         )
 
 

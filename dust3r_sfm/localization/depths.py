@@ -46,7 +46,9 @@ def depth_files(
     """
     files = {index: _find(folder, name) for index, name in enumerate(reference.names)}
     if not any(files.values()):
-        raise InputError(f"{folder} has no depth map of the map's images, such as {reference.names[0]}.png.")
+        raise InputError(
+            f"{folder} has no depth map of the map's images, such as {reference.names[0]}.png.", path=folder
+        )
     # Matrices and not cameras, whose memory goes with the model.
     pinhole = (
         {} if undistorted is None else {image.name: _pinhole(image.camera) for image in undistorted.images.values()}
@@ -113,7 +115,9 @@ def read_depth(path: Path, unit: float) -> Float32[np.ndarray, "h w"]:
         if depth.ndim != 2:
             raise ValueError(f"it has {depth.ndim} dimensions")
     except Exception as error:  # decoders raise anything on damaged files
-        raise InputError(f"{path} is not a depth map that can be read ({error}); export it again.") from error
+        raise InputError(
+            f"{path} is not a depth map that can be read ({error}); export it again.", path=path
+        ) from error
     return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))
 
 

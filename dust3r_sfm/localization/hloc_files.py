@@ -38,12 +38,15 @@ def read_retrieval(path: Path, names: Sequence[str]) -> dict[str, list[int]]:
             continue
         parts = split_pair(line)
         if len(parts) != 2:
-            raise InputError(f"{path}, line {number}: '{line.strip()}' is not the names of a query and of an image.")
+            raise InputError(
+                f"{path}, line {number}: '{line.strip()}' is not the names of a query and of an image.", path=path
+            )
         query, image = parts
         if image not in index_of:
             raise InputError(
                 f"{path}, line {number}: {image} is not an image of the map (which has {names[0]}); "
-                "retrieve from the images of this map."
+                "retrieve from the images of this map.",
+                path=path,
             )
         known = listed.setdefault(query, [])
         if index_of[image] not in known:
@@ -62,7 +65,9 @@ def global_retrieval(path: Path, reference: Reference) -> DescriptorRetrieval:
         with open_or_say(path, _FEATURES, _AGAIN) as h5:
             missing = next((name for name in names if f"{name}/global_descriptor" not in h5), None)
             if missing is not None:
-                raise InputError(f"{path} has no global descriptor of {missing}; extract the features of all images.")
+                raise InputError(
+                    f"{path} has no global descriptor of {missing}; extract the features of all images.", path=path
+                )
             return np.stack([h5[name]["global_descriptor"][()].astype(np.float32) for name in names])
 
     return DescriptorRetrieval(read(reference.names), lambda views: read([view.name for view in views]))
@@ -108,4 +113,4 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a text file of pairs; check the path.") from error
+        raise InputError(f"{path} cannot be read as a text file of pairs; check the path.", path=path) from error

@@ -129,7 +129,9 @@ def localize_image(opened: LocalizationMap, image: Path, camera: KnownCamera | N
     """
     views = read_images(image.parent, ImageOptions(strict=True), opened.predictor.grid, [image.name]).views
     if camera is not None and camera.size != views[0].size:
-        raise InputError(f"The camera has {camera.size} pixels but {image} has {views[0].size}; give that of the file.")
+        raise InputError(
+            f"The camera has {camera.size} pixels but {image} has {views[0].size}; give that of the file.", path=image
+        )
     return localize_queries(opened, [Query(name=image.name, view=views[0], camera=camera)])[0]
 
 

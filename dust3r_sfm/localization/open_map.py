@@ -214,9 +214,9 @@ def choose_lift(
     folder = options.depth_maps or (stereo if stereo.is_dir() and any(stereo.iterdir()) else None)
     scene_path = path / "scene.h5"
     if geometry == "points" and not num_points:
-        raise InputError(f"The map {path} has no points; use --geometry triangulate, or give --depth-maps.")
+        raise InputError(f"The map {path} has no points; use --geometry triangulate, or give --depth-maps.", path=path)
     if geometry == "depth" and folder is None and not scene_path.is_file():
-        raise InputError(f"The map {path} has no depth maps; give their folder with --depth-maps.")
+        raise InputError(f"The map {path} has no depth maps; give their folder with --depth-maps.", path=path)
     lifts: list[Lift] = []
     if geometry in ("auto", "depth") and folder is not None:
         reader = depth_files(reference, folder, options.depth_unit, _undistorted(folder))
@@ -250,7 +250,7 @@ def find_image_root(path: Path, model: Reconstruction) -> Path:
         if any((candidate / name).is_file() for name in names):
             return candidate
     example = f" ({names[0]} for one)" if names else ""
-    raise InputError(f"The photographs of the map {path}{example} are not beside it; give --image-root.")
+    raise InputError(f"The photographs of the map {path}{example} are not beside it; give --image-root.", path=path)
 
 
 def _undistorted(folder: Path) -> Reconstruction | None:

@@ -58,7 +58,7 @@ def open_queries(path: Path, image_root: Path, options: LocalizeOptions, grid: G
     if path.is_dir():
         names = find_images(path)
         if not names:
-            raise InputError(f"There are no photographs in {path}; give a folder, a list or one photograph.")
+            raise InputError(f"There are no photographs in {path}; give a folder, a list or one photograph.", path=path)
         yield _read(path, names, {}, options, grid)
     elif path.suffix.lower() in _VIDEO_SUFFIXES:
         with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +109,7 @@ def read_query_list(path: Path) -> dict[str, KnownCamera | None]:
                 ) from error
             cameras[words[0]] = _camera(words[1:], place) if len(words) > 1 else None
     if not cameras:
-        raise InputError(f"{path} lists no query; it holds a name a line, and the camera where it is known.")
+        raise InputError(f"{path} lists no query; it holds a name a line, and the camera where it is known.", path=path)
     return cameras
 
 
@@ -139,7 +139,9 @@ def _read(
 ) -> list[Query]:
     there = [name for name in names if (root / name).is_file()]
     if not there:
-        raise InputError(f"None of the {len(names)} queries is in {root} ({names[0]} for one); give --query-images.")
+        raise InputError(
+            f"None of the {len(names)} queries is in {root} ({names[0]} for one); give --query-images.", path=root
+        )
     usable = [name for name in there if _opens(root / name)]
     images = read_images(root, ImageOptions(), grid, usable) if usable else None
     views = {} if images is None else {view.name: view for view in images.views}
@@ -192,5 +194,7 @@ def _frames(video: Path, folder: Path, step: int) -> list[str]:
         number += 1
     reader.release()
     if not names:
-        raise InputError(f"{video} is not a video that OpenCV can read; convert it to MP4 or give its frames.")
+        raise InputError(
+            f"{video} is not a video that OpenCV can read; convert it to MP4 or give its frames.", path=video
+        )
     return names

@@ -146,7 +146,9 @@ def model_of_poses(
 def _with_pixels(root: Path, names: Sequence[str], grid: Grid) -> ImageSet:
     there = [name for name in names if (root / name).is_file()]
     if not there:
-        raise InputError(f"None of the map's {len(names)} images is in {root} ({names[0]} for one); give --image-root.")
+        raise InputError(
+            f"None of the map's {len(names)} images is in {root} ({names[0]} for one); give --image-root.", path=root
+        )
     images = read_images(root, ImageOptions(), grid, there)
     missing = len(names) - len(there)
     if not missing:

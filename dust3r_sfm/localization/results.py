@@ -32,9 +32,13 @@ class Results:
         self.path = path
         self.json_path = path.with_suffix(".json")
         if self.json_path == path:
-            raise InputError(f"{path} is the name of the JSON file beside the results; call the results .txt.")
+            raise InputError(
+                f"{path} is the name of the JSON file beside the results; call the results .txt.", path=path
+            )
         if path.is_dir():
-            raise InputError(f"{path} is a folder; name a file for the results, such as {path / 'results.txt'}.")
+            raise InputError(
+                f"{path} is a folder; name a file for the results, such as {path / 'results.txt'}.", path=path
+            )
         self._journal = path.with_suffix(".journal")
         self._inputs = json.loads(json.dumps(inputs, default=str))
         self.done: dict[str, Localization] = {}
@@ -48,7 +52,9 @@ class Results:
         except OSError as error:
             told = as_output_error(error, self._journal)
             if told is error:
-                told = OutputError(f"{path} cannot be written ({error.strerror}); choose another place for it.")
+                told = OutputError(
+                    f"{path} cannot be written ({error.strerror}); choose another place for it.", path=path
+                )
             raise told from error
 
     def add(self, localizations: Iterable[Localization]) -> None:

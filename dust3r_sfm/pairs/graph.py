@@ -136,7 +136,9 @@ def read_pairs(path: Path, names: Sequence[str], left_out: Collection[str] = ())
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The list of pairs {path} cannot be read ({error}): give a text file in UTF-8.") from error
+        raise InputError(
+            f"The list of pairs {path} cannot be read ({error}): give a text file in UTF-8.", path=path
+        ) from error
     index_of = {name: index for index, name in enumerate(names)}
     edges = []
     for number, line in enumerate(lines, start=1):
@@ -145,15 +147,17 @@ def read_pairs(path: Path, names: Sequence[str], left_out: Collection[str] = ())
         pair = split_pair(line)
         if len(pair) != 2:
             raise InputError(
-                f"Line {number} of {path} is not a pair: it needs two names, parted by a tab if they hold blanks."
+                f"Line {number} of {path} is not a pair: it needs two names, parted by a tab if they hold blanks.",
+                path=path,
             )
         if pair[0] == pair[1]:
-            raise InputError(f"Line {number} of {path} pairs {pair[0]} with itself: remove it.")
+            raise InputError(f"Line {number} of {path} pairs {pair[0]} with itself: remove it.", path=path)
         for name in pair:
             if name not in index_of and name not in left_out:
                 raise InputError(
                     f"Line {number} of {path} names {name}, which is not among the photographs: names are relative to "
-                    f"their folder, like {names[0]}."
+                    f"their folder, like {names[0]}.",
+                    path=path,
                 )
         if pair[0] in index_of and pair[1] in index_of:
             edges.append((index_of[pair[0]], index_of[pair[1]]))

@@ -38,7 +38,8 @@ def pairs_from_poses(model: Path, names: Sequence[str], num_neighbours: int) -> 
     if len(known) < 2:
         raise InputError(
             f"The model {model} knows {len(known)} of the {len(names)} photographs by name: its names must be relative "
-            f"to the folder of photographs, like {names[0]}."
+            f"to the folder of photographs, like {names[0]}.",
+            path=model,
         )
     chosen = [images[names[index]] for index in known]
     centres = np.array([image.projection_center() for image in chosen])
@@ -62,11 +63,13 @@ def _posed_images(model: Path) -> dict[str, Any]:
     from dust3r_sfm.system._pycolmap import pycolmap
 
     if not any((model / f"images.{suffix}").is_file() for suffix in ("bin", "txt")):
-        raise InputError(f"{model} is not a COLMAP model: give the folder that holds cameras.bin and images.bin.")
+        raise InputError(
+            f"{model} is not a COLMAP model: give the folder that holds cameras.bin and images.bin.", path=model
+        )
     try:
         reconstruction = pycolmap.Reconstruction(model)
     except (RuntimeError, ValueError, IndexError) as error:
-        raise InputError(f"The COLMAP model {model} cannot be read ({error}): export it again.") from error
+        raise InputError(f"The COLMAP model {model} cannot be read ({error}): export it again.", path=model) from error
     return {image.name: image for image in reconstruction.images.values() if image.has_pose}
 
 

@@ -137,7 +137,8 @@ class PredictionStore(Mapping[Edge, PairPrediction]):
             if self.header is not None and header.fingerprint != self.header.fingerprint:
                 raise InputError(
                     f"{file} holds predictions of another run (made by '{header.predictor}'; the predictor, its "
-                    "weights, the seed or the photographs differ); delete it or choose another output folder."
+                    "weights, the seed or the photographs differ); delete it or choose another output folder.",
+                    path=file,
                 )
             self.header = header
             for name1 in index.keys() & h5.keys():
@@ -233,7 +234,8 @@ def check_disk(path: Path, num_bytes: int) -> None:
     if free < num_bytes:
         raise OutputError(
             f"{path} would take up to {num_bytes / 1e9:.1f} GB and only {free / 1e9:.1f} GB of the disk are free; "
-            "free some space, choose another output folder, or predict fewer pairs (--pairs, --one-direction)."
+            "free some space, choose another output folder, or predict fewer pairs (--pairs, --one-direction).",
+            path=path,
         )
 
 
@@ -271,6 +273,7 @@ def _create(file: Path | BytesIO, header: StoreHeader) -> h5py.File:
 def _header(h5: h5py.File, file: Path) -> StoreHeader:
     if h5.attrs.get("format") != FORMAT:
         raise InputError(
-            f"{file} holds no predictions that this version reads; delete it or choose another output folder."
+            f"{file} holds no predictions that this version reads; delete it or choose another output folder.",
+            path=file,
         )
     return StoreHeader(**{name: str(h5.attrs[name]) for name in ("predictor", "licence", "fingerprint")})

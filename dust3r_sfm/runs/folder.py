@@ -58,7 +58,8 @@ class RunFolder:
             occupied = path.is_file() or (path.is_dir() and any(path.iterdir()))
             if occupied and not overwrite:
                 raise OutputError(
-                    f"{path} is not empty and holds no run of this program; choose another folder or add --overwrite."
+                    f"{path} is not empty and holds no run of this program; choose another folder or add --overwrite.",
+                    path=path,
                 )
         elif not self._is_shard:
             for leftover in path.rglob(".*.tmp"):  # of a killed run; only files.atomic_path makes such names
@@ -71,7 +72,8 @@ class RunFolder:
                     why = difference(known.inputs, wanted[stage], self.record.photographs, photographs)
                     raise OutputError(
                         f"{path} holds another run ({why}); "
-                        "choose another folder, or add --overwrite to replace what no longer fits."
+                        "choose another folder, or add --overwrite to replace what no longer fits.",
+                        path=path,
                     )
                 self._forget(stage)
         for stage in wanted:
@@ -124,7 +126,9 @@ def require_apart(photos: Path, out: Path) -> None:
     """
     inner, outer = out.resolve(), photos.resolve()
     if inner == outer or outer in inner.parents or inner in outer.parents:
-        raise InputError(f"{out} and {photos} lie inside each other; choose an output folder outside the photographs.")
+        raise InputError(
+            f"{out} and {photos} lie inside each other; choose an output folder outside the photographs.", path=out
+        )
 
 
 def _remove(path: Path) -> None:

@@ -121,7 +121,7 @@ def read_record(path: Path, file_name: str = "run.json") -> RunRecord:
         return RunRecord.of_json(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError, AttributeError) as error:
         raise OutputError(
-            f"{file} is damaged; remove it together with the rest of the folder and run again."
+            f"{file} is damaged; remove it together with the rest of the folder and run again.", path=file
         ) from error
 
 

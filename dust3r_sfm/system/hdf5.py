@@ -27,7 +27,7 @@ def open_or_say(path: Path, what: str, remedy: str) -> Iterator[h5py.File]:
         InputError: there is no such file, it is damaged, or it lacks what the block asks it for.
     """
     if not path.is_file():
-        raise InputError(f"There is no {what} {path}; check the path, or {remedy}.")
+        raise InputError(f"There is no {what} {path}; check the path, or {remedy}.", path=path)
     with or_say(path, what, remedy), h5py.File(path, "r") as h5:
         yield h5
 
@@ -38,7 +38,7 @@ def or_say(path: Path, what: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise InputError(f"{path} is damaged or no {what}; {remedy}.") from error
+        raise InputError(f"{path} is damaged or no {what}; {remedy}.", path=path) from error
 
 
 def write_arrays(path: Path, mark: str, arrays: Mapping[str, np.ndarray]) -> None:
