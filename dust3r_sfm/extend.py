@@ -207,7 +207,8 @@ def _fixed(
     old = {image.name for image in model.images.values() if image.has_pose}
     new = replace(images, views=tuple(view for view in images.views if view.name not in old))
     if not new.views:
-        raise InputError("There is no new photograph that can be used; the model stays as it is.")
+        reasons = "".join(f"; {item.name} was left out: {item.reason}" for item in images.dropped[:3])
+        raise InputError(f"There is no new photograph that can be used{reasons}; the model stays as it is.")
     given = {view.name: view for view in with_known(new, options.known).views}
     dropped = tuple(item for item in (*left_out, *images.dropped) if item.name not in old)
     return replace(with_old_cameras(images, model, source, given), dropped=dropped)

@@ -31,12 +31,16 @@ def with_masks(scene: Scene, folder: Path | None) -> Scene:
     """Give the images of a scene the masks of another folder than those it was made with; None keeps them.
 
     Raises:
-        InputError: see `find_masks`.
+        InputError: see `find_masks` and `check_mask`.
     """
     if folder is None:
         return scene
-    masks = zip(scene.views, find_masks(folder, scene.names), strict=True)
-    return replace(scene, views=tuple(replace(view, mask=mask) for view, mask in masks))
+    masks = find_masks(folder, scene.names)
+    for view, mask in zip(scene.views, masks, strict=True):
+        if mask is not None:
+            check_mask(mask, view.name, view.size)
+    views = tuple(replace(view, mask=mask) for view, mask in zip(scene.views, masks, strict=True))
+    return replace(scene, views=views)
 
 
 def check_mask(mask: Path, name: str, size: Size) -> None:

@@ -28,6 +28,7 @@ class RunFolder:
         path: the output folder; made if it is not there.
         inputs: for each stage (or a leading part of them) the JSON values its result depends on.
         artefacts: for each stage, in order, what it writes, as patterns; the first must be there for it to be done.
+        defaults: the inputs at default options: what a record means that an earlier version made without an option.
         photographs: which photographs; to say which ones changed.
         overwrite: let go of stages that other inputs made, instead of refusing.
         suffix: of the shard at work, as .2-of-4; empty for a whole run, which takes over what shards have done.
@@ -42,6 +43,7 @@ class RunFolder:
         inputs: Mapping[str, Mapping[str, Any]],
         artefacts: Mapping[str, tuple[str, ...]],
         *,
+        defaults: Mapping[str, Mapping[str, Any]] | None = None,
         photographs: Photographs | None = None,
         overwrite: bool = False,
         suffix: str = "",
@@ -65,6 +67,9 @@ class RunFolder:
             for leftover in path.rglob(".*.tmp"):  # of a killed run; only files.atomic_path makes such names
                 _remove(leftover)
         wanted = json.loads(json.dumps(inputs, default=str))
+        for stage, values in json.loads(json.dumps(defaults or {}, default=str)).items():
+            if stage in self.record.stages:
+                self.record.stages[stage].inputs = values | self.record.stages[stage].inputs
         for stage in wanted:
             known = self.record.stages.get(stage)
             if known is not None and known.inputs != wanted[stage]:

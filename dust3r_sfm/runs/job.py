@@ -128,6 +128,7 @@ def begin(
         out,
         inputs,
         artefacts(chain),
+        defaults={stage.name: stage.inputs(images, ReconstructOptions()) for stage in chain if stage.make is not None},
         photographs=photographs,
         overwrite=options.run.overwrite,
         suffix=suffix,

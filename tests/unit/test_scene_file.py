@@ -4,6 +4,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.masks import with_masks
@@ -98,12 +99,15 @@ def test_the_photographs_may_have_moved(tmp_path):
 
 def test_other_masks_take_the_place_of_those_it_was_made_with(tmp_path):
     (tmp_path / "ordner").mkdir()
-    (tmp_path / "ordner" / "ü.jpg.png").touch()
+    Image.new("L", (98, 56)).save(tmp_path / "ordner" / "ü.jpg.png")
     scene = with_masks(_scene(), tmp_path)
     assert [view.mask for view in scene.views] == [None, tmp_path / "ordner" / "ü.jpg.png", None]
     assert with_masks(_scene(), None).views[2].mask == Path("masks/c.png")
     with pytest.raises(InputError, match="no mask for any photograph"):
         with_masks(_scene(), tmp_path / "ordner")
+    Image.new("L", (50, 100)).save(tmp_path / "ordner" / "ü.jpg.png")
+    with pytest.raises(InputError, match="is 50 × 100 pixels large, but ordner/ü.jpg is 98 × 56"):
+        with_masks(_scene(), tmp_path)
 
 
 def test_only_a_registered_image_has_a_known_pose():

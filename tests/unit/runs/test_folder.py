@@ -31,6 +31,16 @@ def test_equal_inputs_reuse_finished_stages(tmp_path):
     assert not again.is_done("predict")
 
 
+def test_an_option_that_a_record_does_not_know_was_at_its_default(tmp_path):
+    finished(tmp_path / "out")
+    inputs = INPUTS | {"pairs": {"window": 5, "cyclic": False}}
+    defaults = {"pairs": {"window": 9, "cyclic": False}}
+    assert RunFolder(tmp_path / "out", inputs, ARTEFACTS, defaults=defaults).is_done("predict")
+    with pytest.raises(OutputError, match="cyclic was off, is now on"):
+        inputs = INPUTS | {"pairs": {"window": 5, "cyclic": True}}
+        RunFolder(tmp_path / "out", inputs, ARTEFACTS, defaults=defaults)
+
+
 def test_a_missing_file_undoes_a_stage(tmp_path):
     finished(tmp_path / "out")
     (tmp_path / "out" / "predictions.h5").unlink()
