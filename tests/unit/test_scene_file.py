@@ -106,7 +106,7 @@ def test_other_masks_take_the_place_of_those_it_was_made_with(tmp_path):
     with pytest.raises(InputError, match="no mask for any photograph"):
         with_masks(_scene(), tmp_path / "ordner")
     Image.new("L", (50, 100)).save(tmp_path / "ordner" / "ü.jpg.png")
-    with pytest.raises(InputError, match="is 50 × 100 pixels large, but ordner/ü.jpg is 98 × 56"):
+    with pytest.raises(InputError, match=r"is 50 × 100 pixels large, but ordner/ü\.jpg is 98 × 56"):
         with_masks(_scene(), tmp_path)
 
 
