@@ -5,9 +5,11 @@ import zlib
 from pathlib import Path
 
 _ORIENTATION_TAG = 0x0112
+"""Number of the EXIF tag (EXIF 2.3)."""
 _JPEG_START, _PNG_START = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 _TIFF_STARTS = {b"II*\0": "<", b"MM\0*": ">"}
 _JPEG_SCAN, _JPEG_EXIF = 0xDA, 0xE1
+"""Markers of a JPEG file: the picture begins, EXIF (ITU T.81, EXIF 2.3)."""
 
 
 def reset_orientation(path: Path) -> bool:

@@ -10,6 +10,7 @@ from dust3r_sfm.images.colmap_models import refuse_unsafe_name
 Value = TypeVar("Value")
 
 _MAX_LISTED = 3
+"""Names that a sentence lists. Chosen by hand."""
 
 
 def resolve(

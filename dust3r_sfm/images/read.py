@@ -21,6 +21,7 @@ _MIN_SIDE_RAW_PX = 32
 """A picture with a shorter side is an icon or a placeholder. Chosen by hand."""
 
 _MIRRORED = (2, 4, 5, 7)
+"""EXIF orientations that mirror the picture (EXIF 2.3)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,12 +17,14 @@ from dust3r_sfm.synthetic.render import render, render_depth
 from dust3r_sfm.synthetic.shots import FOCAL_35MM_EQUIVALENT_MM, UPRIGHT_FROM_RAW, Shot, plan_shots
 from dust3r_sfm.synthetic.world import World
 from dust3r_sfm.system.files import atomic_path, write_json
-from dust3r_sfm.types import Scene, Size, View
+from dust3r_sfm.types import NOTHING_KNOWN, Scene, Size, View
 
 _NOISE_OF_255 = 1.2
 """Standard deviation of each colour value: chosen by hand."""
 _JPEG_QUALITY = 95
-KNOWN_CONFIDENCE, UNKNOWN_CONFIDENCE = 10.0, 1.0
+"""Hardly any loss beside the noise: chosen by hand."""
+KNOWN_CONFIDENCE, UNKNOWN_CONFIDENCE = 10.0, NOTHING_KNOWN
+"""Of depths of the truth, and where no surface is seen: chosen by hand."""
 
 
 def sample(

@@ -17,6 +17,7 @@ from dust3r_sfm.training.schedule import Schedule
 from dust3r_sfm.types import Size
 
 _RATIOS_512: tuple[Size, ...] = ((512, 384), (512, 336), (512, 288), (512, 256), (512, 160))
+"""Sizes (width, height) that the 512 stages draw from (Wang et al. 2024, released code)."""
 
 # The world's cameras vary light and colour themselves.
 _MINI: dict[str, Any] = {

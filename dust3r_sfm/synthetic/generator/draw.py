@@ -28,6 +28,7 @@ _LOG_SIZE_METRES = np.log(0.28)
 _HILLY_SHARE, _PLAIN_SHARE, _WALL_MOUNTED_SHARE = 0.25, 0.15, 0.15
 """Of the floors outdoors, of the surfaces, and of the objects in rooms: chosen by hand."""
 _FLOOR_FACE = 4
+"""Number of the floor among the faces of the shell, from 0."""
 
 
 def draw_scenes(rng: Generator, count: int, num_pictures: int) -> tuple[Scenes, Int64[np.ndarray, " s"]]:

@@ -13,6 +13,7 @@ FLOOR = NUM_OBJECTS + 4
 """Surface number of the shell's floor: its faces follow the objects as -x… in the order +x -x +y -y -z +z."""
 NUM_SURFACES = NUM_OBJECTS + NUM_FACES
 NUM_WAVES = 3
+"""Waves that make a hilly floor: chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)

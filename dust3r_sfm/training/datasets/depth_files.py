@@ -12,6 +12,7 @@ from dust3r_sfm.errors import InputError, SampleError
 SUFFIXES = (".npy", ".npz", ".png", ".exr")
 
 _UNKNOWN_UINT16 = 65535
+"""Step of a 16-bit depth map that stands for no depth (Shotton et al. 2013, 7-Scenes)."""
 
 
 def read_depth(path: Path, unit: float = 1000.0) -> Float32[np.ndarray, "h w"]:
