@@ -20,8 +20,8 @@ from dust3r_sfm.types import Edge, Matches, Scene
 
 _COARSE_OF_DEPTH = 0.004
 """Pairs that were aligned with a larger residual do not say where to look. It lies between the median pairs of fox_a,
-sceaux_castle, strecha_fountain_p11 and strecha_herzjesu_p8 (at most 0.003) and those of sacre_coeur and opensfm_lund
-(at least 0.0048); measured: benchmarks/against_colmap.py, 2026-11-28."""
+sceaux_castle, strecha_fountain_p11 and strecha_herzjesu_p8 (at most 0.0026) and those of sacre_coeur and opensfm_lund
+(at least 0.0048); measured: `edge_residuals` in the scene.h5 of benchmarks/against_colmap.py, 2026-11-28."""
 
 _NUM_NEIGHBOURS = 12
 """Each image is matched with so many of those it overlaps most, beside its aligned pairs; chosen by hand."""
