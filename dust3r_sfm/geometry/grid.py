@@ -39,6 +39,13 @@ def network_from_raw(
     return network
 
 
+def raw_from_network(
+    network_from_image: Float64[np.ndarray, "3 3"], xy: Float64[np.ndarray, "*k 2"]
+) -> Float64[np.ndarray, "*k 2"]:
+    """Raw pixels of positions on the network grid of one image."""
+    return network_from_raw(np.linalg.inv(network_from_image), xy)
+
+
 def raw_per_network(network_from_image: Float64[np.ndarray, "*b 3 3"]) -> Float64[np.ndarray, "*b"]:
     """Raw pixels along a network pixel, the mean of both axes."""
     return np.asarray(1.0 / np.sqrt(np.abs(np.linalg.det(network_from_image[..., :2, :2]))))

@@ -1,12 +1,12 @@
 """From the file's pixel grid to the network's: upright turn, resize and centre crop as one exact homogeneous map."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64
 
 from dust3r_sfm.errors import ImageError
-from dust3r_sfm.types import Size
+from dust3r_sfm.types import Size, View
 
 _MIN_SIDE_NETWORK_PX = 16
 """A network picture with a shorter side holds less than one patch of DUSt3R."""
@@ -59,6 +59,12 @@ def network_grid(size: Size, orientation: int, grid: Grid) -> tuple[Size, Float6
         [[resized[0] / upright[0], 0.0, -left], [0.0, resized[1] / upright[1], -top], [0.0, 0.0, 1.0]]
     )
     return network_size, network_from_upright @ upright_from_image
+
+
+def on_grid(view: View, long_side: int) -> View:
+    """The same photograph on another grid: upright, uncropped, with a longer side of so many pixels."""
+    network_size, network_from_image = network_grid(view.size, view.orientation, Grid(size=long_side))
+    return replace(view, network_size=network_size, network_from_image=network_from_image)
 
 
 def _upright_from_image(size: Size, orientation: int) -> Float64[np.ndarray, "3 3"]:

@@ -1,9 +1,8 @@
 """The plug: what a predictor of pairwise pointmaps must offer, and how it is found by name."""
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,6 +12,7 @@ from jaxtyping import Float32, UInt8
 from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import PredictorOptions
+from dust3r_sfm.system.plugins import load_factory, registered
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
 
 ENTRY_POINT_GROUP = "dust3r_sfm.predictors"
@@ -164,7 +164,7 @@ class PredictorInfo:
 
 def list_predictors() -> list[PredictorInfo]:
     """Return the registered predictors by name; one that cannot be imported says why in its summary."""
-    return [_info(entry_point) for _, entry_point in sorted(_registered().items())]
+    return [_info(entry_point) for _, entry_point in sorted(registered(ENTRY_POINT_GROUP).items())]
 
 
 def load_predictor(options: PredictorOptions, seed: int) -> PairPredictor:
@@ -174,30 +174,13 @@ def load_predictor(options: PredictorOptions, seed: int) -> PairPredictor:
         PredictorError: when no predictor has this name, or it cannot be imported or is none.
         WeightsError: when the predictor refuses `options.weights`.
     """
-    registered = _registered()
-    entry_point = registered.get(options.predictor)
-    if entry_point is None:
-        close = difflib.get_close_matches(options.predictor, registered, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"registered are: {', '.join(sorted(registered))}."
-        raise PredictorError(f"No predictor is called '{options.predictor}'; {hint}")
-    try:
-        factory: Callable[[PredictorOptions, int], Any] = entry_point.load()
-    except (ImportError, AttributeError) as error:
-        raise PredictorError(
-            f"The predictor '{options.predictor}' cannot be imported from {entry_point.value} ({error}); "
-            "install what it needs."
-        ) from error
-    predictor = factory(options, seed)
+    predictor = load_factory(ENTRY_POINT_GROUP, "predictor", options.predictor)(options, seed)
     if not isinstance(predictor, PairPredictor):
         raise PredictorError(
-            f"The predictor '{options.predictor}' ({entry_point.value}) lacks a part of "
+            f"The predictor '{options.predictor}' lacks a part of "
             "dust3r_sfm.predictors.predictor.PairPredictor; install a version of it that fits this one of dust3r_sfm."
         )
     return predictor
-
-
-def _registered() -> dict[str, EntryPoint]:
-    return {entry_point.name: entry_point for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
 def _info(entry_point: EntryPoint) -> PredictorInfo:

@@ -1,12 +1,12 @@
 """SIFT keypoints of one photograph, kept compactly, and the matches of two."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 
 from dust3r_sfm.images.load import load_mask, load_pixels
-from dust3r_sfm.images.resize import Grid, network_grid
+from dust3r_sfm.images.resize import on_grid
 from dust3r_sfm.types import View
 
 _WORKING_SIDE_PX = 768
@@ -45,9 +45,7 @@ def find_keypoints(view: View) -> Keypoints:
     """Find the strongest SIFT keypoints of a photograph outside its mask (OpenCV's detector; RootSIFT as in COLMAP)."""
     import cv2
 
-    longer_side = min(_WORKING_SIDE_PX, max(view.size))
-    working_size, working_from_image = network_grid(view.size, view.orientation, Grid(size=longer_side))
-    working = replace(view, network_size=working_size, network_from_image=working_from_image)
+    working = on_grid(view, min(_WORKING_SIDE_PX, max(view.size)))
     grey = cv2.cvtColor(load_pixels(working), cv2.COLOR_RGB2GRAY)
     mask = load_mask(working)
     detector = cv2.SIFT.create(nfeatures=_NUM_KEYPOINTS, contrastThreshold=_CONTRAST_THRESHOLD)
@@ -57,7 +55,7 @@ def find_keypoints(view: View) -> Keypoints:
     strongest_first = np.argsort([-keypoint.response for keypoint in keypoints], kind="stable")
     # OpenCV puts (0, 0) at the centre of the first pixel.
     xy = np.array([keypoint.pt for keypoint in keypoints])[strongest_first] + 0.5
-    network_from_working = view.network_from_image @ np.linalg.inv(working_from_image)
+    network_from_working = view.network_from_image @ np.linalg.inv(working.network_from_image)
     raw = raw[strongest_first]
     root = np.sqrt(raw / np.maximum(raw.sum(axis=1, keepdims=True), 1e-9))
     return Keypoints(

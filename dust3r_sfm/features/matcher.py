@@ -1,0 +1,114 @@
+"""The plug: how local features of photographs are found and matched, and the names that they go by."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from dust3r_sfm.errors import PredictorError
+from dust3r_sfm.features.features import Features
+from dust3r_sfm.features.published import PublishedFile
+from dust3r_sfm.features.weights import missing
+from dust3r_sfm.system.plugins import load_factory, registered
+from dust3r_sfm.types import View
+
+ENTRY_POINT_GROUP = "dust3r_sfm.matchers"
+
+RowMatches = tuple[Int64[np.ndarray, "m 2"], Float64[np.ndarray, " m"]]
+"""Rows of the keypoints of both photographs, and how sure each match is, 0 to 1."""
+
+
+@runtime_checkable
+class FeatureMatcher(Protocol):
+    """Finds keypoints in photographs, and says which of two photographs' are the same point.
+
+    It is made by `factory(weights: Path | None)`, registered under its name in the entry-point group
+    `dust3r_sfm.matchers`. Making it is cheap; networks are loaded when they are first used.
+
+    Attributes:
+        name: what features and records are called after.
+        licence: licence of code and weights.
+        files: the published weights that it needs; none where it needs none.
+    """
+
+    name: str
+    licence: str
+    files: tuple[PublishedFile, ...]
+
+    def check(self) -> None:
+        """Load what it needs, once.
+
+        Raises:
+            WeightsError: a file is missing, damaged or of another version.
+        """
+        ...
+
+    def extract(self, view: View) -> Features:
+        """Find the keypoints of a photograph outside its mask, in raw pixels.
+
+        Raises:
+            ImageError: the photograph cannot be read any more.
+        """
+        ...
+
+    def match(self, features1: Features, features2: Features, view1: View, view2: View) -> RowMatches:
+        """Match the keypoints of two photographs; each takes part once at most.
+
+        Raises:
+            InputError: the features are those of another extractor.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatcherInfo:
+    """One line of the list of matchers.
+
+    Attributes:
+        name: what `--matcher` takes.
+        summary: one sentence.
+        licence: licence of code and weights.
+        missing: weights that are not on this machine.
+    """
+
+    name: str
+    summary: str
+    licence: str
+    missing: tuple[PublishedFile, ...]
+
+
+def list_matchers() -> list[MatcherInfo]:
+    """Return the registered matchers by name; one that cannot be imported says why in its summary."""
+    listed = []
+    for name, entry_point in sorted(registered(ENTRY_POINT_GROUP).items()):
+        try:
+            factory = entry_point.load()
+        except (ImportError, AttributeError) as error:
+            listed.append(MatcherInfo(name=name, summary=f"cannot be imported: {error}", licence="unknown", missing=()))
+            continue
+        summary = (factory.__doc__ or "").strip().partition("\n")[0]
+        listed.append(
+            MatcherInfo(name=name, summary=summary, licence=factory.licence, missing=tuple(missing(factory.files)))
+        )
+    return listed
+
+
+def load_matcher(name: str, weights: Path | None = None) -> FeatureMatcher:
+    """Make the matcher of a name.
+
+    Args:
+        name: as registered.
+        weights: folder of the user's own files, named as the published ones.
+
+    Raises:
+        PredictorError: when no matcher has this name, or it cannot be imported or is none.
+    """
+    matcher = load_factory(ENTRY_POINT_GROUP, "matcher", name)(weights)
+    if not isinstance(matcher, FeatureMatcher):
+        raise PredictorError(
+            f"The matcher '{name}' lacks a part of dust3r_sfm.features.matcher.FeatureMatcher; install a version of it "
+            "that fits this one of dust3r_sfm."
+        )
+    return matcher
