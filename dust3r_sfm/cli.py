@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -247,6 +247,23 @@ def predictors() -> None:
         print(f"    licence: {predictor.licence}\n    weights: {predictor.weights or 'none'}")
 
 
+def features(
+    action: Annotated[Literal["list", "get"], tyro.conf.Positional] = "list",
+    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]")] = None,
+) -> None:
+    """List the matchers of local features and their weights, or get those of one.
+
+    Args:
+        action: list: which matchers there are, and what they would take; get: download the weights of one, checked
+            against their published checksums.
+        name: Which matcher to get.
+    """
+    from dust3r_sfm.features.listing import get_weights, matcher_lines
+
+    for line in matcher_lines() if action == "list" else get_weights(name):
+        print(line, flush=True)
+
+
 def doctor() -> None:
     """Show versions, devices, and what this installation can do."""
     from dust3r_sfm.doctor import report
@@ -269,6 +286,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "localize": localize,
     "predictors": predictors,
+    "features": features,
     "doctor": doctor,
     "pose": pose,
 }
