@@ -55,4 +55,6 @@ def loose_matches(
     features1: Features, features2: Features
 ) -> tuple[Int64[np.ndarray, "m 2"], Float64[np.ndarray, " m"]]:
     """Match keypoints anywhere, each other's most similar; as `verified_matches` before one geometry has to agree."""
+    if min(len(features1.xy), len(features2.xy)) == 0:
+        return np.zeros((0, 2), np.int64), np.zeros(0)
     return mutual_matches(features1.unit_descriptors(), features2.unit_descriptors(), _MIN_SIMILARITY, _MAX_RATIO)
