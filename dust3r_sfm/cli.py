@@ -26,6 +26,7 @@ from dust3r_sfm.system.terminal import Terminal, run_command
 
 Photos = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PHOTOS")]
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+Action = Annotated[Literal["list", "get"], tyro.conf.Positional]
 Unnamed = tyro.conf.arg(name="")
 """The groups of a class of options stand in the help under their own names."""
 
@@ -243,25 +244,20 @@ def predictors() -> None:
     from dust3r_sfm.predictors.predictor import list_predictors
 
     for predictor in list_predictors():
-        print(predictor.name, predictor.summary, sep="\n    ")
-        print(f"    licence: {predictor.licence}\n    weights: {predictor.weights or 'none'}")
+        weights = f"weights: {predictor.weights or 'none'}"
+        print(predictor.name, predictor.summary, f"licence: {predictor.licence}", weights, sep="\n    ")
 
 
-def features(
-    action: Annotated[Literal["list", "get"], tyro.conf.Positional] = "list",
-    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]")] = None,
-) -> None:
+def features(action: Action = "list", name: Annotated[str | None, tyro.conf.Positional] = None) -> None:
     """List the matchers of local features and their weights, or get those of one.
 
     Args:
-        action: list: which matchers there are, and what they would take; get: download the weights of one, checked
-            against their published checksums.
+        action: Whether to list, or to download what a matcher needs.
         name: Which matcher to get.
     """
-    from dust3r_sfm.features.listing import get_weights, matcher_lines
+    from dust3r_sfm.features import listing
 
-    for line in matcher_lines() if action == "list" else get_weights(name):
-        print(line, flush=True)
+    print(*(listing.matcher_lines() if action == "list" else listing.get_weights(name)), sep="\n")
 
 
 def doctor() -> None:

@@ -79,7 +79,7 @@ def test_sift_matches(photograph):
     assert np.mean(np.linalg.norm(places[0] - places[1] * 480 / 360, axis=1) < 2.0) > 0.8
 
 
-@pytest.mark.parametrize("size", [(48, 40), (60, 20)])
+@pytest.mark.parametrize("size", [(48, 40), (62, 34)])
 def test_photographs_of_a_few_pixels(learned, random_weights, photograph, size):
     matcher = load_matcher(learned, random_weights)
     view = photograph(size=size)
