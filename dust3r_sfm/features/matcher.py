@@ -16,6 +16,8 @@ from dust3r_sfm.system.plugins import load_factory, registered
 from dust3r_sfm.types import View
 
 ENTRY_POINT_GROUP = "dust3r_sfm.matchers"
+AUTO, _BEST = "auto", "aliked-lightglue"
+"""The best that is installed, and what is best: ../shared/reference/learned-matching.md."""
 
 RowMatches = tuple[Int64[np.ndarray, "m 2"], Float64[np.ndarray, " m"]]
 """Rows of the keypoints of both photographs, and how sure each match is, 0 to 1."""
@@ -110,7 +112,7 @@ def load_matcher(name: str, weights: Path | None = None, device: str = "cpu") ->
     Args:
         name: as registered.
         weights: folder of the user's own files, named as the published ones.
-        device: of its networks, as PyTorch calls it.
+        device: of its networks.
 
     Raises:
         PredictorError: when no matcher has this name, or it cannot be imported or is none.
@@ -122,6 +124,26 @@ def load_matcher(name: str, weights: Path | None = None, device: str = "cpu") ->
             "that fits this one of dust3r_sfm."
         )
     return matcher
+
+
+def choose_matcher(name: str, weights: Path | None = None, device: str = "cpu") -> FeatureMatcher | None:
+    """Make the matcher that `--matcher` names.
+
+    Args:
+        name: as registered, or "auto": the best whose weights are on this machine.
+        weights: folder of the user's own files.
+        device: of its networks.
+
+    Returns:
+        None where SIFT is what there is.
+
+    Raises:
+        PredictorError: no matcher has this name.
+    """
+    if name == AUTO:
+        matcher = load_matcher(_BEST, weights, device)
+        return None if weights is None and missing(matcher.files) else matcher
+    return None if name == "sift" else load_matcher(name, weights, device)
 
 
 def matcher_facts(matcher: FeatureMatcher) -> dict[str, Any]:
