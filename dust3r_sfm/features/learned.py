@@ -28,7 +28,7 @@ class LightGlueMatcher:
         """
         Args:
             weights: folder of the user's own files, named as the published ones.
-            device: of the networks.
+            device: of the networks, see `choose_device`.
         """
         self._weights, self._device = weights, device
 
@@ -38,6 +38,9 @@ class LightGlueMatcher:
 
     @cached_property
     def _networks(self) -> tuple[Any, Any]:
+        from dust3r_sfm.system.device import choose_device
+
+        self._device = str(choose_device(self._device))
         extractor, matcher = self._load(self._weights)
         return extractor.eval().to(self._device), matcher.eval().to(self._device)
 

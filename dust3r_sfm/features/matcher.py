@@ -15,6 +15,8 @@ from dust3r_sfm.system.plugins import load_factory, registered
 from dust3r_sfm.types import View
 
 ENTRY_POINT_GROUP = "dust3r_sfm.matchers"
+AUTO, _BEST = "auto", "aliked-lightglue"
+"""The best that is installed, and what is best: ../shared/reference/learned-matching.md."""
 
 RowMatches = tuple[Int64[np.ndarray, "m 2"], Float64[np.ndarray, " m"]]
 """Rows of the keypoints of both photographs, and how sure each match is, 0 to 1."""
@@ -24,7 +26,7 @@ RowMatches = tuple[Int64[np.ndarray, "m 2"], Float64[np.ndarray, " m"]]
 class FeatureMatcher(Protocol):
     """Finds keypoints in photographs, and says which of two photographs' are the same point.
 
-    It is made by `factory(weights: Path | None)`, registered under its name in the entry-point group
+    It is made by `factory(weights: Path | None, device: str)`, registered under its name in the entry-point group
     `dust3r_sfm.matchers`. Making it is cheap; networks are loaded when they are first used.
 
     Attributes:
@@ -95,20 +97,41 @@ def list_matchers() -> list[MatcherInfo]:
     return listed
 
 
-def load_matcher(name: str, weights: Path | None = None) -> FeatureMatcher:
+def load_matcher(name: str, weights: Path | None = None, device: str = "cpu") -> FeatureMatcher:
     """Make the matcher of a name.
 
     Args:
         name: as registered.
         weights: folder of the user's own files, named as the published ones.
+        device: of its networks.
 
     Raises:
         PredictorError: when no matcher has this name, or it cannot be imported or is none.
     """
-    matcher = load_factory(ENTRY_POINT_GROUP, "matcher", name)(weights)
+    matcher = load_factory(ENTRY_POINT_GROUP, "matcher", name)(weights, device)
     if not isinstance(matcher, FeatureMatcher):
         raise PredictorError(
             f"The matcher '{name}' lacks a part of dust3r_sfm.features.matcher.FeatureMatcher; install a version of it "
             "that fits this one of dust3r_sfm."
         )
     return matcher
+
+
+def choose_matcher(name: str, weights: Path | None = None, device: str = "cpu") -> FeatureMatcher | None:
+    """Make the matcher that `--matcher` names.
+
+    Args:
+        name: as registered, or "auto": the best whose weights are on this machine.
+        weights: folder of the user's own files.
+        device: of its networks.
+
+    Returns:
+        None where SIFT is what there is.
+
+    Raises:
+        PredictorError: no matcher has this name.
+    """
+    if name == AUTO:
+        matcher = load_matcher(_BEST, weights, device)
+        return None if weights is None and missing(matcher.files) else matcher
+    return None if name == "sift" else load_matcher(name, weights, device)

@@ -52,8 +52,8 @@ def load(published: PublishedFile, path: Path | None = None) -> dict[str, Any]:
         )
     if path is None and (digest := sha256_of(found)) != published.sha256:
         raise WeightsError(
-            f"{found} is damaged or of another version (sha256 {digest}, expected {published.sha256}); remove it and get "
-            "it again with `dust3r-sfm features get`.",
+            f"{found} is damaged or of another version (sha256 {digest}, expected {published.sha256}); remove it and "
+            "get it again with `dust3r-sfm features get`.",
             path=found,
         )
     try:

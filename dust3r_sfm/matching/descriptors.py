@@ -164,7 +164,8 @@ def nearest_on(device: str) -> Nearest:
     """
     import torch
 
-    from dust3r_sfm.predictors.device import choose_device, is_out_of_memory
+    from dust3r_sfm.predictors.device import is_out_of_memory
+    from dust3r_sfm.system.device import choose_device
 
     chosen = choose_device(device)
     if chosen.type == "cpu":

@@ -89,6 +89,11 @@ class PredictorOptions:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of a network's matrix products. auto: bfloat16 on GPUs that compute it, float32 on CPUs (of which those with
     AVX512-BF16 or AMX are faster in bfloat16)."""
+    matcher: str = "auto"
+    """Local features of what SIFT does not decide; `dust3r-sfm features` lists them. auto: aliked-lightglue where its
+    weights are on this machine, else sift, that is SIFT alone."""
+    matcher_weights: Path | None = None
+    """Folder of your own weights of the matcher, named as the published files."""
     num_workers: int = 0
     """Threads of every pool; 0: one per core that the process may use. The classical predictor works with them, a
     network reads photographs with them (PyTorch's own threads follow OMP_NUM_THREADS)."""

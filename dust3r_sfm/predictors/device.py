@@ -1,11 +1,9 @@
-"""Where a network runs: which device, in which precision, and what it sounds like when its memory ends."""
+"""Where a network runs: in which precision, and what it sounds like when its memory ends."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
-
-from dust3r_sfm.errors import PredictorError
 
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory", "ALLOC_FAILED")
 """In the messages of MPS, of the host's allocator (two wordings), and of CUDA's libraries."""
@@ -13,29 +11,6 @@ _MACOS_WITH_BFLOAT16 = 14
 """The version of macOS from which on PyTorch computes bfloat16 on its GPUs."""
 
 Precision = Literal["auto", "float32", "bfloat16"]
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that a name stands for; auto is the first of cuda, mps and cpu that this machine has.
-
-    Raises:
-        PredictorError: an unknown device, or one that this machine lacks.
-    """
-    available = {
-        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        "mps": int(torch.backends.mps.is_available()),
-        "cpu": 1,
-    }
-    if name == "auto":
-        return torch.device(next(kind for kind, count in available.items() if count))
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise PredictorError(f"There is no device '{name}'; use auto, cpu, cuda, cuda:1 or mps.") from error
-    if (device.index or 0) >= available.get(device.type, 0):
-        kinds = ", ".join(kind for kind, count in available.items() if count)
-        raise PredictorError(f"PyTorch finds no device '{name}' on this machine, only {kinds}; use --device auto.")
-    return device
 
 
 def mixed_precision(device: torch.device, precision: Precision = "auto") -> AbstractContextManager[object]:

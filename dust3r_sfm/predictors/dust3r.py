@@ -124,8 +124,8 @@ class NetworkPredictor:
     def _network(self) -> "dust3r_sfm.predictors.pointmap_network.PointmapNetwork":
         # Here, because PyTorch takes seconds to import and the list of predictors should not.
         from dust3r_sfm.network import load_network
-        from dust3r_sfm.predictors.device import choose_device
         from dust3r_sfm.predictors.pointmap_network import PointmapNetwork
+        from dust3r_sfm.system.device import choose_device
 
         device = choose_device(self._options.device)
         network = load_network(self._source)

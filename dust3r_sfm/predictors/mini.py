@@ -132,7 +132,7 @@ class MiniPredictor:
         # Here, because PyTorch takes seconds to import and the list of predictors should not.
         from dust3r_sfm.network.mini_file import locate_mini, read_mini
         from dust3r_sfm.network.source import LoadReport, WeightsSource
-        from dust3r_sfm.predictors.device import choose_device
+        from dust3r_sfm.system.device import choose_device
 
         device = choose_device(self._options.device)
         path = locate_mini(self._weights)

@@ -127,7 +127,7 @@ CHAIN: tuple[Stage, ...] = (
     Stage(name="pairs", artefacts=(PAIRS,), inputs=_pair_inputs, make=_select),
     Stage(
         name="predict",
-        artefacts=("predictions*.h5*", "run.*-of-*.json"),
+        artefacts=("predictions*.h5*", "matching*", "run.*-of-*.json"),
         inputs=_predict_inputs,
         make=_predict,
         announce=_announce_size,

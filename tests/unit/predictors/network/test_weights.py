@@ -13,10 +13,10 @@ from dust3r_sfm.errors import InputError, PredictorError, WeightsError
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.network import KNOWN_WEIGHTS, CompletionNetwork, load_network, random_network
 from dust3r_sfm.network.names import UNKNOWN_LICENCE
-from dust3r_sfm.predictors.device import choose_device
 from dust3r_sfm.predictors.dust3r import Dust3r224Linear, Dust3r512Dpt, Dust3r512Linear
 from dust3r_sfm.predictors.predictor import LoadsWeights, PairPredictor, StoresFeatures, check_predictor
 from dust3r_sfm.predictors.run import predict_pairs
+from dust3r_sfm.system.device import choose_device
 
 from .conftest import ALL, BACKBONE, CONFIG, EDGES, OPTIONS, run, save
 
