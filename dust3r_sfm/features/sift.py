@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from dust3r_sfm.errors import InputError
 from dust3r_sfm.features.features import Features, append_features, names_in, read_features
+from dust3r_sfm.features.matcher import RowMatches
+from dust3r_sfm.features.published import PublishedFile
+from dust3r_sfm.features.verified import loose_matches
 from dust3r_sfm.images.load import load_mask, load_original
 from dust3r_sfm.system._pycolmap import quiet
 from dust3r_sfm.system.files import noticing_a_full_disk
@@ -25,6 +29,37 @@ _PER_THREAD, _AT_LEAST = 4, 16
 
 _BYTES_PER_RAW_PX = 280
 """What COLMAP's SIFT needs at its peak. Chosen by hand."""
+
+_DESCRIPTOR_SIZE = 128
+"""Values of a SIFT descriptor (Lowe 2004, section 6)."""
+
+
+class SiftMatcher:
+    """SIFT by pycolmap at its default size, mutual nearest neighbours that pass the ratio test: needs no weights."""
+
+    name = "sift"
+    licence = "BSD-3-Clause (COLMAP)"
+    files: tuple[PublishedFile, ...] = ()
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+        self.weights = weights
+
+    def check(self) -> None:
+        """There is nothing to load."""
+
+    def extract(self, view: View) -> Features:
+        """See `FeatureMatcher`."""
+        return _extract([view], num_threads=1)[0]
+
+    def match(self, features1: Features, features2: Features, view1: View, view2: View) -> RowMatches:
+        """See `FeatureMatcher`."""
+        for features, view in ((features1, view1), (features2, view2)):
+            if len(features.xy) and features.descriptors.shape[1] != _DESCRIPTOR_SIZE:
+                raise InputError(
+                    f"The features of {view.name} have descriptors of length {features.descriptors.shape[1]} where "
+                    f"SIFT has {_DESCRIPTOR_SIZE}; extract them again."
+                )
+        return loose_matches(features1, features2)
 
 
 def find_features(views: Sequence[View], path: Path, step: Step = lambda done, total: None) -> list[Features]:

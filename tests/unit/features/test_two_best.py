@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dust3r_sfm.features import verified
+from dust3r_sfm.features import two_best
 from dust3r_sfm.features.two_best import TwoBest
 
 
@@ -25,10 +25,10 @@ def test_without_a_partner_nothing_is_clear():
 
 @pytest.mark.parametrize("block", [1, 7, 1024])
 def test_two_best_of_all(monkeypatch, block):
-    monkeypatch.setattr(verified, "_BLOCK", block)
+    monkeypatch.setattr(two_best, "_BLOCK", block)
     rng = np.random.default_rng(0)
     one, other = (rng.standard_normal((count, 8)).astype(np.float32) for count in (20, 30))
-    found = verified._two_best(one, other)
+    found = two_best._two_best(one, other)
     for row, similarity in enumerate(one @ other.T):
         order = np.argsort(-similarity)
         assert found.partner[row] == order[0]
