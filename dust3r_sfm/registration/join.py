@@ -153,7 +153,6 @@ def _pairs(first: Part, second: Part, tools: Tools) -> list[Matches]:
     pairs: list[Edge] = [
         (first.images[row], second.images[column])
         for row, column in zip(*np.unravel_index(best, likeness.shape), strict=True)
-        if likeness[row, column] > 0
     ]
     tools.match.look(pairs)
     return [matches for pair in pairs if len((matches := tools.match(*pair)).xy1)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
@@ -15,10 +15,14 @@ from dust3r_sfm.types import Edge, Matches
 _NUM_TELLING = 512
 """Keypoints of an image that are compared to tell how much two photographs are alike; chosen by hand."""
 
+_MAX_ANYWHERE = 8_192
+"""Keypoints of an image that are compared with all of another, those with the highest scores; chosen by hand."""
+
 _CLEAR_RATIO = 0.8
 """Largest angle between two descriptors over that to the second nearest (COLMAP's default)."""
 
 
+@runtime_checkable
 class PairMatcher(Protocol):
     """Finds matches anywhere in two photographs; photographs are known by their index in the image set."""
 
@@ -46,7 +50,7 @@ class KeypointMatcher:
 
     def __call__(self, image1: int, image2: int) -> Matches:
         """See `PairMatcher`."""
-        first, second = self._features[image1], self._features[image2]
+        first, second = (_telling(self._features[image], _MAX_ANYWHERE) for image in (image1, image2))
         seed = self._seed + image1 * len(self._features) + image2
         rows, similarity = verified_matches(first, second, seed)
         return Matches(
@@ -68,10 +72,15 @@ class KeypointMatcher:
 
     def _of(self, image: int) -> np.ndarray:
         if image not in self._telling:
-            features = self._features[image]
-            rows = np.sort(np.argsort(features.scores, kind="stable")[-_NUM_TELLING:])
-            self._telling[image] = features.of(rows).unit_descriptors()
+            self._telling[image] = _telling(self._features[image], _NUM_TELLING).unit_descriptors()
         return self._telling[image]
+
+
+def _telling(features: Features, most: int) -> Features:
+    """The keypoints with the highest scores, in their order."""
+    if len(features.xy) <= most:
+        return features
+    return features.of(np.sort(np.argsort(features.scores, kind="stable")[-most:]))
 
 
 class GivenMatcher:

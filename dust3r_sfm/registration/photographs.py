@@ -69,16 +69,16 @@ def place_photographs(part: Part, waiting: Collection[int], tools: Tools) -> tup
         attempts = [_attempt(part, image, partners[image], tools) for image in tried]
         asked |= {image: partners[image] for image in tried}
         left |= {one.image: one.link for one in attempts}
-        sure = _one_of_each_camera(part, [one for one in attempts if one.link is None and one.estimate is not None])
+        believed = [one for one in attempts if one.link is None and one.estimate is not None]
+        sure = _one_of_each_camera(part, believed)
         part, placed = _added(part, sure, tools)
         for one in sure:
-            if one.image not in placed:
-                left[one.image] = _not_held(one)
-            elif one.image in left:
+            if one.image in placed:
                 del left[one.image]
-        for one in attempts:  # one of a camera that was just found has its turn in the next round
-            if one.link is None and one not in sure:
-                asked.pop(one.image)
+            else:
+                left[one.image] = _not_held(one)
+        for image in {one.image for one in believed} - {one.image for one in sure}:
+            del asked[image]  # its camera was found just now: it has its turn in the next round
         if not placed:
             break
     return part, left
@@ -89,7 +89,7 @@ def _partners(part: Part, image: int, tools: Tools) -> tuple[int, ...]:
     others = [other for other in part.images if other != image]
     likeness = tools.match.likeness(image, others)
     best = np.argsort(-likeness, kind="stable")[:NUM_PARTNERS]
-    return tuple(others[position] for position in best if likeness[position] > 0)
+    return tuple(others[position] for position in best)
 
 
 def _attempt(part: Part, image: int, partners: Sequence[int], tools: Tools) -> Attempt:
