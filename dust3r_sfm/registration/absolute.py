@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from dust3r_sfm.geometry.transforms import apply
 from dust3r_sfm.localization.pose import FocalState, PoseEstimate, estimate_pose, pose_confidence
 from dust3r_sfm.registration.link import Link
 from dust3r_sfm.registration.part import KnownPoints
+from dust3r_sfm.tracks.cameras import PosedCameras
 from dust3r_sfm.types import Matches, Size
 
 _MAX_ERROR_NETWORK_PX = 4.0
@@ -65,6 +67,14 @@ class Correspondences:
         return Correspondences(
             xy=xy[known], xyz=xyz[known], on_track=on_track[known], partner_of=partner_of[known], pairs=pairs
         )
+
+    def within(self, cameras: PosedCameras, image: int, raw_per_network: float) -> Bool[np.ndarray, " m"]:
+        """Which of them agree with a pose that the photograph has already."""
+        seen = apply(cameras.cam_from_world[image], self.xyz)
+        front, matrix = seen[:, 2] > 0, cameras.matrices[image]
+        plane = seen[:, :2] / np.where(front, seen[:, 2], 1.0)[:, None] * matrix[(0, 1), (0, 1)] + matrix[:2, 2]
+        errors = np.linalg.norm(plane - cameras.undistort(image, self.xy), axis=1)
+        return np.asarray(front & (errors <= _MAX_ERROR_NETWORK_PX * raw_per_network))
 
 
 @dataclass(frozen=True, kw_only=True)

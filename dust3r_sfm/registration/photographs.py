@@ -62,7 +62,7 @@ def place_photographs(part: Part, waiting: Collection[int], tools: Tools) -> tup
     left: dict[int, Link | None] = dict.fromkeys(sorted(waiting))
     asked: dict[int, tuple[int, ...]] = {}
     while left:
-        partners = {image: _partners(part, image, tools) for image in left}
+        partners = {image: partners_of(part, image, tools) for image in left}
         # A photograph whose partners are still the same fails again.
         tried = [image for image in left if partners[image] != asked.get(image)]
         tools.match.look([(image, other) for image in tried for other in partners[image]])
@@ -71,7 +71,7 @@ def place_photographs(part: Part, waiting: Collection[int], tools: Tools) -> tup
         left |= {one.image: one.link for one in attempts}
         believed = [one for one in attempts if one.link is None and one.estimate is not None]
         sure = _one_of_each_camera(part, believed)
-        part, placed = _added(part, sure, tools)
+        part, placed = add_photographs(part, sure, tools)
         for one in sure:
             if one.image in placed:
                 del left[one.image]
@@ -84,7 +84,7 @@ def place_photographs(part: Part, waiting: Collection[int], tools: Tools) -> tup
     return part, left
 
 
-def _partners(part: Part, image: int, tools: Tools) -> tuple[int, ...]:
+def partners_of(part: Part, image: int, tools: Tools) -> tuple[int, ...]:
     """The images of a part that are most like a photograph, best first."""
     others = [other for other in part.images if other != image]
     likeness = tools.match.likeness(image, others)
@@ -148,7 +148,7 @@ def _not_held(one: Attempt) -> Link:
     )
 
 
-def _added(part: Part, sure: Sequence[Attempt], tools: Tools) -> tuple[Part, set[int]]:
+def add_photographs(part: Part, sure: Sequence[Attempt], tools: Tools) -> tuple[Part, set[int]]:
     """Add photographs at their poses, match them closely, adjust them alone, and keep those that see enough."""
     if not sure:
         return part, set()

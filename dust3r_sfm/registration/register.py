@@ -4,17 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dust3r_sfm.features.features import Features
+from dust3r_sfm.options import RefineOptions
 from dust3r_sfm.refinement.adjust import AdjustmentMask
-from dust3r_sfm.refinement.held_out import epipolar_errors, is_better
+from dust3r_sfm.refinement.choose_camera import select_camera_model
+from dust3r_sfm.refinement.held_out import epipolar_errors, hold_out, is_better
 from dust3r_sfm.refinement.match import of_weak_images
+from dust3r_sfm.registration.contested import place_contested
 from dust3r_sfm.registration.join import join
 from dust3r_sfm.registration.link import Link
 from dust3r_sfm.registration.matcher import PairMatcher, Remembered
 from dust3r_sfm.registration.part import Part
 from dust3r_sfm.registration.photographs import Tools, place_photographs
 
-_LAST_NETWORK_PX = 1.5
-"""Reprojection error of an observation of the last adjustment; that of the refinement."""
+_NEXT_NETWORK_PX, _LAST_NETWORK_PX = 2.0, 1.5
+"""Reprojection error of an observation while the camera model is chosen, and from then on; those of the refinement."""
+
+_DEFAULT = RefineOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +38,11 @@ class Registration:
 
 
 def register(
-    parts: Sequence[Part], match: PairMatcher, features: Sequence[Features] = (), seed: int = 0
+    parts: Sequence[Part],
+    match: PairMatcher,
+    features: Sequence[Features] = (),
+    options: RefineOptions = _DEFAULT,
+    seed: int = 0,
 ) -> Registration:
     """Join refined parts and place photographs that are in none, as far as matches say clearly where.
 
@@ -46,13 +55,14 @@ def register(
         parts: refined, the greatest first; all of one image set.
         match: finds matches anywhere in two photographs.
         features: keypoints of every image, to match placed photographs once more where their poses say; may be empty.
+        options: how a part that has grown is refined.
         seed: of the sampling.
     """
     tools = Tools(match=Remembered(match), features=features, seed=seed)
     left: dict[int, Link | None] = dict.fromkeys(range(len(parts[0].scene.names)))
     for image in (image for part in parts for image in part.images):
         left.pop(image, None)
-    queue, finished = list(parts), list[tuple[Part, Link | None]]()
+    queue, finished = [place_contested(part, tools) for part in parts], list[tuple[Part, Link | None]]()
     links: dict[tuple[int, ...], Link | None] = {}
     while queue:
         part = queue.pop(0)
@@ -69,7 +79,7 @@ def register(
                 links[tuple(other.images)] = _better(links.get(tuple(other.images)), result)
             else:
                 break
-        finished.append((_settled(part), link))
+        finished.append((_settled(part, options), link))
     finished.sort(key=lambda item: -len(item[0].images))
     (first, instead), *others = finished
     return Registration(
@@ -86,13 +96,18 @@ def _better(link: Link | None, other: Link | None) -> Link | None:
     return other if other.num_agreeing > link.num_agreeing else link
 
 
-def _settled(part: Part) -> Part:
-    """Adjust all cameras of a part that has grown together, if matches that it had before then agree no worse."""
+def _settled(part: Part, options: RefineOptions) -> Part:
+    """Refine a part that has grown as a whole, if matches that it had before then agree no worse.
+
+    The camera model is chosen once more: with photographs missing, or one at a wrong place, another may have fitted.
+    """
     if not (part.added and part.refinement.applied):
         return part
     matches, mask = part.refinement.matches, AdjustmentMask.of(part.scene)
-    weak = of_weak_images(part.found, matches, len(part.scene.names))
-    state = part.state.adjusted([*matches, *weak], _LAST_NETWORK_PX, mask, last=True)
+    every = [*matches, *of_weak_images(part.found, matches, len(part.scene.names))]
+    shown, held_out = hold_out(every)
+    state, mask, _ = select_camera_model(part.state, shown, held_out, mask, options, _NEXT_NETWORK_PX)
+    state = state.until_converged(every, _LAST_NETWORK_PX, mask).adjusted(every, _LAST_NETWORK_PX, mask, last=True)
     old = [pair for pair in matches if not {pair.image1, pair.image2} & set(part.added)]
     before, after = (epipolar_errors(cameras, old) for cameras in (part.state.cameras, state.cameras))
     return part if is_better(after, before) else part.refined(state, matches)
