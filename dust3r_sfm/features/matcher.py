@@ -91,8 +91,6 @@ def list_matchers() -> list[MatcherInfo]:
     return [_info(name, entry_point) for name, entry_point in sorted(registered(ENTRY_POINT_GROUP).items())]
 
 
-<<<<<<< HEAD
-=======
 def _info(name: str, entry_point: EntryPoint) -> MatcherInfo:
     try:
         factory = entry_point.load()
@@ -108,18 +106,13 @@ def _info(name: str, entry_point: EntryPoint) -> MatcherInfo:
     )
 
 
->>>>>>> features14
 def load_matcher(name: str, weights: Path | None = None, device: str = "cpu") -> FeatureMatcher:
     """Make the matcher of a name.
 
     Args:
         name: as registered.
         weights: folder of the user's own files, named as the published ones.
-<<<<<<< HEAD
-        device: of its networks.
-=======
         device: of its networks, as PyTorch calls it.
->>>>>>> features14
 
     Raises:
         PredictorError: when no matcher has this name, or it cannot be imported or is none.
@@ -133,7 +126,6 @@ def load_matcher(name: str, weights: Path | None = None, device: str = "cpu") ->
     return matcher
 
 
-<<<<<<< HEAD
 def choose_matcher(name: str, weights: Path | None = None, device: str = "cpu") -> FeatureMatcher | None:
     """Make the matcher that `--matcher` names.
 
@@ -152,7 +144,8 @@ def choose_matcher(name: str, weights: Path | None = None, device: str = "cpu") 
         matcher = load_matcher(_BEST, weights, device)
         return None if weights is None and missing(matcher.files) else matcher
     return None if name == "sift" else load_matcher(name, weights, device)
-=======
+
+
 def matcher_facts(matcher: FeatureMatcher) -> dict[str, Any]:
     """Return what a run records about a matcher, after making sure of its weights.
 
@@ -161,4 +154,3 @@ def matcher_facts(matcher: FeatureMatcher) -> dict[str, Any]:
     """
     matcher.check()
     return {"name": matcher.name, "licence": matcher.licence, "sha256": checksums(matcher.files, matcher.weights)}
->>>>>>> features14
