@@ -124,15 +124,15 @@ def _write_colmap(
     from dust3r_sfm.images.masks import with_masks
     from dust3r_sfm.predictors.store import PredictionStore
     from dust3r_sfm.runs.stages import write_colmap
-    from dust3r_sfm.scene_file import read_scene
+    from dust3r_sfm.scene_file import read_scenes
 
     predictions_path = scene_path.with_name("predictions.h5")
     if not predictions_path.is_file():
         raise InputError(f"{predictions_path} is needed beside {scene_path.name}; run dust3r-sfm predict again.")
-    scene = with_masks(read_scene(scene_path, image_root), options.images.masks)
+    scenes = [with_masks(scene, options.images.masks) for scene in read_scenes(scene_path, image_root)]
     with progress.stage("export") as step:
-        predictions = PredictionStore(predictions_path, scene.names)
-        written = write_colmap(scene, predictions, out, options, step)
+        predictions = PredictionStore(predictions_path, scenes[0].names)
+        written = write_colmap(scenes, predictions, out, options, step)
     print(f"refinement          {written.refinement}")
     for finding in written.findings or ():
         print(f"warning             {finding}")

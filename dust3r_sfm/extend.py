@@ -28,8 +28,9 @@ from dust3r_sfm.pairs.graph import write_pairs
 from dust3r_sfm.predictors.predictor import check_predictor, load_predictor
 from dust3r_sfm.runs.folder import RunFolder, require_apart
 from dust3r_sfm.runs.job import PAIRS, Job, Stage, artefacts, begin, work
+from dust3r_sfm.runs.models import refined_models
 from dust3r_sfm.runs.record import Facts, read_record
-from dust3r_sfm.runs.stages import CHAIN, describe, refined_model
+from dust3r_sfm.runs.stages import CHAIN, describe
 from dust3r_sfm.runs.unread import Unread, all_of, refuse_unread
 from dust3r_sfm.system.parallel import workers
 from dust3r_sfm.system.progress import Progress, Silent, Step
@@ -42,6 +43,9 @@ _UNREAD = (
         "pairs", "it pairs new photographs with those that resemble them, --num-retrieved each", but=("num_retrieved",)
     ),
 )
+
+_NO_PAIR = "no pair of photographs has it"
+"""Why a new photograph is left out that the selection of pairs passed over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,13 +182,13 @@ def _adding(export: Stage, reconstruction: Reconstruction, every: ImageSet, old_
     """The last stage: refine the new cameras beside the old ones, and add them to the model of every photograph."""
 
     def add(job: Job, step: Step) -> Facts:
-        refined = refined_model(job.scene, job.predictions, job.out, job.options, step, job.predictor)
-        added = _registered(job).intersection(_new_names(job, old_names))
-        num_points = add_images(reconstruction, refined.model, added)
+        refined = refined_models([job.scene], job.predictions, job.out, job.options, step, job.predictor)
+        first = refined.models[0]
+        num_points = add_images(reconstruction, first.model, set(first.names).intersection(_new_names(job, old_names)))
         write_model(reconstruction, job.out / "sparse" / "0")
         overwrite = job.options.run.overwrite
         write_workspace(job.out, reconstruction, every.root, every.views, overwrite=overwrite)
-        return Facts(num_points=num_points, refinement=refined.sentence)
+        return Facts(num_points=num_points, refinement=first.sentence, left_out=refined.left_out)
 
     return replace(export, make=add)
 
@@ -229,19 +233,17 @@ def _new_names(job: Job, old_names: Sequence[str]) -> list[str]:
     return [name for original, name in names if original not in old_names]
 
 
-def _registered(job: Job) -> set[str]:
-    return {name for name, registered in zip(job.scene.names, job.scene.registered, strict=True) if registered}
-
-
 def _summarize(run: RunFolder, job: Job, num_old: int, new_names: Sequence[str]) -> Extension:
-    record, placed = run.record, _registered(job)
+    record = run.record
+    left_out = record.left_out or {}
     dropped = dict(record.photographs.dropped) if record.photographs else {}
-    missing = [name for name in new_names if name not in placed and name not in dropped]
+    placed = {image.name for image in read_model(run.path / "sparse" / "0").images.values()}
+    missing = {name: left_out.get(name, _NO_PAIR) for name in new_names if name not in placed and name not in dropped}
     return Extension(
         out=run.path,
         num_old=num_old,
         added=tuple(name for name in new_names if name in placed),
-        dropped=dropped | dict.fromkeys(missing, "no reliable pair connects it to the model"),
+        dropped=dropped | missing,
         num_points=record.num_points or 0,
         refinement=record.refinement or "none",
         warnings=(*job.images.warnings, *job.scene.warnings),

@@ -40,12 +40,17 @@ def pair_name(name1: str, name2: str, separator: str = "/") -> str:
     return separator.join(name.replace("/", "-") for name in (name1, name2))
 
 
-def write_matches(group: h5py.Group, rows: Integer[np.ndarray, "m 2"], num_keypoints: int) -> None:
-    """Write matches, as rows of the keypoints of both images, of which the first has `num_keypoints`."""
-    matches0 = np.full(num_keypoints, -1, np.int32)
+def write_matches(
+    group: h5py.Group,
+    rows: Integer[np.ndarray, "m 2"],
+    num_keypoints: int,
+    scores: Float64[np.ndarray, " m"] | None = None,
+) -> None:
+    """Write matches, as rows of the keypoints of both images, of which the first has `num_keypoints`; scores else 1."""
+    matches0, matching_scores0 = np.full(num_keypoints, -1, np.int32), np.zeros(num_keypoints, np.float16)
     matches0[rows[:, 0]] = rows[:, 1]
-    group["matches0"] = matches0
-    group["matching_scores0"] = (matches0 >= 0).astype(np.float16)
+    matching_scores0[rows[:, 0]] = 1 if scores is None else scores
+    group["matches0"], group["matching_scores0"] = matches0, matching_scores0
 
 
 def read_matches(

@@ -114,6 +114,38 @@ def read_scene(path: Path, image_root: Path | None = None) -> Scene:
         )
 
 
+def write_scenes(path: Path, scenes: Sequence[Scene]) -> None:
+    """Write the parts of an alignment: the first to `path` (scene.h5), the others beside it (scene_1.h5, …).
+
+    Raises:
+        OutputError: the disk is full or the folder cannot be written.
+    """
+    for stale in _others(path):
+        stale.unlink()
+    for number, scene in enumerate(scenes[1:], start=1):
+        write_scene(path.with_stem(f"{path.stem}_{number}"), scene)
+    write_scene(path, scenes[0])
+
+
+def read_scenes(path: Path, image_root: Path | None = None) -> list[Scene]:
+    """Read a scene and the parts beside it, as `write_scenes` left them; see `read_scene`.
+
+    Raises:
+        InputError: a file is damaged, not a scene, or of a version that this release does not read.
+    """
+    return [read_scene(file, image_root) for file in (path, *_others(path))]
+
+
+def _others(path: Path) -> list[Path]:
+    """The files of the other parts, in order."""
+    numbered = {
+        int(number): file
+        for file in path.parent.glob(f"{path.stem}_*{path.suffix}")
+        if (number := file.stem.removeprefix(f"{path.stem}_")).isdecimal()
+    }
+    return [file for _, file in sorted(numbered.items())]
+
+
 def _write_views(h5: h5py.File, views: tuple[View, ...]) -> None:
     """Write the views: strings, and the arrays of `_VIEW_ARRAYS`."""
     cameras = [json.dumps(asdict(view.known_camera) if view.known_camera else None) for view in views]

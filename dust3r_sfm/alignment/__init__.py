@@ -1,5 +1,5 @@
 """Global alignment: many pairwise frames become one scene."""
 
-from dust3r_sfm.alignment.align import align
+from dust3r_sfm.alignment.align import align, align_parts
 
-__all__ = ["align"]
+__all__ = ["align", "align_parts"]

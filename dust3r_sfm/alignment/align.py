@@ -1,14 +1,15 @@
 """Global alignment: from pairwise pointmaps to one scene."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int64
 
 from dust3r_sfm.alignment.component import Aligned, align_component
 from dust3r_sfm.alignment.depth.full import PlacedPairs, choose_sources, full_depth
 from dust3r_sfm.alignment.frame.anchor import anchored
-from dust3r_sfm.alignment.frame.known import known_cameras, known_focals
+from dust3r_sfm.alignment.frame.known import Known, known_cameras, known_focals
 from dust3r_sfm.alignment.result import scene_of
 from dust3r_sfm.alignment.samples import Samples, draw_samples, principal_points
 from dust3r_sfm.alignment.solve.edges import information
@@ -17,6 +18,10 @@ from dust3r_sfm.alignment.start.pairwise import focals_of_cameras
 from dust3r_sfm.errors import ReconstructionError
 from dust3r_sfm.options import AlignOptions
 from dust3r_sfm.types import NOTHING_KNOWN, Edge, ImageSet, PairPrediction, Scene
+
+_MIN_PART_IMAGES = 3
+"""Photographs that make a part of its own: two hang together by a single pair, which nothing confirms; chosen by
+hand."""
 
 
 def align(
@@ -28,9 +33,34 @@ def align(
 ) -> Scene:
     """Put all images into one frame so that the pointmaps of all pairs agree.
 
+    The first of `align_parts`: images that no trustworthy pair joins to the largest group are not registered, and a
+    warning names them.
+
+    Args:
+        images: the photographs.
+        predictions: pointmaps by directed edge; read lazily from a `PredictionStore`, or a plain dictionary.
+        options: see `AlignOptions`.
+        seed: seed of the random starts.
+        progress: called with (predictions read, predictions to read).
+
+    Raises:
+        ReconstructionError: no pair of photographs knows anything.
+        PredictorError: a prediction was made for pictures of another size.
+    """
+    return next(_parts(images, predictions, options, seed, progress))
+
+
+def align_parts(
+    images: ImageSet,
+    predictions: Mapping[Edge, PairPrediction],
+    options: AlignOptions,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Scene, ...]:
+    """Align every group of photographs that trustworthy pairs join, each in a frame of its own.
+
     Predictions are read one at a time, once for a sample of their pixels and once for the depth maps, so that memory
-    does not grow with full pointmaps of all pairs. Pairs that contradict the others get weight 0. Images that no
-    trustworthy pair joins to the largest group are not registered, and a warning names them.
+    does not grow with full pointmaps of all pairs. Pairs that contradict the others get weight 0.
 
     Args:
         images: the photographs.
@@ -40,14 +70,27 @@ def align(
         progress: called with (predictions read, predictions to read).
 
     Returns:
-        The scene. Known poses and intrinsics of the views are in it as they are, and its world is theirs; without known
-        poses it is the frame of the first registered camera. Its unit is that of two or more known poses, metres with
-        `options.metric`, otherwise the mean edge's.
+        A scene of the largest group, and one of every other that has three photographs or more, largest first. All are
+        of all images, with those of their group registered. Known poses and intrinsics of the views are in them as they
+        are, and their world is theirs; without known poses it is the frame of the first registered camera. Their unit
+        is that of two or more known poses, metres with `options.metric`, otherwise the mean edge's.
 
     Raises:
         ReconstructionError: no pair of photographs knows anything.
         PredictorError: a prediction was made for pictures of another size.
     """
+    first, *others = _parts(images, predictions, options, seed, progress)
+    return first, *sorted(others, key=lambda scene: -int(scene.registered.sum()))
+
+
+def _parts(
+    images: ImageSet,
+    predictions: Mapping[Edge, PairPrediction],
+    options: AlignOptions,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[Scene]:
+    """Align the largest group, then the largest of what is left, and so on."""
     samples = draw_samples(images, predictions, options.num_samples, _half(progress, 0, len(predictions)))
     if len(images) > 1 and not len(samples.edges):
         raise ReconstructionError(
@@ -57,19 +100,44 @@ def align(
     long_sides = np.array([float(max(view.network_size)) for view in images.views])
     known = known_cameras(images)
     focals = known_focals(images, cameras, focals_of_cameras(samples, cameras, long_sides))
-    connected = largest_component(len(images), samples.edges)
-    aligned = align_component(samples, connected, focals, cameras, known, options, np.random.default_rng(seed))
+    is_left = np.ones(len(images), bool)
+    while True:
+        joins = is_left[samples.edges].all(1)
+        connected = largest_component(len(images), samples.edges[joins])
+        is_first = bool(is_left.all())
+        if not is_first and connected.sum() < _MIN_PART_IMAGES:
+            return
+        rng = np.random.default_rng(seed)
+        aligned = align_component(samples, connected, focals, cameras, known, options, rng)
+        # What is cut off from its group may hang together by itself.
+        is_left &= ~aligned.images
+        if not is_first and aligned.images.sum() < _MIN_PART_IMAGES:
+            continue
+        intrinsics = _intrinsics(images, focals, cameras, aligned, known)
+        shown = progress if is_first else None
+        depths, confidences = _depth_maps(images, predictions, samples, aligned, intrinsics, shown)
+        scene = scene_of(images, samples, aligned, connected, intrinsics, depths, confidences)
+        yield anchored(scene if is_first else replace(scene, warnings=()), images)
 
-    intrinsics = np.tile(np.eye(3), (len(images), 1, 1))
+
+def _intrinsics(
+    images: ImageSet,
+    focals: Float64[np.ndarray, " n"],
+    cameras: Int64[np.ndarray, " n"],
+    aligned: Aligned,
+    known: Known,
+) -> Float64[np.ndarray, "n 3 3"]:
+    """Pinhole matrices in network pixels: those of the placement, and of its cameras for images outside it."""
+    focals = focals.copy()
     for camera, focal in zip(cameras[aligned.images], aligned.placement.focals, strict=True):
         focals[cameras == camera] = focal
+    intrinsics = np.tile(np.eye(3), (len(images), 1, 1))
     intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = focals
     intrinsics[:, :2, 2] = principal_points(images)
     intrinsics[aligned.images, :2, 2] += aligned.placement.principal
     for index in np.flatnonzero(known.calibrated):
         intrinsics[index] = images.views[index].known_intrinsics
-    depths, confidences = _depth_maps(images, predictions, samples, aligned, intrinsics, progress)
-    return anchored(scene_of(images, samples, aligned, connected, intrinsics, depths, confidences), images)
+    return intrinsics
 
 
 def _half(progress: Callable[[int, int], None] | None, start: int, total: int) -> Callable[[], None]:

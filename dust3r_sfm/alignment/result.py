@@ -86,5 +86,7 @@ def _left_out(
             names = [images.names[i] for i in np.flatnonzero(which)]
             listed = ", ".join(names[:_MAX_NUM_NAMES])
             more = f" and {len(names) - _MAX_NUM_NAMES} more" if len(names) > _MAX_NUM_NAMES else ""
-            found.append(f"{len(names)} of {len(images)} photographs not placed: {reason} {listed}{more}.")
+            found.append(
+                f"{len(names)} of {len(images)} photographs not placed by the alignment: {reason} {listed}{more}."
+            )
     return tuple(found)

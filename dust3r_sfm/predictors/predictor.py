@@ -81,6 +81,15 @@ class StoresFeatures(Protocol):
 
 
 @runtime_checkable
+class KeepsMatches(Protocol):
+    """What a predictor may offer besides: what it finds before the first prediction waits in files."""
+
+    def keep_in(self, folder: Path) -> None:
+        """Keep features and matches in a folder, from which a killed run goes on; called before `prepare`."""
+        ...
+
+
+@runtime_checkable
 class LoadsWeights(Protocol):
     """What a predictor that loads weights may offer besides: whatever is wrong with them is known before the work.
 

@@ -15,7 +15,7 @@ from dust3r_sfm.images.known import known_digest
 from dust3r_sfm.options import PredictOptions
 from dust3r_sfm.predictors.cache import FeatureCache
 from dust3r_sfm.predictors.order import blocks, split_pairs
-from dust3r_sfm.predictors.predictor import PairPredictor, check_predictor
+from dust3r_sfm.predictors.predictor import KeepsMatches, PairPredictor, check_predictor
 from dust3r_sfm.predictors.shard import parse_shard, unfinished_shards
 from dust3r_sfm.predictors.store import (
     PredictionStore,
@@ -24,6 +24,7 @@ from dust3r_sfm.predictors.store import (
     check_disk,
     estimated_size,
     features_folder,
+    matches_folder,
     merge_parts,
 )
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
@@ -108,6 +109,8 @@ def predict_edges(
     check_disk(store_path, store_bytes + cache.bytes_on_disk())
     num_stored = len(edges) - len(missing)
     _report(progress, num_stored, len(edges))
+    if isinstance(predictor, KeepsMatches):
+        predictor.keep_in(matches_folder(store_path))
     predictor.prepare(images, job.graph)
     with PredictionWriter(store_path, images.names, header) as writer, cache:
         for block in blocks(missing, len(images), options.max_encoded):

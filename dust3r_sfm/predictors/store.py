@@ -244,6 +244,11 @@ def features_folder(path: Path) -> Path:
     return _parts_folder(path) / "features"
 
 
+def matches_folder(path: Path) -> Path:
+    """Where a predictor keeps learned features and matches of the store at `path`: OUT/matching, or of a shard."""
+    return path.with_name(path.stem.replace("predictions", "matching"))
+
+
 def _parts_folder(path: Path) -> Path:
     return path.with_name(f"{path.name}.parts")
 

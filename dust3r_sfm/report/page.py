@@ -55,8 +55,9 @@ def write_report(out: Path) -> Path:
     sections = [
         _section("What needs your attention", _attention(record)),
         _section("The model from three sides", _sides(model, weak[placed])),
-        _section("Pairs", _graph(scene, diagnosis, weak)),
+        _section("Pairs", _graph(scene, diagnosis, weak, model)),
         _section("Photographs", _cards(scene, diagnosis, model)),
+        _section("Other models", _apart(record)),
         _section("Left out", _left_out(record)),
         _section("How it was made", _making(record)),
     ]
@@ -76,8 +77,9 @@ def _section(title: str, content: str) -> str:
 def _facts(record: Mapping[str, Any]) -> str:
     summary = record.get("summary", {})
     registered, dropped = summary.get("registered", ()), summary.get("dropped", {})
+    total = len(registered) + len(dropped) + sum(len(one["photographs"]) for one in summary.get("apart", ()))
     facts = {
-        "registered": f"{len(registered)} of {len(registered) + len(dropped)} photographs",
+        "registered": f"{len(registered)} of {total} photographs",
         "points": f"{summary.get('num_points', 0)}",
         "track length": f"{summary.get('mean_track_length', 0):.2f} images",
         "reprojection error": f"{summary.get('mean_reprojection_error', 0):.2f} px",
@@ -105,10 +107,10 @@ def _sides(model: Model, weak: np.ndarray) -> str:
     return f'<div class="sides">{"".join(figures)}</div>'
 
 
-def _graph(scene: Scene, diagnosis: Diagnosis, weak: np.ndarray) -> str:
+def _graph(scene: Scene, diagnosis: Diagnosis, weak: np.ndarray, model: Model) -> str:
     if not len(diagnosis.pairs):
         return ""
-    from_above = _ground(scene)
+    from_above = _ground(scene, model)
     drawing = graph_svg(scene.names, from_above, diagnosis.pairs, diagnosis.weights, diagnosis.bridges, weak)
     meanings = "".join(f'<span class="{kind}">{meaning}</span>' for kind, meaning in _LEGEND.items())
     legend = f'<p class="legend">{meanings}</p>'
@@ -129,10 +131,11 @@ def _pair_row(diagnosis: Diagnosis, row: int) -> list[str]:
     ]
 
 
-def _ground(scene: Scene) -> np.ndarray:
+def _ground(scene: Scene, model: Model) -> np.ndarray:
     """Camera centres on the plane of their two largest extents; images that are not placed stand in a row below."""
-    eyes = centres(scene.cam_from_world)
-    placed = scene.registered
+    eyes, placed = np.zeros((len(scene.names), 3)), np.isin(scene.names, model.names)
+    centre_of = dict(zip(model.names, centres(model.cam_from_world), strict=True))
+    eyes[placed] = [centre_of[name] for name, is_placed in zip(scene.names, placed, strict=True) if is_placed]
     middle = eyes[placed].mean(axis=0)
     _, _, axes = np.linalg.svd(eyes[placed] - middle, full_matrices=True)
     ground: np.ndarray = (eyes - middle) @ axes[:2].T
@@ -160,10 +163,19 @@ def _cards(scene: Scene, diagnosis: Diagnosis, model: Model) -> str:
         state = f"{diagnosis.degrees[index]} trusted pairs, {observations.get(view.name, 0)} points"
         if np.isfinite(diagnosis.position_sigmas[index]):
             state += f", position ± {100 * diagnosis.position_sigmas[index]:.1f} % of the nearest baseline"
-        kind = "card" if scene.registered[index] and diagnosis.degrees[index] >= _WEAK_DEGREE else "card weak"
-        state = state if scene.registered[index] else "not placed"
+        kind = "card" if view.name in observations and diagnosis.degrees[index] >= _WEAK_DEGREE else "card weak"
+        if view.name not in observations:
+            state = "not placed"
+        elif not scene.registered[index]:
+            state = f"placed by its keypoints, {observations[view.name]} points"
         cards.append(f'<div class="{kind}"><div class="maps">{shown}</div><b>{escape(view.name)}</b> {state}</div>')
     return f'<div class="cards">{"".join(cards)}</div>'
+
+
+def _apart(record: Mapping[str, Any]) -> str:
+    models = record.get("summary", {}).get("apart", ())
+    rows = ([one["model"], ", ".join(one["photographs"]), one["reason"]] for one in models)
+    return _table(("model", "photographs", "why"), rows) if models else ""
 
 
 def _left_out(record: Mapping[str, Any]) -> str:

@@ -17,14 +17,15 @@ from dust3r_sfm.predictors.predictor import PairPredictor, check_predictor
 from dust3r_sfm.predictors.store import PredictionStore
 from dust3r_sfm.runs.folder import RunFolder
 from dust3r_sfm.runs.record import Facts, Photographs
-from dust3r_sfm.scene_file import read_scene
+from dust3r_sfm.scene_file import read_scene, read_scenes
 from dust3r_sfm.system.progress import Progress, Step
 from dust3r_sfm.types import ImageSet, PairGraph, Scene
 
 PAIRS: str = "pairs.txt"
 PREDICTIONS: str = "predictions.h5"
 SCENE: str = "scene.h5"
-"""Files that one stage leaves for the next."""
+SCENES: str = "scene_*.h5"
+"""Files that one stage leaves for the next; `SCENES` are the parts that stay apart from the largest."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,8 +58,13 @@ class Job:
 
     @cached_property
     def scene(self) -> Scene:
-        """The aligned scene."""
+        """The aligned scene, the largest if there are several."""
         return read_scene(self.out / SCENE)
+
+    @cached_property
+    def scenes(self) -> list[Scene]:
+        """All parts of the alignment, the largest first."""
+        return read_scenes(self.out / SCENE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -51,6 +51,8 @@ class Facts:
         refinement: what refining the cameras came to, in a sentence.
         findings: sentences about views that patch-match stereo would skip or that see too little.
         num_points: points that were added to an old model.
+        left_out: {name: reason} of the photographs that are in no model.
+        apart: the models beside the largest: folder, photographs, and why they are not part of it.
     """
 
     warnings: list[str] | None = None
@@ -58,6 +60,8 @@ class Facts:
     refinement: str | None = None
     findings: list[str] | None = None
     num_points: int | None = None
+    left_out: dict[str, str] | None = None
+    apart: list[dict[str, Any]] | None = None
 
 
 @dataclass(kw_only=True)

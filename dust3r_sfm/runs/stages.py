@@ -7,25 +7,25 @@ the last one alone.
 import hashlib
 import json
 import logging
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from dust3r_sfm.alignment import align
+from dust3r_sfm.alignment import align_parts
 from dust3r_sfm.alignment.diagnosis import diagnose
 from dust3r_sfm.alignment.frame.anchor import anchored
 from dust3r_sfm.alignment.frame.metric import metric_scene
 from dust3r_sfm.colmap.database import write_database
-from dust3r_sfm.colmap.model import Reconstruction, reconstruction_from_scene, with_points, write_model
+from dust3r_sfm.colmap.model import write_model
 from dust3r_sfm.dense.check import check_workspace
 from dust3r_sfm.dense.pointmaps import write_pointmaps
 from dust3r_sfm.dense.workspace import write_workspace
 from dust3r_sfm.images.known import known_digest
-from dust3r_sfm.images.load import load_original
-from dust3r_sfm.matching.scene import match_scene
 from dust3r_sfm.options import PredictorOptions, ReconstructOptions
 from dust3r_sfm.pairs.graph import graph_warnings, write_pairs
 from dust3r_sfm.pairs.select import select_pairs
@@ -33,14 +33,13 @@ from dust3r_sfm.predictors.cluster import predict_on_cluster
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor, predictor_facts
 from dust3r_sfm.predictors.run import directed_edges, predict_pairs
 from dust3r_sfm.predictors.store import PredictionStore, estimated_size
-from dust3r_sfm.refinement.points import refined_tracks
-from dust3r_sfm.refinement.refine import refine_scene
-from dust3r_sfm.runs.job import PAIRS, PREDICTIONS, SCENE, Job, Stage
+from dust3r_sfm.runs.job import PAIRS, PREDICTIONS, SCENE, SCENES, Job, Stage
+from dust3r_sfm.runs.models import refined_models
 from dust3r_sfm.runs.record import Facts
-from dust3r_sfm.scene_file import write_scene
-from dust3r_sfm.single import predict_alone, scene_of_one, tracks_from_depth
+from dust3r_sfm.scene_file import write_scenes
+from dust3r_sfm.single import predict_alone, scene_of_one
 from dust3r_sfm.system.progress import Step
-from dust3r_sfm.types import ImageSet, Matches, PairGraph, Scene
+from dust3r_sfm.types import ImageSet, PairGraph, Scene
 
 logger = logging.getLogger("dust3r_sfm")
 
@@ -110,16 +109,16 @@ def _predict(job: Job, step: Step) -> Facts:
 def _align(job: Job, step: Step) -> Facts:
     seed = job.options.run.seed
     if len(job.images) > 1:
-        scene = align(job.images, job.predictions, job.options.align, seed, step)
+        scene, *others = align_parts(job.images, job.predictions, job.options.align, seed, step)
     else:
-        scene = anchored(scene_of_one(job.images, job.predictions), job.images)
-    write_scene(job.out / SCENE, metric_scene(scene, job.options.known, seed))
+        scene, others = anchored(scene_of_one(job.images, job.predictions), job.images), []
+    write_scenes(job.out / SCENE, [metric_scene(scene, job.options.known, seed), *others])
     # The scene says of each pair what the pair graph could only fear.
     return Facts(warnings=list(job.images.warnings), diagnosis=diagnose(job.scene).as_json())
 
 
 def _export(job: Job, step: Step) -> Facts:
-    return write_colmap(job.scene, job.predictions, job.out, job.options, step, job.predictor)
+    return write_colmap(job.scenes, job.predictions, job.out, job.options, step, job.predictor)
 
 
 CHAIN: tuple[Stage, ...] = (
@@ -127,12 +126,12 @@ CHAIN: tuple[Stage, ...] = (
     Stage(name="pairs", artefacts=(PAIRS,), inputs=_pair_inputs, make=_select),
     Stage(
         name="predict",
-        artefacts=("predictions*.h5*", "run.*-of-*.json"),
+        artefacts=("predictions*.h5*", "matching*", "run.*-of-*.json"),
         inputs=_predict_inputs,
         make=_predict,
         announce=_announce_size,
     ),
-    Stage(name="align", artefacts=(SCENE,), inputs=_align_inputs, make=_align),
+    Stage(name="align", artefacts=(SCENE, SCENES), inputs=_align_inputs, make=_align),
     Stage(
         name="export",
         artefacts=("sparse", "dense", "dense_pointmaps", "database.db", "fused.ply*", "mesh.ply", "report.html"),
@@ -143,66 +142,35 @@ CHAIN: tuple[Stage, ...] = (
 
 
 def write_colmap(
-    scene: Scene,
+    scenes: Sequence[Scene],
     predictions: PredictionStore,
     out: Path,
     options: ReconstructOptions,
     step: Step,
     predictor: PairPredictor | None = None,
 ) -> Facts:
-    """Write the COLMAP model of an aligned scene: sparse/0, database.db, and the workspaces dense/ and
-    dense_pointmaps/.
+    """Write the COLMAP models of aligned scenes: sparse/0, sparse/1, …, largest first; of the largest also database.db
+    and the workspaces dense/ and dense_pointmaps/.
 
-    Its cameras are refined on keypoints (features.h5) first, where that makes them better. `predictor` is the one of
+    Their cameras are refined on keypoints (features.h5) first, where that makes them better. `predictor` is the one of
     the options, where it has been made.
     """
-    refined = refined_model(scene, predictions, out, options, step, predictor)
-    write_model(refined.model, out / "sparse" / "0")
-    write_database(out / "database.db", refined.model, refined.matches)
-    write_workspace(out, refined.model, scene.image_root, scene.views, overwrite=options.run.overwrite)
-    write_pointmaps(out, refined.model, scene)
-    return Facts(refinement=refined.sentence, findings=check_workspace(refined.model))
-
-
-@dataclass(frozen=True, kw_only=True)
-class RefinedModel:
-    """The COLMAP model of a scene.
-
-    Attributes:
-        model: refined cameras and points.
-        matches: what it was made of, in raw pixels.
-        sentence: what refining the cameras came to.
-    """
-
-    model: Reconstruction
-    matches: list[Matches]
-    sentence: str
-
-
-def refined_model(
-    scene: Scene,
-    predictions: PredictionStore,
-    out: Path,
-    options: ReconstructOptions,
-    step: Step,
-    predictor: PairPredictor | None = None,
-) -> RefinedModel:
-    """Match the pairs of an aligned scene, refine its cameras where that makes them better, and triangulate points.
-
-    `predictor` is the one of the options, where it has been made; keypoints go to out/features.h5.
-    """
-    views = scene.views
-    if predictor is None and options.match.fine_size is not None:
-        predictor = load_predictor(options.predict, options.run.seed)
-    found = match_scene(scene, views, predictions, options.match, step, options.predict.device, predictor)
-    if scene.registered.sum() > 1:
-        refinement = refine_scene(scene, found, out / "features.h5", options.refine, step)
-        tracks = refined_tracks(refinement, found, options.tracks, lambda index: load_original(views[index]))
-        return RefinedModel(
-            model=with_points(refinement.model, tracks),
-            matches=[*refinement.matches, *found],
-            sentence=refinement.sentence,
-        )
-    tracks = tracks_from_depth(scene, options.tracks.max_points, lambda index: load_original(views[index]))
-    model = reconstruction_from_scene(scene, tracks)
-    return RefinedModel(model=model, matches=found, sentence="one camera as it is")
+    refined = refined_models(scenes, predictions, out, options, step, predictor)
+    sparse, (first, *others) = out / "sparse", refined.models
+    for number, one in enumerate(refined.models):
+        write_model(one.model, sparse / str(number))
+    for stale in sparse.glob("[0-9]*"):
+        if stale.is_dir() and not (stale.name.isdecimal() and int(stale.name) < len(refined.models)):
+            shutil.rmtree(stale)
+    write_database(out / "database.db", first.model, first.matches)
+    write_workspace(out, first.model, first.scene.image_root, first.scene.views, overwrite=options.run.overwrite)
+    write_pointmaps(out, first.model, first.scene)
+    return Facts(
+        refinement=first.sentence,
+        findings=check_workspace(first.model),
+        left_out=refined.left_out,
+        apart=[
+            {"model": f"sparse/{number}", "photographs": list(one.names), "reason": one.apart}
+            for number, one in enumerate(others, start=1)
+        ],
+    )

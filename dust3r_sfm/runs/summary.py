@@ -3,11 +3,13 @@
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dust3r_sfm.colmap.model import read_model
 from dust3r_sfm.runs.folder import RunFolder
+from dust3r_sfm.runs.models import NOT_CONNECTED
 from dust3r_sfm.types import ImageSet, Scene
 
 _NO_POINTS = (
@@ -22,8 +24,8 @@ class Summary:
 
     Attributes:
         out: the output folder.
-        registered: names of the images in the model.
-        dropped: {name: reason} of the photographs that are not.
+        registered: names of the images in the model, sparse/0.
+        dropped: {name: reason} of the photographs that are in no model.
         focals: focal length in original pixels of each camera.
         num_points: points in the model.
         mean_track_length: images that see a point, on average.
@@ -32,6 +34,7 @@ class Summary:
         warnings: sentences about weak images, pairs and views.
         predictor: name and licence of the predictor.
         refinement: what refining the cameras came to.
+        apart: the models beside it: folder, photographs, and why they are not part of it.
     """
 
     out: Path
@@ -45,10 +48,11 @@ class Summary:
     warnings: tuple[str, ...]
     predictor: str
     refinement: str
+    apart: tuple[dict[str, Any], ...] = ()
 
     def __str__(self) -> str:
         """The closing lines of the command, with the next command to type."""
-        total = len(self.registered) + len(self.dropped)
+        total = len(self.registered) + len(self.dropped) + sum(len(one["photographs"]) for one in self.apart)
         focal = f"{np.median(self.focals):.1f} px" if self.focals else "none"
         if len(self.focals) > 1 and max(self.focals) > 1.001 * min(self.focals):
             focal = f"{min(self.focals):.1f} to {max(self.focals):.1f} px ({len(self.focals)} cameras)"
@@ -61,6 +65,9 @@ class Summary:
             f"predictor           {self.predictor}",
             "seconds             " + ", ".join(f"{name} {value:.1f}" for name, value in self.seconds.items()),
         ]
+        for one in self.apart:
+            count = len(one["photographs"])
+            lines.append(f"another model       {self.out / one['model']}, {count} photographs, {one['reason']}")
         lines += [f"left out            {name}: {reason}" for name, reason in self.dropped.items()]
         lines += [f"warning             {sentence}" for sentence in self.warnings]
         if len(self.registered) > 1 and not self.num_points:
@@ -82,9 +89,12 @@ def summarize(run: RunFolder, images: ImageSet, scene: Scene) -> Summary:
     """Read the model of a finished run, and record the summary in run.json."""
     record, predictor = run.record, run.record.predictor or {}
     reconstruction = read_model(run.path / "sparse" / "0")
-    registered = tuple(name for name, placed in zip(scene.names, scene.registered, strict=True) if placed)
+    placed, apart = {image.name for image in reconstruction.images.values()}, record.apart or ()
+    registered = tuple(name for name in scene.names if name in placed)
+    elsewhere = {name for one in apart for name in one["photographs"]}
+    missing = [name for name in scene.names if name not in placed and name not in elsewhere]
     dropped = {dropped.name: dropped.reason for dropped in images.dropped}
-    dropped |= {name: "no reliable pair connects it to the model" for name in scene.names if name not in registered}
+    dropped |= {name: (record.left_out or {}).get(name, NOT_CONNECTED) for name in missing}
     summary = Summary(
         out=run.path,
         registered=registered,
@@ -97,6 +107,7 @@ def summarize(run: RunFolder, images: ImageSet, scene: Scene) -> Summary:
         warnings=(*(record.warnings or ()), *scene.warnings, *(record.findings or ())),
         predictor=f"{predictor['name']} ({predictor['licence']})",
         refinement=record.refinement or "none",
+        apart=tuple(apart),
     )
     record.summary = asdict(summary)
     run.save()

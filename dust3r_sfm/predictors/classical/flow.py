@@ -103,10 +103,9 @@ def flow_depth(
     Args:
         picture1, picture2: the photographs, distortion removed.
         epipolar_map: from picture 1 to picture 2.
-        seeds: positions of sparse points in picture 1.
+        seeds: positions of sparse points in picture 1, see `consistent`.
         seed_inverse: their inverse depths, positive.
     """
-    seeds, seed_inverse = _consistent(seeds, seed_inverse)
     low, high = np.percentile(seed_inverse, (2, 98))
     low, high = np.float32(low / _RANGE_FACTOR), np.float32(high * _RANGE_FACTOR)
     inverse = np.clip(_interpolate(seeds, seed_inverse, picture1.grey.shape), low, high)
@@ -163,7 +162,7 @@ def _optical_flow(
     return flow
 
 
-def _consistent(
+def consistent(
     seeds: Float64[np.ndarray, "n 2"], inverse: Float64[np.ndarray, " n"]
 ) -> tuple[Float64[np.ndarray, "m 2"], Float64[np.ndarray, " m"]]:
     """Drop sparse points whose inverse depth disagrees with their neighbours' median."""

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, UInt8
 
 from dust3r_sfm.geometry.transforms import apply, invert
-from dust3r_sfm.predictors.classical.flow import EpipolarMap, FlowDepth, Picture, flow_depth, return_error
+from dust3r_sfm.predictors.classical.flow import EpipolarMap, FlowDepth, Picture, consistent, flow_depth, return_error
 from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.pose import triangulate_pair
 from dust3r_sfm.predictors.classical.sampson import CalibratedMatches, RayPairs
@@ -31,6 +31,12 @@ _MIN_NEIGHBOURS_OF_WINDOW = 0.4
 
 _FILL_RADII_NETWORK_PX = (4, 12, 36, 108)
 """Half sides of the windows that holes are filled from. Chosen by hand."""
+
+_SEED_RADIUS_NETWORK_PX = 4
+"""Half side of the window around a match that is of its depth. Chosen by hand."""
+
+_SEED_SCORE = 0.3
+"""How well a match measures the depth around it; the flow's pixels have 0.6 and more. Chosen by hand."""
 
 Plane = Float32[np.ndarray, "h w"]
 
@@ -58,12 +64,16 @@ def predict_pair(
     map2 = EpipolarMap(cam2_from_cam1, lens1.matrix, lens2.matrix, picture1.grey.shape)
     map1 = EpipolarMap(cam1_from_cam2, lens2.matrix, lens1.matrix, picture2.grey.shape)
     inverse1, inverse2, _ = triangulate_pair(cam2_from_cam1, RayPairs.of(pair.points, lens1, lens2))
-    depth1 = flow_depth(picture1, picture2, map2, lens1.undistort(pair.points.xy1), inverse1)
-    depth2 = flow_depth(picture2, picture1, map1, lens2.undistort(pair.points.xy2), inverse2)
+    seeds1 = consistent(lens1.undistort(pair.points.xy1), inverse1)
+    seeds2 = consistent(lens2.undistort(pair.points.xy2), inverse2)
+    depth1 = flow_depth(picture1, picture2, map2, *seeds1)
+    depth2 = flow_depth(picture2, picture1, map1, *seeds2)
     error1, both1 = return_error(depth1, depth2, map2, map1)
     error2, both2 = return_error(depth2, depth1, map1, map2)
-    own1, confidence1 = _finish(picture1, lens1, cam2_from_cam1, depth1, error1, both1, pair.belief)
-    own2, confidence2 = _finish(picture2, lens2, cam1_from_cam2, depth2, error2, both2, pair.belief)
+    inverse1, score1 = _with_seeds(depth1.inverse, _score(depth1, error1, both1), *seeds1)
+    inverse2, score2 = _with_seeds(depth2.inverse, _score(depth2, error2, both2), *seeds2)
+    own1, confidence1 = _finish(picture1, lens1, cam2_from_cam1, inverse1, score1, pair.belief)
+    own2, confidence2 = _finish(picture2, lens2, cam1_from_cam2, inverse2, score2, pair.belief)
     other1, other2 = apply(cam2_from_cam1, own1.reshape(-1, 3)), apply(cam1_from_cam2, own2.reshape(-1, 3))
     return (
         _scaled(own1, confidence1, other2.reshape(own2.shape), confidence2),
@@ -78,21 +88,42 @@ def failed_pair(lens1: Lens, lens2: Lens) -> PairPrediction:
     return PairPrediction(points1=points1, confidence1=nothing1, points2=points2, confidence2=nothing2)
 
 
-def _finish(
-    picture: Picture,
-    lens: Lens,
-    other_from_cam: Float64[np.ndarray, "3 4"],
-    depth: FlowDepth,
-    error: Plane,
-    both: Bool[np.ndarray, "h w"],
-    belief: float,
-) -> tuple[Float32[np.ndarray, "h w 3"], Plane]:
-    """Give points in the picture's own camera frame, and confidences, on the picture's original (distorted) pixels."""
+def _score(depth: FlowDepth, error: Plane, both: Bool[np.ndarray, "h w"]) -> Plane:
+    """How well each pixel was measured by the flow, 0 to 1."""
     score = np.where(
         both & (error < _MAX_RETURN_NETWORK_PX), np.exp(-0.5 * (error**2 + depth.epipolar**2)), np.float32(0)
     )
     score[cv2.boxFilter((score > 0).astype(np.float32), -1, (7, 7)) < _MIN_NEIGHBOURS_OF_WINDOW] = 0
-    inverse = _fill(depth.inverse, score, picture.grey)
+    return score
+
+
+def _with_seeds(
+    inverse: Plane, score: Plane, seeds: Float64[np.ndarray, "n 2"], seed_inverse: Float64[np.ndarray, " n"]
+) -> tuple[Plane, Plane]:
+    """Pixels around a match that the flow did not measure take its depth: at wide baselines matches are all there is."""
+    inverse, score = inverse.copy(), score.copy()
+    height, width = score.shape
+    offsets = np.arange(-_SEED_RADIUS_NETWORK_PX, _SEED_RADIUS_NETWORK_PX + 1)
+    column, row = np.floor(seeds).astype(np.int64).T
+    rows = np.clip(row[:, None, None] + offsets[:, None], 0, height - 1)
+    columns = np.clip(column[:, None, None] + offsets, 0, width - 1)
+    around = np.zeros_like(inverse)
+    around[rows, columns] = seed_inverse[:, None, None]
+    unmeasured = (score <= 0) & (around > 0)
+    inverse[unmeasured], score[unmeasured] = around[unmeasured], np.float32(_SEED_SCORE)
+    return inverse, score
+
+
+def _finish(
+    picture: Picture,
+    lens: Lens,
+    other_from_cam: Float64[np.ndarray, "3 4"],
+    inverse: Plane,
+    score: Plane,
+    belief: float,
+) -> tuple[Float32[np.ndarray, "h w 3"], Plane]:
+    """Give points in the picture's own camera frame, and confidences, on the picture's original (distorted) pixels."""
+    inverse = _fill(inverse, score, picture.grey)
     rays, usable = lens.rays(), picture.usable
     if lens.radial:
         # Where a pinhole of the same focal length sees what each pixel sees.

@@ -1,12 +1,15 @@
 """The predictor `classical`: what the stages of this folder make of a set of photographs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from dust3r_sfm.errors import PredictorError
+from dust3r_sfm.features.matched import MatchedFeatures
+from dust3r_sfm.features.matcher import choose_matcher
 from dust3r_sfm.geometry.pinhole import pixel_scale
 from dust3r_sfm.geometry.transforms import compose, invert
 from dust3r_sfm.images.resize import Grid
@@ -21,6 +24,7 @@ from dust3r_sfm.predictors.classical.pointmap import StereoPair, failed_pair, pr
 from dust3r_sfm.predictors.classical.pose import PosedPair, estimate_poses, known_pose
 from dust3r_sfm.predictors.classical.sampson import CalibratedMatches
 from dust3r_sfm.predictors.classical.sift import Keypoints, find_keypoints, match_keypoints
+from dust3r_sfm.predictors.classical.undecided import with_learned
 from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
 
@@ -51,10 +55,16 @@ class ClassicalPredictor:
         self.grid = Grid(size=512, multiple_of=1)
         self._seed = seed
         self._num_workers = num_cores(options.num_workers)
+        self._matcher = choose_matcher(options.matcher, options.matcher_weights, options.device)
+        self._folder: Path | None = None
         self._keypoints: dict[str, Keypoints] = {}
         self._lenses: dict[str, Lens] = {}
         self._prepared: frozenset[Edge] = frozenset()
         self._pairs: dict[Edge, StereoPair] = {}
+
+    def keep_in(self, folder: Path) -> None:
+        """Keep learned features and matches in a folder, from which a killed run goes on."""
+        self._folder = folder
 
     def prepare(self, images: ImageSet, graph: PairGraph) -> None:
         """Match all pairs, find the lenses jointly, then the relative poses that the whole set believes."""
@@ -69,6 +79,9 @@ class ClassicalPredictor:
 
         matches = dict(zip(edges, self._map(match, edges), strict=True))
         self._keypoints.clear()
+        if self._matcher is not None:
+            learned = MatchedFeatures(self._matcher, views, self._folder, self._num_workers)
+            matches = with_learned(matches, learned, self._seed, self._num_workers)
         priors = [_prior_focal(view) for view in views]
         start = [
             Lens(size=view.network_size, focal=prior or DEFAULT_FOCAL_OF_SIDE * max(view.network_size))

@@ -40,6 +40,10 @@ class CalibratedMatches:
         """Select by index or by a mask."""
         return CalibratedMatches(xy1=self.xy1[index], xy2=self.xy2[index])
 
+    def joined(self, other: "CalibratedMatches") -> "CalibratedMatches":
+        """These matches, then others of the same pair."""
+        return CalibratedMatches(xy1=np.concatenate([self.xy1, other.xy1]), xy2=np.concatenate([self.xy2, other.xy2]))
+
 
 @dataclass(frozen=True, kw_only=True)
 class RayPairs:

@@ -1,0 +1,157 @@
+"""The COLMAP models of a run: each part of the scene refined, what was left out registered, points triangulated."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dust3r_sfm.colmap.model import Reconstruction, image_of_id, reconstruction_from_scene, with_points
+from dust3r_sfm.features.features import Features, read_features
+from dust3r_sfm.features.hloc_matches import read_hloc_matches
+from dust3r_sfm.features.sift import find_features
+from dust3r_sfm.images.load import load_original
+from dust3r_sfm.matching.scene import match_scene
+from dust3r_sfm.options import ReconstructOptions
+from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
+from dust3r_sfm.predictors.store import PredictionStore
+from dust3r_sfm.refinement.points import refined_tracks
+from dust3r_sfm.refinement.refine import refine_scene
+from dust3r_sfm.registration.matcher import GivenMatcher, KeypointMatcher, PairMatcher
+from dust3r_sfm.registration.part import Part
+from dust3r_sfm.registration.register import Registration, register
+from dust3r_sfm.single import tracks_from_depth
+from dust3r_sfm.system.progress import Step
+from dust3r_sfm.types import Matches, Scene, View
+
+NOT_CONNECTED = "no reliable pair connects it to the model"
+"""Why a photograph or a part is left out of which no match is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefinedModel:
+    """One COLMAP model of a run.
+
+    Attributes:
+        model: refined cameras and points.
+        matches: what it was made of, in raw pixels.
+        sentence: what refining the cameras came to.
+        scene: the depths of its images, in its frame.
+        apart: why it is not one with a greater model; empty for the greatest.
+    """
+
+    model: Reconstruction
+    matches: list[Matches]
+    sentence: str
+    scene: Scene
+    apart: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its photographs, in the order of the scene's."""
+        return tuple(self.scene.names[i] for i in sorted(map(image_of_id, self.model.images)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefinedModels:
+    """All models of a run.
+
+    Attributes:
+        models: that with most photographs first.
+        left_out: {name: reason} of the photographs that are in none.
+    """
+
+    models: tuple[RefinedModel, ...]
+    left_out: dict[str, str]
+
+
+def refined_models(
+    scenes: Sequence[Scene],
+    predictions: PredictionStore,
+    out: Path,
+    options: ReconstructOptions,
+    step: Step,
+    predictor: PairPredictor | None = None,
+) -> RefinedModels:
+    """Match the pairs of aligned scenes, refine their cameras where that makes them better, and triangulate points.
+
+    Photographs that no scene has placed are registered by their keypoints, and scenes joined, where that is clear.
+
+    Args:
+        scenes: the parts of the alignment, the greatest first.
+        predictions: the pairs' pointmaps.
+        out: folder that receives the keypoints, as features.h5.
+        options: of every stage.
+        step: called after each photograph and pair.
+        predictor: the one of the options, where it has been made.
+    """
+    first, views = scenes[0], scenes[0].views
+    if predictor is None and options.match.fine_size is not None:
+        predictor = load_predictor(options.predict, options.run.seed)
+
+    def found(scene: Scene) -> list[Matches]:
+        return match_scene(scene, views, predictions, options.match, step, options.predict.device, predictor)
+
+    if first.registered.sum() <= 1:
+        return RefinedModels(models=(_model_of_one(first, found(first), options),), left_out=_unplaced(first))
+    parts = []
+    for scene in scenes:
+        of_pointmaps = found(scene)
+        refinement = refine_scene(scene, of_pointmaps, out / "features.h5", options.refine, step)
+        parts.append(Part(scene=scene, refinement=refinement, found=of_pointmaps))
+    registration = _registered(parts, out, options, step)
+    models = [_model(part, options) for part in registration.parts]
+    reasons = ["", *(NOT_CONNECTED if link is None else link.of_part(first.names) for link in registration.apart)]
+    return RefinedModels(
+        models=tuple(
+            RefinedModel(model=model, matches=matches, sentence=_sentence(part), scene=part.scene, apart=reason)
+            for part, (model, matches), reason in zip(registration.parts, models, reasons, strict=True)
+        ),
+        left_out={
+            first.names[image]: NOT_CONNECTED if link is None else link.of_image(first.names)
+            for image, link in registration.left_out.items()
+        },
+    )
+
+
+def _registered(parts: Sequence[Part], out: Path, options: ReconstructOptions, step: Step) -> Registration:
+    """Register what is left out, by the keypoints and matches that the cameras were refined on."""
+    names, views = parts[0].scene.names, parts[0].scene.views
+    placed = {image for part in parts for image in part.images}
+    if options.refine.refine in ("none", "pointmaps"):
+        missing = dict.fromkeys(set(range(len(names))) - placed)
+        return Registration(parts=tuple(parts), left_out=missing, apart=(None,) * (len(parts) - 1))
+    features = _features(views, out / "features.h5", options, step)
+    match: PairMatcher = KeypointMatcher(features, options.run.seed)
+    if options.refine.matches is not None:
+        match, features = GivenMatcher(read_hloc_matches(options.refine.matches, names, features)), []
+    return register(parts, match, features, options.refine, options.run.seed)
+
+
+def _features(views: Sequence[View], path: Path, options: ReconstructOptions, step: Step) -> list[Features]:
+    if options.refine.features is not None:
+        return read_features(options.refine.features, views, with_descriptors=options.refine.matches is None)
+    return find_features(views, path, step)
+
+
+def _model(part: Part, options: ReconstructOptions) -> tuple[Reconstruction, list[Matches]]:
+    """Cameras and points of a part, and all its matches."""
+    views = part.scene.views
+    tracks = refined_tracks(part.refinement, part.found, options.tracks, lambda index: load_original(views[index]))
+    return with_points(part.refinement.model, tracks), [*part.refinement.matches, *part.found]
+
+
+def _model_of_one(scene: Scene, found: list[Matches], options: ReconstructOptions) -> RefinedModel:
+    """The model of a single photograph: its points are those of its depth."""
+    tracks = tracks_from_depth(scene, options.tracks.max_points, lambda index: load_original(scene.views[index]))
+    model = reconstruction_from_scene(scene, tracks)
+    return RefinedModel(model=model, matches=found, sentence="one camera as it is", scene=scene)
+
+
+def _unplaced(scene: Scene) -> dict[str, str]:
+    return {name: NOT_CONNECTED for name, is_in in zip(scene.names, scene.registered, strict=True) if not is_in}
+
+
+def _sentence(part: Part) -> str:
+    """What refining came to, and how many photographs were registered afterwards."""
+    count = len(part.added)
+    registered = f"; {count} photograph{'s' if count > 1 else ''} registered by keypoints" if count else ""
+    return part.refinement.sentence + registered
