@@ -26,6 +26,13 @@ from dust3r_sfm.evaluation.depth import evaluate_depth as evaluate_depth
 from dust3r_sfm.evaluation.poses import evaluate_poses as evaluate_poses
 from dust3r_sfm.export import export as export
 from dust3r_sfm.extend import extend as extend
+from dust3r_sfm.features.features import Features as Features
+from dust3r_sfm.features.matcher import (
+    FeatureMatcher as FeatureMatcher,
+    MatcherInfo as MatcherInfo,
+    list_matchers as list_matchers,
+    load_matcher as load_matcher,
+)
 from dust3r_sfm.images.load import load_original as load_original
 from dust3r_sfm.images.read import read_images as read_images
 from dust3r_sfm.localization.localize import localize as localize, localize_image as localize_image
