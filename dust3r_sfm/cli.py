@@ -248,7 +248,7 @@ def predictors() -> None:
         print(predictor.name, predictor.summary, f"licence: {predictor.licence}", weights, sep="\n    ")
 
 
-def features(action: Action = "list", name: Annotated[str | None, tyro.conf.Positional] = None) -> None:
+def features(action: Action = "list", name: Annotated[str, tyro.conf.Positional] = "") -> None:
     """List the matchers of local features and their weights, or get those of one.
 
     Args:

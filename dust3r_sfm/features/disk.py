@@ -6,6 +6,9 @@ from dust3r_sfm.features.learned import LightGlueMatcher, renamed_lightglue
 from dust3r_sfm.features.published import DISK_DEPTH, DISK_LIGHTGLUE
 from dust3r_sfm.features.weights import fill
 
+_LONG_SIDE_NETWORK_PX, _NUM_KEYPOINTS = 1024, 1024
+"""Size that photographs are shrunk to, and keypoints of each, as of ALIKED. Chosen by hand."""
+
 
 class DiskLightGlue(LightGlueMatcher):
     """DISK and LightGlue: many keypoints on buildings, at whole pixels; slower than ALIKED."""
@@ -14,8 +17,8 @@ class DiskLightGlue(LightGlueMatcher):
     licence = "Apache-2.0"
     files = (DISK_DEPTH, DISK_LIGHTGLUE)
     descriptor_size = 128
-    long_side = 1024
-    num_keypoints = 1024
+    long_side = _LONG_SIDE_NETWORK_PX
+    num_keypoints = _NUM_KEYPOINTS
 
     def _load(self) -> tuple[Any, Any]:
         import kornia.feature

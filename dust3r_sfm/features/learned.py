@@ -40,6 +40,11 @@ class LightGlueMatcher:
     num_keypoints: int
 
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+        """
+        Args:
+            weights: folder of the user's own files, named as the published ones.
+            device: of the networks, see `choose_device`.
+        """
         self.weights, self._device = weights, device
 
     def check(self) -> None:
@@ -70,10 +75,11 @@ class LightGlueMatcher:
         """Find the keypoints of a photograph outside its mask, the strongest first."""
         import torch
 
+        extractor = self._networks[0]
         seen = _upright(view, min(self.long_side, max(view.size)))
         pixels = torch.from_numpy(load_pixels(seen)).to(self._device)
         with torch.inference_mode():
-            found = self._find(self._networks[0], pixels.permute(2, 0, 1)[None].float() / 255)
+            found = self._find(extractor, pixels.permute(2, 0, 1)[None].float() / 255)
         xy, descriptors, scores = (np.asarray(part.cpu().numpy(), np.float32) for part in found)
         xy = xy.astype(np.float64)
         rows = _inside(xy, load_mask(seen))
@@ -88,8 +94,9 @@ class LightGlueMatcher:
         if min(len(features1.xy), len(features2.xy)) == 0:
             return np.zeros((0, 2), np.int64), np.zeros(0)
         rows1, rows2 = _strongest(features1.scores), _strongest(features2.scores)
+        matcher = self._networks[1]
         with torch.inference_mode():
-            found = self._networks[1](
+            found = matcher(
                 {
                     "image0": self._as_input(features1.of(rows1), view1),
                     "image1": self._as_input(features2.of(rows2), view2),

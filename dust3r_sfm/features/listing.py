@@ -20,7 +20,7 @@ def matcher_lines() -> Iterator[str]:
             yield f"        {file.name}  {file.num_bytes / 1e6:.1f} MB  {file.licence}  {file.origin}  {where}"
 
 
-def get_weights(name: str | None) -> Iterator[str]:
+def get_weights(name: str) -> Iterator[str]:
     """Get the weights of a matcher, and say what they are and where.
 
     Raises:

@@ -112,7 +112,7 @@ def load_matcher(name: str, weights: Path | None = None, device: str = "cpu") ->
     Args:
         name: as registered.
         weights: folder of the user's own files, named as the published ones.
-        device: of its networks, as PyTorch calls it.
+        device: of its networks.
 
     Raises:
         PredictorError: when no matcher has this name, or it cannot be imported or is none.

@@ -10,6 +10,9 @@ from dust3r_sfm.features.weights import fill
 _CELL_NETWORK_PX = 32
 """The network shrinks pictures to multiples of this."""
 
+_LONG_SIDE_NETWORK_PX, _NUM_KEYPOINTS = 1024, 2048
+"""Size that photographs are shrunk to, and keypoints of each: twice ALIKED's, as LighterGlue is smaller. Chosen by hand."""
+
 
 class XfeatLighterGlue(LightGlueMatcher):
     """XFeat and LighterGlue: the fastest extraction on a CPU, a little less reach than ALIKED."""
@@ -18,8 +21,8 @@ class XfeatLighterGlue(LightGlueMatcher):
     licence = "Apache-2.0"
     files = (XFEAT, XFEAT_LIGHTERGLUE)
     descriptor_size = 64
-    long_side = 1024
-    num_keypoints = 2048
+    long_side = _LONG_SIDE_NETWORK_PX
+    num_keypoints = _NUM_KEYPOINTS
 
     def _load(self) -> tuple[Any, Any]:
         import kornia.feature

@@ -37,6 +37,12 @@ logger = logging.getLogger("dust3r_sfm")
 _SPEED_OPTIONS = ("batch", "cache", "failed", "result_names", "image_root", "query_images")
 """Options that change where things are or how they are written, not what is found."""
 
+_BEYOND_DOUBT = 0.9
+"""Confidence from which a pose is not asked about again. Chosen by hand."""
+
+_IN_ONE_GO = 5
+"""Images of the map that are matched before the pose is looked at. Chosen by hand."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LocalizeSummary:
@@ -148,12 +154,34 @@ def localize_queries(opened: LocalizationMap, queries: Sequence[Query]) -> list[
     matches: list[list[Matches]] = [[] for _ in usable]
     for (number, _), matched in zip(pairs, opened.matcher.match(views, pairs), strict=True):
         matches[number].append(matched)
-    localized = {
-        query.name: _localize(opened, query, view, images, matched)
-        for query, view, images, matched in zip(usable, views, retrieved, matches, strict=True)
-    }
+    localized = {}
+    for query, view, images, matched in zip(usable, views, retrieved, matches, strict=True):
+        found = _localize(opened, query, view, images, matched)
+        if opened.doubt is not None and images and found.confidence < _BEYOND_DOUBT:
+            found = _localize_in_doubt(opened, opened.doubt, query, view, images, matched, found)
+        localized[query.name] = found
     opened.store.forget_queries()
+    if opened.doubt is not None:
+        opened.doubt.forget_queries()
     return [localized.get(query.name) or Localization(name=query.name, reason=query.reason) for query in queries]
+
+
+def _localize_in_doubt(opened, doubt, query, view, images, matches, found):
+    """Match with local features that bear more, a few images at a time, until the pose is beyond doubt."""
+    import os
+
+    mode = os.environ.get("F14", "pool")
+    if mode != "pool":
+        matches = []
+    every = list(matches)
+    for start in range(0, len(images), _IN_ONE_GO):
+        part = images[start : start + _IN_ONE_GO]
+        every += doubt.match([view], [(0, image) for image in part])
+        again = _localize(opened, query, view, images, every)
+        found = max(again, found, key=lambda each: each.confidence)
+        if found.confidence >= _BEYOND_DOUBT:
+            break
+    return found
 
 
 def _localize(
@@ -165,7 +193,10 @@ def _localize(
         return Localization(**known, reason="no image of the map is listed for it; add it to the retrieval")
     known["retrieved"] = tuple(reference.names[image] for image in images)
     known["nearest"] = reference.cam_from_world[images[0]]
-    lifted = {pair_matches.image2: _lifted(opened, pair_matches) for pair_matches in matches}
+    by_image: dict[int, list[Correspondences]] = {image: [] for image in images}
+    for pair_matches in matches:
+        by_image[pair_matches.image2].append(_lifted(opened, pair_matches))
+    lifted = {image: _pooled(parts) for image, parts in by_image.items() if parts}
     known["num_matches"] = sum(map(len, lifted.values()))
     estimate, xy = None, np.zeros((0, 2))
     if query.camera is None and opened.pointmaps is not None:
@@ -175,7 +206,7 @@ def _localize(
             estimate, xy = scaled.estimate, scaled.xy
     else:
         for group in covisible_groups(reference, images) if options.clustering else [list(images)]:
-            pooled = _pooled([lifted[image] for image in group])
+            pooled = _pooled([lifted[image] for image in group if image in lifted])
             solved = _solve(opened, query, view, group, pooled)
             if solved is not None and (estimate is None or solved.num_inliers > estimate.num_inliers):
                 estimate, xy = solved, pooled.xy

@@ -7,9 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.features.matcher import choose_matcher
 from dust3r_sfm.images.colmap_models import find_model, read_model
 from dust3r_sfm.localization.correspond import KeypointMatcher, KeypointStore, Matcher, PointmapMatcher
 from dust3r_sfm.localization.depths import depth_files, scene_depths
+from dust3r_sfm.localization.features import FeaturePairs
 from dust3r_sfm.localization.hloc_files import FileMatcher, global_retrieval, read_retrieval
 from dust3r_sfm.localization.lift import DepthLift, FirstOf, Lift, PointLift
 from dust3r_sfm.localization.posed import triangulated_depths
@@ -41,6 +43,7 @@ class LocalizationMap:
         pointmaps: the matcher by pointmaps where an unknown focal length comes from them, else None.
         predictor: the predictor behind it.
         store: SIFT keypoints of the images.
+        doubt: the matcher of local features for queries that SIFT leaves in doubt, or None.
         options: how to localize.
         seed: of the sampling.
     """
@@ -52,6 +55,7 @@ class LocalizationMap:
     pointmaps: PointmapMatcher | None
     predictor: PairPredictor
     store: KeypointStore
+    doubt: FeaturePairs | None
     options: LocalizeOptions
     seed: int
 
@@ -153,7 +157,7 @@ def make_map(
         predictor: retrieves and matches.
         options: how to localize, and `cache`, the folder that keeps what is computed of the images; the other options
             about files of the map are not looked at.
-        predict: number of workers.
+        predict: number of workers, and the matcher of local features with its device.
         seed: of the sampling.
         progress: shows the stages.
 
@@ -181,6 +185,7 @@ def make_map(
         matcher = FileMatcher(reference, options.hloc_features, options.hloc_matches)
     else:
         matcher = KeypointMatcher(reference, store) if by_keypoints else pointmaps
+    features = choose_matcher(predict.matcher, predict.matcher_weights, predict.device)
     return LocalizationMap(
         reference=reference,
         lift=lift,
@@ -189,6 +194,9 @@ def make_map(
         pointmaps=pointmaps if options.focal_from == "pointmaps" else None,
         predictor=predictor,
         store=store,
+        doubt=FeaturePairs(reference, features, options.cache)
+        if features and isinstance(matcher, KeypointMatcher)
+        else None,
         options=options,
         seed=seed,
     )

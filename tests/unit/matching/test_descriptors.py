@@ -107,7 +107,7 @@ def test_the_search_of_a_gpu_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     """Its PyTorch runs here on the CPU, under another name."""
     import torch
 
-    from dust3r_sfm.predictors import device
+    from dust3r_sfm.system import device
 
     class Gpu(str):
         type = "cuda"
