@@ -69,12 +69,12 @@ def sha256_of(path: Path) -> str:
 
 
 def checksums(published: Sequence[PublishedFile], folder: Path | None = None) -> dict[str, str]:
-    """sha256 of the files that are used, by name: the published one of those that `fill` compares with it.
+    """sha256 of the files that are used, by name.
 
     Raises:
-        WeightsError: a file is not there.
+        WeightsError: a file is not there, is damaged, or is of another version.
     """
-    return {file.name: file.sha256 if folder is None else sha256_of(_located(file, folder)) for file in published}
+    return {file.name: sha256_of(_located(file, folder)) for file in published}
 
 
 def _located(published: PublishedFile, folder: Path | None) -> Path:
