@@ -2,13 +2,16 @@
 
     python benchmarks/pairs.py                                            # the embedded predictor
     python benchmarks/pairs.py classical dust3r-mini=OUT/best             # beside another one, with its weights
+    python benchmarks/pairs.py --wide --matcher sift aliked-lightglue     # hard pairs, with and without learned matches
 
 Each set of DUST3R_SFM_DATA (default ../shared/data) gives at most --pairs pairs of photographs whose cameras turn by
 less than 40 degrees, spread over the set. `nothing` is a predictor that sees no motion. Depth (of the first photograph
 of each pair, after median scaling) is compared where the set brings depth maps. A pair without a pose counts as 180
-degrees.
+degrees. --wide takes pairs of fox that turn by 35 to 70 degrees and all of Sacré-Cœur, at their true intrinsics, and
+counts those that are right within 5 degrees of rotation and 10 of direction.
 """
 
+import itertools
 import json
 import tempfile
 import time
@@ -35,27 +38,62 @@ DEPTHS = {"7scenes_redkitchen": ("depth_color", 1000.0), "stereo_motorcycle": ("
 """Folder of the depth maps, and the values that make a metre."""
 SETS = ("fox_a", "strecha_fountain_p11", "strecha_herzjesu_p8", *DEPTHS)
 LARGEST_TURN = 40.0
+WIDE = {"fox_a": (35.0, 70.0, 20), "sacre_coeur": (0.0, 180.0, 45)}
+"""Least and largest turn of the hard pairs of a set, and how many."""
+RIGHT_DEGREES = (5.0, 10.0)
+"""Errors of rotation and of direction up to which a hard pair is right."""
 THRESHOLDS = (5, 15)
 
 
-def photographs(name: str, options: PredictOptions) -> tuple[ImageSet, np.ndarray]:
+def photographs(name: str, options: PredictOptions, *, calibrated: bool = False) -> tuple[ImageSet, np.ndarray]:
     """A set without poses, which could help a predictor, and the true ones of its upright photographs (n, 3, 4)."""
     folder = DATA / name
-    image_root = json.loads((folder / "info.json").read_text(encoding="utf-8"))["image_root"]
+    info = folder / "info.json"
+    image_root = json.loads(info.read_text(encoding="utf-8"))["image_root"] if info.is_file() else "images"
     content = json.loads((folder / "poses.json").read_text(encoding="utf-8"))
     names = sorted(image for image, entry in content.items() if isinstance(entry, dict) and "tvec" in entry)
     grid = load_predictor(options, seed=0).grid
     images = read_images(folder / image_root, ImageOptions(), grid, names=names)
     posed = with_known(images, KnownOptions(poses=folder / "poses.json"))
+    if calibrated:
+        images = with_known(images, KnownOptions(intrinsics=str(folder / "poses.json")))
     return images, np.array([view.known_cam_from_world for view in posed.views])
 
 
-def chosen_pairs(poses: np.ndarray, num_pairs: int) -> np.ndarray:
-    """Pairs that turn by less than the limit, spread evenly over all of them (p, 2)."""
+def chosen_pairs(poses: np.ndarray, num_pairs: int, least: float = 0.0, largest: float = LARGEST_TURN) -> np.ndarray:
+    """Pairs that turn by so much (degrees), spread evenly over all of them (p, 2)."""
     first, second = np.triu_indices(len(poses), k=1)
     turn = rotation_angle(compose(poses[second], invert(poses[first]))[:, :, :3])
-    pairs = np.stack([first, second], axis=1)[turn < LARGEST_TURN]
+    pairs = np.stack([first, second], axis=1)[(least <= turn) & (turn < largest)]
     return pairs[np.unique(np.linspace(0, len(pairs) - 1, min(num_pairs, len(pairs))).astype(int))]
+
+
+def measure_wide(name: str, options: PredictOptions) -> Row:
+    """Predict the hard pairs of a set, and count those that are right."""
+    images, truth = photographs(name, options, calibrated=True)
+    least, largest, count = WIDE[name]
+    pairs = chosen_pairs(truth, count, least, largest)
+    graph = PairGraph(num_images=len(images), edges=pairs, weights=np.ones(len(pairs)))
+    found, placed = np.tile(np.eye(3, 4), (len(pairs), 1, 1)), np.zeros(len(pairs), bool)
+    spent = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "predictions.h5"
+        predictions = predict_pairs(load_predictor(options, seed=0), images, graph, store, options)
+        spent = time.process_time() - spent
+        for row, (i, j) in enumerate(pairs.tolist()):
+            pose = pose_from_both_directions(i, j, predictions[i, j], predictions[j, i])
+            if pose is not None:
+                found[row], placed[row] = pose.cam2_from_cam1, True
+    turn, direction = relative_errors(compose(truth[pairs[:, 1]], invert(truth[pairs[:, 0]])), found, placed)
+    right = (turn <= RIGHT_DEGREES[0]) & (direction <= RIGHT_DEGREES[1])
+    return {
+        "set": name,
+        "turn": [least, largest],
+        "pairs": len(pairs),
+        "right": int(right.sum()),
+        "rra5": share(turn <= 5),
+        "seconds_per_pair": round(spent / len(pairs), 2),
+    }
 
 
 def measure(name: str, options: PredictOptions, num_pairs: int) -> Row:
@@ -122,7 +160,9 @@ def main(
     sets: tuple[str, ...] = SETS,
     pairs: int = 60,
     device: str = "auto",
-    out: Path = RESULTS / "pairs.json",
+    matcher: tuple[str, ...] = ("auto",),
+    wide: bool = False,
+    out: Path | None = None,
 ) -> None:
     """Measure every predictor on every set, print a line each, write the JSON.
 
@@ -131,16 +171,18 @@ def main(
         sets: folders of the data.
         pairs: at most so many of a set.
         device: where networks compute.
-        out: where the result goes.
+        matcher: of local features, each in turn.
+        wide: hard pairs alone.
+        out: where the result goes; default: pairs.json or pairs_wide.json.
     """
     rows = []
-    for name in sets:
-        for predictor in predictors:
-            kind, _, weights = predictor.partition("=")
-            options = PredictOptions(predictor=kind, weights=weights or None, device=device)
-            rows.append({"predictor": predictor, **measure(name, options, pairs)})
-            print(json.dumps(rows[-1]), flush=True)
-    write_record(out, rows)
+    for name, predictor, local in itertools.product(WIDE if wide else sets, predictors, matcher):
+        kind, _, weights = predictor.partition("=")
+        options = PredictOptions(predictor=kind, weights=weights or None, device=device, matcher=local)
+        measured = measure_wide(name, options) if wide else measure(name, options, pairs)
+        rows.append({"predictor": predictor, "matcher": local, **measured})
+        print(json.dumps(rows[-1]), flush=True)
+    write_record(out or RESULTS / ("pairs_wide.json" if wide else "pairs.json"), rows)
 
 
 if __name__ == "__main__":

@@ -74,6 +74,12 @@ class MatchedFeatures:
                 self._keep(self._folder / MATCHES, edge, matches, len(features[edge[0]].xy))
         return {edge: self._matches[edge] for edge in edges}
 
+    def known(self) -> list[Edge]:
+        """The pairs (i, j), i < j, whose matches are in memory or in the folder."""
+        with_features = sorted(self._features)
+        edges = [(i, j) for i in with_features for j in with_features if i < j]
+        return [edge for edge in edges if edge in self._matches or self._kept(edge) is not None]
+
     def _kept(self, edge: Edge) -> RowMatches | None:
         """Matches that lie in the folder; a file that a killed run damaged is removed."""
         path = None if self._folder is None else self._folder / MATCHES

@@ -16,7 +16,7 @@ from dust3r_sfm.system.plugins import load_factory, registered
 from dust3r_sfm.types import View
 
 ENTRY_POINT_GROUP = "dust3r_sfm.matchers"
-AUTO, _BEST = "auto", "aliked-lightglue"
+AUTO, BEST = "auto", "aliked-lightglue"
 """The best that is installed, and what is best: ../shared/reference/learned-matching.md."""
 
 RowMatches = tuple[Int64[np.ndarray, "m 2"], Float64[np.ndarray, " m"]]
@@ -126,6 +126,16 @@ def load_matcher(name: str, weights: Path | None = None, device: str = "cpu") ->
     return matcher
 
 
+def chosen_name(name: str, weights: Path | None = None) -> str:
+    """The name that "auto" stands for on this machine; "sift" where SIFT is what there is.
+
+    Raises:
+        PredictorError: no matcher has this name.
+    """
+    matcher = choose_matcher(name, weights)
+    return "sift" if matcher is None else matcher.name
+
+
 def choose_matcher(name: str, weights: Path | None = None, device: str = "cpu") -> FeatureMatcher | None:
     """Make the matcher that `--matcher` names.
 
@@ -141,13 +151,13 @@ def choose_matcher(name: str, weights: Path | None = None, device: str = "cpu") 
         PredictorError: no matcher has this name.
     """
     if name == AUTO:
-        matcher = load_matcher(_BEST, weights, device)
+        matcher = load_matcher(BEST, weights, device)
         return None if weights is None and missing(matcher.files) else matcher
     return None if name == "sift" else load_matcher(name, weights, device)
 
 
 def matcher_facts(matcher: FeatureMatcher) -> dict[str, Any]:
-    """Return what a run records about a matcher, after comparing the checksums of its weights.
+    """Return what a run records about a matcher, after comparing its weights' checksums; nothing is loaded.
 
     Raises:
         WeightsError: a file is missing, damaged or of another version.

@@ -1,7 +1,7 @@
 """Keypoint matches anywhere in two photographs, kept where one epipolar geometry explains them."""
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from dust3r_sfm.features.features import Features
 from dust3r_sfm.features.two_best import mutual_matches
@@ -37,18 +37,29 @@ def verified_matches(
     Returns:
         Keypoints of both photographs per match, ordered by the first; and the similarity of their descriptors.
     """
+    matched, similarity = loose_matches(features1, features2)
+    inlier = epipolar_inliers(features1.xy[matched[:, 0]], features2.xy[matched[:, 1]], seed)
+    return matched[inlier], similarity[inlier]
+
+
+def epipolar_inliers(
+    xy1: Float64[np.ndarray, "m 2"], xy2: Float64[np.ndarray, "m 2"], seed: int
+) -> Bool[np.ndarray, " m"]:
+    """Say which matches one epipolar geometry explains (pycolmap's LO-RANSAC); none where they are too few.
+
+    Args:
+        xy1, xy2: places in both photographs, raw pixels.
+        seed: of the sampling.
+    """
     from dust3r_sfm.system._pycolmap import pycolmap
 
-    nothing = np.zeros((0, 2), np.int64), np.zeros(0)
-    matched, similarity = loose_matches(features1, features2)
-    if len(matched) < _MIN_VERIFIED:
-        return nothing
+    if len(xy1) < _MIN_VERIFIED:
+        return np.zeros(len(xy1), bool)
     options = pycolmap.RANSACOptions(max_error=_MAX_EPIPOLAR_ERROR_RAW_PX, random_seed=seed, max_num_trials=_MAX_TRIALS)
-    geometry = pycolmap.estimate_fundamental_matrix(features1.xy[matched[:, 0]], features2.xy[matched[:, 1]], options)
+    geometry = pycolmap.estimate_fundamental_matrix(xy1, xy2, options)
     if geometry is None or geometry["num_inliers"] < _MIN_VERIFIED:
-        return nothing
-    inlier = np.asarray(geometry["inlier_mask"], dtype=bool)
-    return matched[inlier], similarity[inlier]
+        return np.zeros(len(xy1), bool)
+    return np.asarray(geometry["inlier_mask"], dtype=bool)
 
 
 def loose_matches(

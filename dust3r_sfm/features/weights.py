@@ -69,7 +69,7 @@ def sha256_of(path: Path) -> str:
 
 
 def checksums(published: Sequence[PublishedFile], folder: Path | None = None) -> dict[str, str]:
-    """Compare the checksums of the files that `fill` would load; give them by name.
+    """sha256 of the files that are used, by name.
 
     Raises:
         WeightsError: a file is not there, is damaged, or is of another version.

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from dust3r_sfm.features.features import Features
 from dust3r_sfm.features.matcher import FeatureMatcher, matcher_facts
 from dust3r_sfm.localization.cache import ImageCache

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from dust3r_sfm.errors import PredictorError
+from dust3r_sfm.features.matcher import chosen_name
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import PredictorOptions
 from dust3r_sfm.system.plugins import load_factory, registered
@@ -84,6 +85,11 @@ class StoresFeatures(Protocol):
 class KeepsMatches(Protocol):
     """What a predictor may offer besides: what it finds before the first prediction waits in files."""
 
+    @property
+    def matcher_mark(self) -> str:
+        """What its predictions depend on besides: the matcher, and the weights of it."""
+        ...
+
     def keep_in(self, folder: Path) -> None:
         """Keep features and matches in a folder, from which a killed run goes on; called before `prepare`."""
         ...
@@ -143,7 +149,7 @@ def predictor_facts(options: PredictorOptions) -> dict[str, Any]:
     The weights count by name and, without being read, by what tells that the files behind it are others than before.
     """
     chosen = {"predictor": options.predictor, "weights": options.weights, "precision": options.precision}
-    return chosen | _weights_facts(options)
+    return chosen | _weights_facts(options) | {"matcher": chosen_name(options.matcher, options.matcher_weights)}
 
 
 def _weights_facts(options: PredictorOptions) -> dict[str, list[tuple[str, int, int]]]:

@@ -146,6 +146,7 @@ def store_header(predictor: PairPredictor, images: ImageSet, options: PredictOpt
             for v in images.views
         ],
         **known_digest(images),
+        **({"matcher": mark} if (mark := getattr(predictor, "matcher_mark", "")) else {}),
         **({} if options.precision == "auto" else {"precision": options.precision}),
     }
     fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -18,6 +18,9 @@ _NUM_TELLING = 512
 _MAX_ANYWHERE = 8_192
 """Keypoints of an image that are compared with all of another, those with the highest scores; chosen by hand."""
 
+_CLEAR_MATCHES = 70
+"""Matches that agree from which no dearer matcher is asked; that of the classical predictor's pairs."""
+
 _CLEAR_RATIO = 0.8
 """Largest angle between two descriptors over that to the second nearest (COLMAP's default)."""
 
@@ -93,7 +96,7 @@ class GivenMatcher:
     def __init__(self, matches: Iterable[Matches]) -> None:
         self._matches: dict[Edge, Matches] = {}
         for pair in matches:
-            found = pair if pair.image1 < pair.image2 else _turned(pair)
+            found = pair if pair.image1 < pair.image2 else pair.turned()
             self._matches[found.image1, found.image2] = found
 
     def __call__(self, image1: int, image2: int) -> Matches:
@@ -102,7 +105,7 @@ class GivenMatcher:
         if found is None:
             nothing = np.zeros((0, 2))
             return Matches(image1=image1, image2=image2, xy1=nothing, xy2=nothing, confidence=np.zeros(0))
-        return found if image1 < image2 else _turned(found)
+        return found if image1 < image2 else found.turned()
 
     def likeness(self, image: int, others: Sequence[int]) -> Float64[np.ndarray, " k"]:
         """Number of matches."""
@@ -110,7 +113,7 @@ class GivenMatcher:
 
 
 class FirstOf:
-    """The first of several matchers that finds matches of a pair; the dearest comes last.
+    """The first of several matchers that is clear about a pair, else the one that finds most; the dearest comes last.
 
     Args:
         matchers: at least one; the last says how much photographs are alike.
@@ -121,10 +124,15 @@ class FirstOf:
 
     def __call__(self, image1: int, image2: int) -> Matches:
         """See `PairMatcher`."""
-        for match in self._matchers[:-1]:
-            if len((found := match(image1, image2)).xy1):
-                return found
-        return self._matchers[-1](image1, image2)
+        best: Matches | None = None
+        for match in self._matchers:
+            found = match(image1, image2)
+            if best is None or len(found.xy1) > len(best.xy1):
+                best = found
+            if len(best.xy1) >= _CLEAR_MATCHES:
+                break
+        assert best is not None, "there is a matcher"
+        return best
 
     def likeness(self, image: int, others: Sequence[int]) -> Float64[np.ndarray, " k"]:
         """That of the last."""
@@ -151,7 +159,7 @@ class Remembered:
         """See `PairMatcher`."""
         self.look([(image1, image2)])
         found = self._found[min(image1, image2), max(image1, image2)]
-        return found if image1 < image2 else _turned(found)
+        return found if image1 < image2 else found.turned()
 
     def likeness(self, image: int, others: Sequence[int]) -> Float64[np.ndarray, " k"]:
         """See `PairMatcher`."""
@@ -165,14 +173,3 @@ class Remembered:
             for pair, matches in zip(wanted, pool.map(lambda pair: self._match(*pair), wanted), strict=True):
                 self._found[pair] = matches
                 step()
-
-
-def _turned(matches: Matches) -> Matches:
-    """The same matches with the images in the other order."""
-    return Matches(
-        image1=matches.image2,
-        image2=matches.image1,
-        xy1=matches.xy2,
-        xy2=matches.xy1,
-        confidence=matches.confidence,
-    )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dust3r_sfm import __version__
+from dust3r_sfm.features.matcher import choose_matcher, matcher_facts
 from dust3r_sfm.images.transcode import transcode
 from dust3r_sfm.options import ReconstructOptions
 from dust3r_sfm.pairs.graph import read_pairs
@@ -174,6 +175,9 @@ def _describe(run: RunFolder, job: Job, photographs: Photographs, predicts: bool
         run.record.predictor = check_predictor(job.predictor)
     elif run.record.predictor is None:
         run.record.predictor = {"name": job.predictor.name, "licence": job.predictor.licence}
+    predict = job.options.predict
+    matcher = choose_matcher(predict.matcher, predict.matcher_weights, predict.device)
+    run.record.matcher = None if matcher is None else matcher_facts(matcher)
     run.record.options = dataclasses.asdict(job.options)
     run.record.photographs = photographs
     run.save()

@@ -7,17 +7,21 @@ from pathlib import Path
 from dust3r_sfm.colmap.model import Reconstruction, image_of_id, reconstruction_from_scene, with_points
 from dust3r_sfm.features.features import Features, read_features
 from dust3r_sfm.features.hloc_matches import read_hloc_matches
+from dust3r_sfm.features.matched import MatchedFeatures
+from dust3r_sfm.features.matcher import choose_matcher
 from dust3r_sfm.features.sift import find_features
 from dust3r_sfm.images.load import load_original
 from dust3r_sfm.matching.scene import match_scene
 from dust3r_sfm.options import ReconstructOptions
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
-from dust3r_sfm.predictors.store import PredictionStore
+from dust3r_sfm.predictors.store import PredictionStore, matches_folder
 from dust3r_sfm.refinement.points import refined_tracks
 from dust3r_sfm.refinement.refine import refine_scene
+from dust3r_sfm.registration.learned import LearnedMatcher
 from dust3r_sfm.registration.matcher import GivenMatcher, KeypointMatcher, PairMatcher
 from dust3r_sfm.registration.part import Part
 from dust3r_sfm.registration.register import Registration, register
+from dust3r_sfm.runs.job import PREDICTIONS
 from dust3r_sfm.single import tracks_from_depth
 from dust3r_sfm.system.progress import Step
 from dust3r_sfm.types import Matches, Scene, View
@@ -92,12 +96,14 @@ def refined_models(
 
     if first.registered.sum() <= 1:
         return RefinedModels(models=(_model_of_one(first, found(first), options),), left_out=_unplaced(first))
+    learned = _learned(views, out, options)
+    known = learned.known() if learned is not None else []
     parts = []
     for scene in scenes:
-        of_pointmaps = found(scene)
+        of_pointmaps = [*_among(scene, known), *found(scene)]
         refinement = refine_scene(scene, of_pointmaps, out / "features.h5", options.refine, step)
         parts.append(Part(scene=scene, refinement=refinement, found=of_pointmaps))
-    registration = _registered(parts, out, options, step)
+    registration = _registered(parts, learned, out, options, step)
     models = [_model(part, options) for part in registration.parts]
     reasons = ["", *(NOT_CONNECTED if link is None else link.of_part(first.names) for link in registration.apart)]
     return RefinedModels(
@@ -112,7 +118,24 @@ def refined_models(
     )
 
 
-def _registered(parts: Sequence[Part], out: Path, options: ReconstructOptions, step: Step) -> Registration:
+def _learned(views: Sequence[View], out: Path, options: ReconstructOptions) -> LearnedMatcher | None:
+    """The learned matcher of the options, with what the predictor has asked it already; None where SIFT is alone."""
+    predict = options.predict
+    matcher = choose_matcher(predict.matcher, predict.matcher_weights, predict.device)
+    if matcher is None:
+        return None
+    matched = MatchedFeatures(matcher, views, matches_folder(out / PREDICTIONS), predict.num_workers)
+    return LearnedMatcher(matched, options.run.seed)
+
+
+def _among(scene: Scene, matches: Sequence[Matches]) -> list[Matches]:
+    """Those between photographs that a scene has placed."""
+    return [pair for pair in matches if scene.registered[pair.image1] and scene.registered[pair.image2]]
+
+
+def _registered(
+    parts: Sequence[Part], learned: LearnedMatcher | None, out: Path, options: ReconstructOptions, step: Step
+) -> Registration:
     """Register what is left out, by the keypoints and matches that the cameras were refined on."""
     names, views = parts[0].scene.names, parts[0].scene.views
     placed = {image for part in parts for image in part.images}

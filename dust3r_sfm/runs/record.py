@@ -72,6 +72,7 @@ class RunRecord(Facts):
         stages: the stages so far, by name.
         versions: of this package, of Python and of the libraries that results depend on.
         predictor: name, licence, and where the weights come from.
+        matcher: name and licence of the learned matcher, and the checksums of its weights; None: SIFT alone.
         options: all options of the run.
         extends: the model that the photographs were added to.
         photographs: which photographs.
@@ -81,6 +82,7 @@ class RunRecord(Facts):
     stages: dict[str, StageRecord] = field(default_factory=dict)
     versions: dict[str, str] | None = None
     predictor: dict[str, Any] | None = None
+    matcher: dict[str, Any] | None = None
     options: dict[str, Any] | None = None
     extends: str | None = None
     photographs: Photographs | None = None

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from dust3r_sfm.colmap.model import read_model
+from dust3r_sfm.features.matcher import AUTO, BEST
 from dust3r_sfm.runs.folder import RunFolder
 from dust3r_sfm.runs.models import NOT_CONNECTED
+from dust3r_sfm.runs.record import RunRecord
 from dust3r_sfm.types import ImageSet, Scene
 
 _NO_POINTS = (
@@ -33,6 +35,7 @@ class Summary:
         seconds: wall time of each stage, those of an earlier run included.
         warnings: sentences about weak images, pairs and views.
         predictor: name and licence of the predictor.
+        matcher: which matchers had a say.
         refinement: what refining the cameras came to.
         apart: the models beside it: folder, photographs, and why they are not part of it.
     """
@@ -47,6 +50,7 @@ class Summary:
     seconds: dict[str, float]
     warnings: tuple[str, ...]
     predictor: str
+    matcher: str
     refinement: str
     apart: tuple[dict[str, Any], ...] = ()
 
@@ -63,6 +67,7 @@ class Summary:
             f"reprojection error  {self.mean_reprojection_error:.2f} px",
             f"refinement          {self.refinement}",
             f"predictor           {self.predictor}",
+            f"matcher             {self.matcher}",
             "seconds             " + ", ".join(f"{name} {value:.1f}" for name, value in self.seconds.items()),
         ]
         for one in self.apart:
@@ -83,6 +88,15 @@ class Summary:
                 f"or without CUDA     dust3r-sfm densify {shlex.quote(str(self.out))}",
             ]
         return "\n".join(lines)
+
+
+def _matcher(record: RunRecord) -> str:
+    """Which matchers had a say, or how to get one that joins what SIFT cannot."""
+    if (matcher := record.matcher) is not None:
+        return f"SIFT; {matcher['name']} ({matcher['licence']}) where it decides nothing"
+    if (record.options or {}).get("predict", {}).get("matcher", AUTO) != AUTO:
+        return "SIFT"
+    return f"SIFT alone; wide baselines and other seasons need learned matches: dust3r-sfm features get {BEST}"
 
 
 def summarize(run: RunFolder, images: ImageSet, scene: Scene) -> Summary:
@@ -106,6 +120,7 @@ def summarize(run: RunFolder, images: ImageSet, scene: Scene) -> Summary:
         seconds={name: stage.seconds for name, stage in record.stages.items() if stage.seconds is not None},
         warnings=(*(record.warnings or ()), *scene.warnings, *(record.findings or ())),
         predictor=f"{predictor['name']} ({predictor['licence']})",
+        matcher=_matcher(record),
         refinement=record.refinement or "none",
         apart=tuple(apart),
     )

@@ -82,6 +82,10 @@ class Matches:
         """Some of the matches, by mask or by index."""
         return replace(self, xy1=self.xy1[rows], xy2=self.xy2[rows], confidence=self.confidence[rows])
 
+    def turned(self) -> "Matches":
+        """The same matches with the images in the other order."""
+        return replace(self, image1=self.image2, image2=self.image1, xy1=self.xy2, xy2=self.xy1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RelativePose:

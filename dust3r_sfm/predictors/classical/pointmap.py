@@ -100,7 +100,7 @@ def _score(depth: FlowDepth, error: Plane, both: Bool[np.ndarray, "h w"]) -> Pla
 def _with_seeds(
     inverse: Plane, score: Plane, seeds: Float64[np.ndarray, "n 2"], seed_inverse: Float64[np.ndarray, " n"]
 ) -> tuple[Plane, Plane]:
-    """Pixels around a match that the flow did not measure take its depth: at wide baselines matches are all there is."""
+    """Pixels around a match that the flow did not measure take its depth: wide baselines have nothing else."""
     inverse, score = inverse.copy(), score.copy()
     height, width = score.shape
     offsets = np.arange(-_SEED_RADIUS_NETWORK_PX, _SEED_RADIUS_NETWORK_PX + 1)

@@ -1,5 +1,6 @@
 """The predictor `classical`: what the stages of this folder make of a set of photographs."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +10,7 @@ from jaxtyping import Float32, Float64
 
 from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.features.matched import MatchedFeatures
-from dust3r_sfm.features.matcher import choose_matcher
+from dust3r_sfm.features.matcher import choose_matcher, matcher_facts
 from dust3r_sfm.geometry.pinhole import pixel_scale
 from dust3r_sfm.geometry.transforms import compose, invert
 from dust3r_sfm.images.resize import Grid
@@ -61,6 +62,11 @@ class ClassicalPredictor:
         self._lenses: dict[str, Lens] = {}
         self._prepared: frozenset[Edge] = frozenset()
         self._pairs: dict[Edge, StereoPair] = {}
+
+    @property
+    def matcher_mark(self) -> str:
+        """Name and weights of the learned matcher; empty where SIFT is alone."""
+        return "" if self._matcher is None else json.dumps(matcher_facts(self._matcher))
 
     def keep_in(self, folder: Path) -> None:
         """Keep learned features and matches in a folder, from which a killed run goes on."""

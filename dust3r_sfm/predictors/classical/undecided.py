@@ -5,6 +5,7 @@ cameras, and cost a hundred times as much. So what SIFT decides stays. Groups of
 joined first, then photographs with few decided pairs get more.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Mapping
 
@@ -20,6 +21,8 @@ from dust3r_sfm.predictors.classical.pose import ransac_options
 from dust3r_sfm.predictors.classical.sampson import CalibratedMatches
 from dust3r_sfm.system.parallel import map_ordered
 from dust3r_sfm.types import Edge
+
+logger = logging.getLogger("dust3r_sfm")
 
 _CLEAR_INLIERS = 70
 """Matches of one epipolar geometry from which a pair is decided: on fox, Sacré-Cœur and the tower 9 of 10 such pairs
@@ -61,6 +64,7 @@ def with_learned(
         if not wanted:
             break
         asked.update(wanted)
+        logger.info("SIFT leaves %d pairs undecided; %s is asked about them", len(wanted), learned.matcher.name)
         found = {edge: _network(learned, edge, rows) for edge, (rows, _) in learned.match(wanted).items()}
         answers = {edge: _together(found[edge], matches[edge], seed) for edge in wanted}
         result.update(answers)
