@@ -126,13 +126,14 @@ class TimedMatcher:
         return found
 
 
-def _in_units(poses: Mapping[str, np.ndarray], unit: float) -> dict[str, np.ndarray]:
+def in_units(poses: Mapping[str, np.ndarray], unit: float) -> dict[str, np.ndarray]:
+    """Poses whose translations are in other units."""
     return {name: np.column_stack([pose[:, :3], pose[:, 3] / unit]) for name, pose in poses.items()}
 
 
 def _figures(case: Case, found: Mapping[str, np.ndarray]) -> Row:
     """The medians (metres, or shares of the extent of the cameras; degrees), means of those localized, recalls."""
-    errors = compare_poses(_in_units(found, case.unit), _in_units(case.truth, case.unit))
+    errors = compare_poses(in_units(found, case.unit), in_units(case.truth, case.unit))
     return {
         "queries": errors.num_queries,
         "localized": errors.num_localized,

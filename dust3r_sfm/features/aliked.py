@@ -7,8 +7,8 @@ from dust3r_sfm.features.published import ALIKED_LIGHTGLUE, ALIKED_N16ROT
 from dust3r_sfm.features.weights import fill
 
 _LONG_SIDE_NETWORK_PX, _NUM_KEYPOINTS = 1024, 1024
-"""Size that photographs are shrunk to, and keypoints of each: half the keypoints of LightGlue's tables match in half the
-time. Chosen by hand."""
+"""Size that photographs are shrunk to, and keypoints of each: half the keypoints of LightGlue's tables match in half
+the time. Chosen by hand."""
 
 
 class AlikedLightGlue(LightGlueMatcher):

@@ -71,12 +71,12 @@ class LightGlueMatcher:
         """
         raise NotImplementedError
 
-    def extract(self, view: View) -> Features:
-        """Find the keypoints of a photograph outside its mask, the strongest first."""
+    def extract(self, view: View, long_side: int | None = None) -> Features:
+        """See `FeatureMatcher`; the strongest keypoints come first."""
         import torch
 
         extractor = self._networks[0]
-        seen = _upright(view, min(self.long_side, max(view.size)))
+        seen = _upright(view, long_side or min(self.long_side, max(view.size)))
         pixels = torch.from_numpy(load_pixels(seen)).to(self._device)
         with torch.inference_mode():
             found = self._find(extractor, pixels.permute(2, 0, 1)[None].float() / 255)

@@ -50,8 +50,13 @@ class FeatureMatcher(Protocol):
         """
         ...
 
-    def extract(self, view: View) -> Features:
+    def extract(self, view: View, long_side: int | None = None) -> Features:
         """Find the keypoints of a photograph outside its mask, in raw pixels.
+
+        Args:
+            view: the photograph.
+            long_side: network pixels of the longer side of what is looked at, for networks that do not bear large
+                differences in scale between photographs; default: what suits the matcher.
 
         Raises:
             ImageError: the photograph cannot be read any more.

@@ -47,8 +47,8 @@ class SiftMatcher:
     def check(self) -> None:
         """There is nothing to load."""
 
-    def extract(self, view: View) -> Features:
-        """See `FeatureMatcher`."""
+    def extract(self, view: View, long_side: int | None = None) -> Features:
+        """See `FeatureMatcher`; SIFT bears other scales, and looks at all there is."""
         return _extract([view], num_threads=1)[0]
 
     def match(self, features1: Features, features2: Features, view1: View, view2: View) -> RowMatches:

@@ -11,7 +11,8 @@ _CELL_NETWORK_PX = 32
 """The network shrinks pictures to multiples of this."""
 
 _LONG_SIDE_NETWORK_PX, _NUM_KEYPOINTS = 1024, 2048
-"""Size that photographs are shrunk to, and keypoints of each: twice ALIKED's, as LighterGlue is smaller. Chosen by hand."""
+"""Size that photographs are shrunk to, and keypoints of each: twice ALIKED's, as LighterGlue is smaller. Chosen by
+hand."""
 
 
 class XfeatLighterGlue(LightGlueMatcher):

@@ -14,6 +14,10 @@ from dust3r_sfm.types import Matches, View
 _IMAGES_IN_MEMORY = 2000
 """Features of that many images take about 1 GB. Chosen by hand."""
 
+_SMALL_NETWORK_PX = (320, 640)
+"""Longer sides at which a small query and the photographs of the map are compared, the first that holds the query:
+learned features bear little difference in scale. Chosen by hand."""
+
 
 class FeaturePairs:
     """Matches queries with images of the map; the features of the map's images are kept on disk.
@@ -40,24 +44,25 @@ class FeaturePairs:
         self._queries.clear()
 
     def _match(self, view: View, query: int, image: int) -> Matches:
+        long_side = next((side for side in _SMALL_NETWORK_PX if max(view.size) <= side), None)
         features = self._queries.get(view.path)
         if features is None:
-            features = self._queries[view.path] = self._matcher.extract(view)
-        others: Features = self._of_image(image)
+            features = self._queries[view.path] = self._matcher.extract(view, long_side)
+        others: Features = self._of_image(image, long_side)
         rows, scores = self._matcher.match(features, others, view, self._reference.views[image])
         xy1, xy2 = features.xy[rows[:, 0]], others.xy[rows[:, 1]]
         return Matches(image1=query, image2=image, xy1=xy1, xy2=xy2, confidence=scores)
 
     @cached_property
-    def _cache(self) -> ImageCache:
+    def _name(self) -> str:
         facts = matcher_facts(self._matcher)
-        return ImageCache(self._folder, " ".join([facts["name"], *facts["sha256"].values()]))
+        return " ".join([facts["name"], *facts["sha256"].values()])
 
-    def _read_or_find(self, index: int) -> Features:
-        view = self._reference.views[index]
-        arrays = self._cache.read(view)
+    def _read_or_find(self, image: int, long_side: int | None) -> Features:
+        view, cache = self._reference.views[image], ImageCache(self._folder, f"{self._name} {long_side}")
+        arrays = cache.read(view)
         if arrays is not None:
             return Features(xy=arrays["xy"], descriptors=arrays["descriptors"], scores=arrays["scores"])
-        found = self._matcher.extract(view)
-        self._cache.write(view, {"xy": found.xy, "descriptors": found.descriptors, "scores": found.scores})
+        found = self._matcher.extract(view, long_side)
+        cache.write(view, {"xy": found.xy, "descriptors": found.descriptors, "scores": found.scores})
         return found

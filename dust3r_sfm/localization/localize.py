@@ -152,35 +152,29 @@ def localize_queries(opened: LocalizationMap, queries: Sequence[Query]) -> list[
     retrieved = opened.retrieval.rank(views, opened.options.num_loc)
     pairs = [(number, image) for number, images in enumerate(retrieved) for image in images]
     matches: list[list[Matches]] = [[] for _ in usable]
-    for (number, _), matched in zip(pairs, opened.matcher.match(views, pairs), strict=True):
-        matches[number].append(matched)
+    for (number, _), pair_matches in zip(pairs, opened.matcher.match(views, pairs), strict=True):
+        matches[number].append(pair_matches)
     localized = {}
     for query, view, images, matched in zip(usable, views, retrieved, matches, strict=True):
         found = _localize(opened, query, view, images, matched)
-        if opened.doubt is not None and images and found.confidence < _BEYOND_DOUBT:
-            found = _localize_in_doubt(opened, opened.doubt, query, view, images, matched, found)
-        localized[query.name] = found
+        localized[query.name] = _asked_again(opened, query, view, images, found)
     opened.store.forget_queries()
     if opened.doubt is not None:
         opened.doubt.forget_queries()
     return [localized.get(query.name) or Localization(name=query.name, reason=query.reason) for query in queries]
 
 
-def _localize_in_doubt(opened, doubt, query, view, images, matches, found):
-    """Match with local features that bear more, a few images at a time, until the pose is beyond doubt."""
-    import os
-
-    mode = os.environ.get("F14", "pool")
-    if mode != "pool":
-        matches = []
-    every = list(matches)
+def _asked_again(
+    opened: LocalizationMap, query: Query, view: View, images: Sequence[int], found: Localization
+) -> Localization:
+    """Match with learned features, a few images at a time, until the pose is beyond doubt; the surer pose is given."""
+    matches: list[Matches] = []
     for start in range(0, len(images), _IN_ONE_GO):
-        part = images[start : start + _IN_ONE_GO]
-        every += doubt.match([view], [(0, image) for image in part])
-        again = _localize(opened, query, view, images, every)
-        found = max(again, found, key=lambda each: each.confidence)
-        if found.confidence >= _BEYOND_DOUBT:
+        if opened.doubt is None or opened.pointmaps is not None or found.confidence >= _BEYOND_DOUBT:
             break
+        matches += opened.doubt.match([view], [(0, image) for image in images[start : start + _IN_ONE_GO]])
+        again = _localize(opened, query, view, images, matches)
+        found = max(found, again, key=lambda each: each.confidence)
     return found
 
 
@@ -193,10 +187,7 @@ def _localize(
         return Localization(**known, reason="no image of the map is listed for it; add it to the retrieval")
     known["retrieved"] = tuple(reference.names[image] for image in images)
     known["nearest"] = reference.cam_from_world[images[0]]
-    by_image: dict[int, list[Correspondences]] = {image: [] for image in images}
-    for pair_matches in matches:
-        by_image[pair_matches.image2].append(_lifted(opened, pair_matches))
-    lifted = {image: _pooled(parts) for image, parts in by_image.items() if parts}
+    lifted = {pair_matches.image2: _lifted(opened, pair_matches) for pair_matches in matches}
     known["num_matches"] = sum(map(len, lifted.values()))
     estimate, xy = None, np.zeros((0, 2))
     if query.camera is None and opened.pointmaps is not None:
