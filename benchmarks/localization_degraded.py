@@ -1,6 +1,6 @@
 """Are queries at night, or of a quarter of the resolution, localized? SIFT alone beside SIFT with learned features.
 
-    python benchmarks/localization_degraded.py [--sets kitchen ...] [--kinds night ...] [--matchers sift auto] [--queries 8]
+    python benchmarks/localization_degraded.py [--sets kitchen ...] [--kinds night ...] [--queries 8]
 
 Photographs with known cameras are read from DUST3R_SFM_DATA (default ../shared/data). The maps are those of
 localization.py: the red kitchen with the sensor's depth, and every other photograph of fox_a and fountain-P11 with its

@@ -21,7 +21,7 @@ from dust3r_sfm.localization.reference import covisible_groups, model_of_poses, 
 from dust3r_sfm.options import ImageOptions, LocalizeOptions, PredictOptions
 from dust3r_sfm.predictors.predictor import load_predictor
 
-CLASSICAL = PredictOptions(num_workers=1)
+CLASSICAL = PredictOptions(num_workers=1, matcher="sift")
 
 
 def _errors(found, courtyard):
