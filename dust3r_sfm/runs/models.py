@@ -123,7 +123,7 @@ def _registered(parts: Sequence[Part], out: Path, options: ReconstructOptions, s
     match: PairMatcher = KeypointMatcher(features, options.run.seed)
     if options.refine.matches is not None:
         match, features = GivenMatcher(read_hloc_matches(options.refine.matches, names, features)), []
-    return register(parts, match, features, options.refine, options.run.seed)
+    return register(parts, match, features, options.run.seed)
 
 
 def _features(views: Sequence[View], path: Path, options: ReconstructOptions, step: Step) -> list[Features]:
