@@ -59,14 +59,20 @@ def register(
     left: dict[int, Link | None] = dict.fromkeys(range(len(parts[0].scene.names)))
     for image in (image for part in parts for image in part.images):
         left.pop(image, None)
+    # A pose that the user gave would not stay what it is.
+    posed = [view.known_cam_from_world is not None for view in parts[0].scene.views]
     queue, finished = [place_contested(part, tools) for part in parts], list[tuple[Part, Link | None]]()
     links: dict[tuple[int, ...], Link | None] = {}
     while queue:
         part = queue.pop(0)
         link = links.get(tuple(part.images))
         while True:
-            part, tried = place_photographs(part, left, tools)
-            left = {image: _better(left[image], found) for image, found in tried.items()}
+            part, tried = place_photographs(part, [image for image in left if not posed[image]], tools)
+            left = {
+                image: _better(link_before, tried.get(image))
+                for image, link_before in left.items()
+                if image in tried or posed[image]
+            }
             results = ((position, other, join(part, other, tools)) for position, other in enumerate(queue))
             for position, other, result in results:
                 if isinstance(result, Part):
