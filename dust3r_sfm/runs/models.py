@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from dust3r_sfm.colmap.model import Reconstruction, image_of_id, reconstruction_from_scene, with_points
 from dust3r_sfm.features.features import Features, read_features
 from dust3r_sfm.features.hloc_matches import read_hloc_matches
@@ -146,7 +148,7 @@ def _registered(
     match: PairMatcher = KeypointMatcher(features, options.run.seed)
     if options.refine.matches is not None:
         match, features = GivenMatcher(read_hloc_matches(options.refine.matches, names, features)), []
-    return register(parts, match, features, options.refine, options.run.seed)
+    return register(parts, match, features, options.run.seed)
 
 
 def _features(views: Sequence[View], path: Path, options: ReconstructOptions, step: Step) -> list[Features]:
@@ -174,7 +176,13 @@ def _unplaced(scene: Scene) -> dict[str, str]:
 
 
 def _sentence(part: Part) -> str:
-    """What refining came to, and how many photographs were registered afterwards."""
-    count = len(part.added)
-    registered = f"; {count} photograph{'s' if count > 1 else ''} registered by keypoints" if count else ""
-    return part.refinement.sentence + registered
+    """What refining came to, and what was registered afterwards."""
+    aligned, added = set(np.flatnonzero(part.scene.registered).tolist()), set(part.added)
+    moved = set(part.moved) & aligned
+    counts = {
+        "registered by keypoints": len(added - aligned),
+        "of other parts joined": len((added & aligned) - moved),
+        "placed anew": len(moved),
+    }
+    said = [f"; {count} photograph{'s' if count > 1 else ''} {what}" for what, count in counts.items() if count]
+    return part.refinement.sentence + "".join(said)
