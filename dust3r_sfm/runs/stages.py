@@ -19,7 +19,8 @@ from dust3r_sfm.alignment.diagnosis import diagnose
 from dust3r_sfm.alignment.frame.anchor import anchored
 from dust3r_sfm.alignment.frame.metric import metric_scene
 from dust3r_sfm.colmap.database import write_database
-from dust3r_sfm.colmap.model import Reconstruction, reconstruction_from_scene, with_points, write_model
+from dust3r_sfm.colmap.model import NO_TRACKS, Reconstruction, reconstruction_from_scene, with_points, write_model
+from dust3r_sfm.colmap.seeds import with_seeds
 from dust3r_sfm.dense.check import check_workspace
 from dust3r_sfm.dense.pointmaps import write_pointmaps
 from dust3r_sfm.dense.workspace import write_workspace
@@ -33,14 +34,14 @@ from dust3r_sfm.predictors.cluster import predict_on_cluster
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor, predictor_facts
 from dust3r_sfm.predictors.run import directed_edges, predict_pairs
 from dust3r_sfm.predictors.store import PredictionStore, estimated_size
-from dust3r_sfm.refinement.points import refined_tracks
+from dust3r_sfm.refinement.points import refined_points
 from dust3r_sfm.refinement.refine import refine_scene
 from dust3r_sfm.runs.job import PAIRS, PREDICTIONS, SCENE, Job, Stage
 from dust3r_sfm.runs.record import Facts
 from dust3r_sfm.scene_file import write_scene
 from dust3r_sfm.single import predict_alone, scene_of_one, tracks_from_depth
 from dust3r_sfm.system.progress import Step
-from dust3r_sfm.types import ImageSet, Matches, PairGraph, Scene
+from dust3r_sfm.types import ImageSet, Matches, PairGraph, Scene, Tracks
 
 logger = logging.getLogger("dust3r_sfm")
 
@@ -159,7 +160,8 @@ def write_colmap(
     refined = refined_model(scene, predictions, out, options, step, predictor)
     write_model(refined.model, out / "sparse" / "0")
     write_database(out / "database.db", refined.model, refined.matches)
-    write_workspace(out, refined.model, scene.image_root, scene.views, overwrite=options.run.overwrite)
+    seeded = with_seeds(refined.model, refined.seeds)
+    write_workspace(out, seeded, scene.image_root, scene.views, overwrite=options.run.overwrite)
     write_pointmaps(out, refined.model, scene)
     return Facts(refinement=refined.sentence, findings=check_workspace(refined.model))
 
@@ -170,11 +172,13 @@ class RefinedModel:
 
     Attributes:
         model: refined cameras and points.
+        seeds: further points, for splatting.
         matches: what it was made of, in raw pixels.
         sentence: what refining the cameras came to.
     """
 
     model: Reconstruction
+    seeds: Tracks
     matches: list[Matches]
     sentence: str
 
@@ -197,12 +201,13 @@ def refined_model(
     found = match_scene(scene, views, predictions, options.match, step, options.predict.device, predictor)
     if scene.registered.sum() > 1:
         refinement = refine_scene(scene, found, out / "features.h5", options.refine, step)
-        tracks = refined_tracks(refinement, found, options.tracks, lambda index: load_original(views[index]))
+        points = refined_points(refinement, found, options.tracks, lambda index: load_original(views[index]))
         return RefinedModel(
-            model=with_points(refinement.model, tracks),
+            model=with_points(refinement.model, points.tracks),
+            seeds=points.seeds,
             matches=[*refinement.matches, *found],
             sentence=refinement.sentence,
         )
     tracks = tracks_from_depth(scene, options.tracks.max_points, lambda index: load_original(views[index]))
     model = reconstruction_from_scene(scene, tracks)
-    return RefinedModel(model=model, matches=found, sentence="one camera as it is")
+    return RefinedModel(model=model, seeds=NO_TRACKS, matches=found, sentence="one camera as it is")
