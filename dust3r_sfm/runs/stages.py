@@ -22,6 +22,7 @@ from dust3r_sfm.alignment.frame.anchor import anchored
 from dust3r_sfm.alignment.frame.metric import metric_scene
 from dust3r_sfm.colmap.database import write_database
 from dust3r_sfm.colmap.model import write_model
+from dust3r_sfm.colmap.seeds import with_seeds
 from dust3r_sfm.dense.check import check_workspace
 from dust3r_sfm.dense.pointmaps import write_pointmaps
 from dust3r_sfm.dense.workspace import write_workspace
@@ -163,7 +164,8 @@ def write_colmap(
         if stale.is_dir() and not (stale.name.isdecimal() and int(stale.name) < len(refined.models)):
             shutil.rmtree(stale)
     write_database(out / "database.db", first.model, first.matches)
-    write_workspace(out, first.model, first.scene.image_root, first.scene.views, overwrite=options.run.overwrite)
+    seeded = with_seeds(first.model, first.seeds)
+    write_workspace(out, seeded, first.scene.image_root, first.scene.views, overwrite=options.run.overwrite)
     write_pointmaps(out, first.model, first.scene)
     return Facts(
         refinement=first.sentence,
