@@ -16,6 +16,7 @@ from jaxtyping import Float32
 
 from dust3r_sfm.alignment import align
 from dust3r_sfm.alignment.diagnosis import diagnose
+from dust3r_sfm.alignment.doubt import Predictions, align_doubting
 from dust3r_sfm.alignment.frame.anchor import anchored
 from dust3r_sfm.alignment.frame.metric import metric_scene
 from dust3r_sfm.colmap.database import write_database
@@ -110,7 +111,11 @@ def _predict(job: Job, step: Step) -> Facts:
 def _align(job: Job, step: Step) -> Facts:
     seed = job.options.run.seed
     if len(job.images) > 1:
-        scene = align(job.images, job.predictions, job.options.align, seed, step)
+
+        def solve(predictions: Predictions) -> tuple[Scene, ...]:
+            return (align(job.images, predictions, job.options.align, seed, step),)
+
+        (scene,) = align_doubting(solve, job.images, job.predictions)
     else:
         scene = anchored(scene_of_one(job.images, job.predictions), job.images)
     write_scene(job.out / SCENE, metric_scene(scene, job.options.known, seed))
