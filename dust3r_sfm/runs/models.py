@@ -20,7 +20,7 @@ from dust3r_sfm.predictors.store import PredictionStore, matches_folder
 from dust3r_sfm.refinement.points import refined_points
 from dust3r_sfm.refinement.refine import refine_scene
 from dust3r_sfm.registration.learned import LearnedMatcher
-from dust3r_sfm.registration.matcher import GivenMatcher, KeypointMatcher, PairMatcher
+from dust3r_sfm.registration.matcher import FirstOf, GivenMatcher, KeypointMatcher, PairMatcher
 from dust3r_sfm.registration.part import Part
 from dust3r_sfm.registration.register import Registration, register
 from dust3r_sfm.runs.job import PREDICTIONS
@@ -146,6 +146,8 @@ def _registered(
     match: PairMatcher = KeypointMatcher(features, options.run.seed)
     if options.refine.matches is not None:
         match, features = GivenMatcher(read_hloc_matches(options.refine.matches, names, features)), []
+    elif learned is not None:
+        match = FirstOf([match, learned])
     return register(parts, match, features, options.run.seed)
 
 

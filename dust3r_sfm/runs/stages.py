@@ -18,6 +18,7 @@ from jaxtyping import Float32
 
 from dust3r_sfm.alignment import align_parts
 from dust3r_sfm.alignment.diagnosis import diagnose
+from dust3r_sfm.alignment.doubt import Predictions, align_doubting
 from dust3r_sfm.alignment.frame.anchor import anchored
 from dust3r_sfm.alignment.frame.metric import metric_scene
 from dust3r_sfm.colmap.database import write_database
@@ -110,7 +111,11 @@ def _predict(job: Job, step: Step) -> Facts:
 def _align(job: Job, step: Step) -> Facts:
     seed = job.options.run.seed
     if len(job.images) > 1:
-        scene, *others = align_parts(job.images, job.predictions, job.options.align, seed, step)
+
+        def solve(predictions: Predictions) -> tuple[Scene, ...]:
+            return tuple(align_parts(job.images, predictions, job.options.align, seed, step))
+
+        scene, *others = align_doubting(solve, job.images, job.predictions)
     else:
         scene, others = anchored(scene_of_one(job.images, job.predictions), job.images), []
     write_scenes(job.out / SCENE, [metric_scene(scene, job.options.known, seed), *others])
