@@ -2,6 +2,7 @@
 # ruff: isort: skip_file
 
 from dust3r_sfm.alignment import align as align
+from dust3r_sfm.alignment import align_parts as align_parts
 from dust3r_sfm.alignment.diagnosis import diagnose as diagnose
 from dust3r_sfm.colmap.model import (
     read_model as read_model,
@@ -64,6 +65,7 @@ from dust3r_sfm.predictors.run import predict_pairs as predict_pairs
 from dust3r_sfm.predictors.store import PredictionStore as PredictionStore
 from dust3r_sfm.reconstruct import reconstruct as reconstruct
 from dust3r_sfm.scene_file import read_scene as read_scene
+from dust3r_sfm.scene_file import read_scenes as read_scenes
 from dust3r_sfm.scene_points import confidence_mask as confidence_mask, world_points as world_points
 from dust3r_sfm.tracks.build import build_tracks as build_tracks
 from dust3r_sfm.types import (

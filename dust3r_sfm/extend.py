@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from dust3r_sfm.colmap.extension import add_images
 from dust3r_sfm.colmap.model import Reconstruction, write_model
+from dust3r_sfm.colmap.seeds import with_seeds
 from dust3r_sfm.dense.workspace import write_workspace
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.additions import find_additions, one_root, with_old_cameras
@@ -187,7 +188,8 @@ def _adding(export: Stage, reconstruction: Reconstruction, every: ImageSet, old_
         num_points = add_images(reconstruction, first.model, set(first.names).intersection(_new_names(job, old_names)))
         write_model(reconstruction, job.out / "sparse" / "0")
         overwrite = job.options.run.overwrite
-        write_workspace(job.out, reconstruction, every.root, every.views, overwrite=overwrite)
+        seeded = with_seeds(reconstruction, first.seeds)
+        write_workspace(job.out, seeded, every.root, every.views, overwrite=overwrite)
         return Facts(num_points=num_points, refinement=first.sentence, left_out=refined.left_out)
 
     return replace(export, make=add)

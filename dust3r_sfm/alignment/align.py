@@ -10,7 +10,7 @@ from dust3r_sfm.alignment.component import Aligned, align_component
 from dust3r_sfm.alignment.depth.full import PlacedPairs, choose_sources, full_depth
 from dust3r_sfm.alignment.frame.anchor import anchored
 from dust3r_sfm.alignment.frame.known import Known, known_cameras, known_focals
-from dust3r_sfm.alignment.result import scene_of
+from dust3r_sfm.alignment.result import left_out, scene_of
 from dust3r_sfm.alignment.samples import Samples, draw_samples, principal_points
 from dust3r_sfm.alignment.solve.edges import information
 from dust3r_sfm.alignment.start.graph import largest_component
@@ -47,7 +47,8 @@ def align(
         ReconstructionError: no pair of photographs knows anything.
         PredictorError: a prediction was made for pictures of another size.
     """
-    return next(_parts(images, predictions, options, seed, progress))
+    scene, sentences = next(_parts(images, predictions, options, seed, progress))
+    return replace(scene, warnings=(*sentences, *scene.warnings))
 
 
 def align_parts(
@@ -79,8 +80,8 @@ def align_parts(
         ReconstructionError: no pair of photographs knows anything.
         PredictorError: a prediction was made for pictures of another size.
     """
-    first, *others = _parts(images, predictions, options, seed, progress)
-    return first, *sorted(others, key=lambda scene: -int(scene.registered.sum()))
+    scenes = [scene for scene, _ in _parts(images, predictions, options, seed, progress)]
+    return tuple(sorted(scenes, key=lambda scene: -int(scene.registered.sum())))
 
 
 def _parts(
@@ -89,8 +90,8 @@ def _parts(
     options: AlignOptions,
     seed: int,
     progress: Callable[[int, int], None] | None,
-) -> Iterator[Scene]:
-    """Align the largest group, then the largest of what is left, and so on."""
+) -> Iterator[tuple[Scene, tuple[str, ...]]]:
+    """Align the largest group, then the largest of what is left, and so on; with sentences about what is not in it."""
     samples = draw_samples(images, predictions, options.num_samples, _half(progress, 0, len(predictions)))
     if len(images) > 1 and not len(samples.edges):
         raise ReconstructionError(
@@ -116,8 +117,8 @@ def _parts(
         intrinsics = _intrinsics(images, focals, cameras, aligned, known)
         shown = progress if is_first else None
         depths, confidences = _depth_maps(images, predictions, samples, aligned, intrinsics, shown)
-        scene = scene_of(images, samples, aligned, connected, intrinsics, depths, confidences)
-        yield anchored(scene if is_first else replace(scene, warnings=()), images)
+        scene = anchored(scene_of(images, samples, aligned, intrinsics, depths, confidences), images)
+        yield scene, left_out(images, samples, aligned, connected)
 
 
 def _intrinsics(

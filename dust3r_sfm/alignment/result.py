@@ -20,7 +20,6 @@ def scene_of(
     images: ImageSet,
     samples: Samples,
     aligned: Aligned,
-    connected: Bool[np.ndarray, " n"],
     intrinsics: Float64[np.ndarray, "n 3 3"],
     depths: tuple[Float32[np.ndarray, "_ _"], ...],
     confidences: tuple[Float32[np.ndarray, "_ _"], ...],
@@ -58,7 +57,7 @@ def scene_of(
         edge_cycles=aligned.cycles,
         covariances=_turned(aligned.covariances, first_from_world[0, :, :3]),
     )
-    return replace(scene, warnings=(*_left_out(images, samples, aligned, connected), *diagnose(scene).sentences()))
+    return replace(scene, warnings=tuple(diagnose(scene).sentences()))
 
 
 def _turned(
@@ -69,10 +68,10 @@ def _turned(
     return np.asarray(turn @ covariances @ turn.T)
 
 
-def _left_out(
+def left_out(
     images: ImageSet, samples: Samples, aligned: Aligned, connected: Bool[np.ndarray, " n"]
 ) -> tuple[str, ...]:
-    """Name the photographs that are not placed, by reason."""
+    """Name the photographs that are not placed, by reason; `connected` marks those of the group that was aligned."""
     seen = np.zeros(len(images), bool)
     seen[samples.edges.ravel()] = True
     reasons = (
@@ -86,7 +85,5 @@ def _left_out(
             names = [images.names[i] for i in np.flatnonzero(which)]
             listed = ", ".join(names[:_MAX_NUM_NAMES])
             more = f" and {len(names) - _MAX_NUM_NAMES} more" if len(names) > _MAX_NUM_NAMES else ""
-            found.append(
-                f"{len(names)} of {len(images)} photographs not placed by the alignment: {reason} {listed}{more}."
-            )
+            found.append(f"{len(names)} of {len(images)} photographs not placed: {reason} {listed}{more}.")
     return tuple(found)

@@ -160,7 +160,10 @@ class TrackOptions:
     min_triangulation_angle: float = 1.5
     """Smallest angle between two rays of a track, in degrees."""
     max_points: int = 200_000
-    """At most this many points, long tracks first, spread over the images."""
+    """At most this many points with observations, long tracks first, spread over the images."""
+    seed_points: int = 50_000
+    """At most this many points more in dense/, for splatting trainers to start from: matches of the pointmaps that no
+    track uses, spread over the images. They have no observations, so no adjustment of cameras sees them."""
 
 
 @dataclass(frozen=True, kw_only=True)

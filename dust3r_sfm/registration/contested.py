@@ -27,7 +27,7 @@ hand."""
 def place_contested(part: Part, tools: Tools) -> Part:
     """Try each photograph that few others hold against the part without it, and move it where far more matches agree.
 
-    A photograph on which another hangs may take it along: that one is tried next.
+    The better held come first: others may hang on them.
     """
     if len(part.images) < 3:
         return part
@@ -80,5 +80,5 @@ def _placed_anew(part: Part, image: int, tools: Tools) -> Part:
     present = judged(image, found, here, (own.width, own.height))
     if other.num_inliers < max(_CLEARLY_MORE * present.num_inliers, present.num_inliers + _MIN_MORE):
         return part
-    moved, placed = add_photographs(rest, [other], tools)
-    return moved if placed else part
+    anew, placed = add_photographs(rest, [other], tools)
+    return replace(anew, moved=(*part.moved, image)) if placed else part

@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from dust3r_sfm.colmap.images import with_image
-from dust3r_sfm.colmap.model import id_of_image
-from dust3r_sfm.geometry.transforms import apply, invert
+from dust3r_sfm.geometry.transforms import apply
 from dust3r_sfm.refinement.adjust import AdjustmentMask
 from dust3r_sfm.registration.link import Link
+from dust3r_sfm.registration.merge import merged
 from dust3r_sfm.registration.part import KnownPoints, Part
-from dust3r_sfm.registration.photographs import Tools, is_same_camera
-from dust3r_sfm.system._pycolmap import Reconstruction
-from dust3r_sfm.types import Edge, Matches, Scene
+from dust3r_sfm.registration.photographs import Tools
+from dust3r_sfm.types import Edge, Matches
 
 _NUM_PAIRS = 20
 """Pairs of photographs of two parts that are matched, those that are most like each other; chosen by hand."""
+
+_MAX_COMPARED = 100
+"""Photographs of each part that are asked how much they are alike; chosen by hand."""
 
 _SAME_POINT_OF_DEPTH = 0.05
 """How far apart two points may be that are one, over their usual depth; chosen by hand."""
@@ -139,7 +140,7 @@ def join(first: Part, second: Part, tools: Tools) -> Part | Link | None:
     if against > _MAX_AGAINST * total:
         return replace(link, why=f"{against} others contradict them")
     supporting = [pair for pair, is_for in zip(across.pairs, supports, strict=True) if is_for]
-    joined = _adjusted(_joined(first, second, similarity, supporting))
+    joined = _adjusted(merged(first, second, similarity, supporting))
     held = _num_common(joined, first, second)
     if held < _MIN_INLIERS:
         return replace(link, num_agreeing=held, why="their points cannot be triangulated")
@@ -148,14 +149,20 @@ def join(first: Part, second: Part, tools: Tools) -> Part | Link | None:
 
 def _pairs(first: Part, second: Part, tools: Tools) -> list[Matches]:
     """The matches of the pairs that are most alike."""
-    likeness = np.array([tools.match.likeness(image, second.images) for image in first.images])
+    images1, images2 = (_some(part.images) for part in (first, second))
+    likeness = np.array([tools.match.likeness(image, images2) for image in images1])
     best = np.argsort(-likeness.ravel(), kind="stable")[:_NUM_PAIRS]
     pairs: list[Edge] = [
-        (first.images[row], second.images[column])
-        for row, column in zip(*np.unravel_index(best, likeness.shape), strict=True)
+        (images1[row], images2[column]) for row, column in zip(*np.unravel_index(best, likeness.shape), strict=True)
     ]
     tools.match.look(pairs)
     return [matches for pair in pairs if len((matches := tools.match(*pair)).xy1)]
+
+
+def _some(images: Sequence[int]) -> Sequence[int]:
+    """At most so many images, evenly spaced."""
+    rows = np.linspace(0, len(images) - 1, min(len(images), _MAX_COMPARED)).astype(np.int64)
+    return [images[row] for row in rows]
 
 
 def _similarity(first: Part, across: Across, seed: int) -> Float64[np.ndarray, "4 4"] | None:
@@ -176,99 +183,6 @@ def _similarity(first: Part, across: Across, seed: int) -> Float64[np.ndarray, "
     # pycolmap's own types differ from what it returns: the transform beside the inliers.
     solution: Any = found["tgt_from_src"]  # type: ignore[index]
     return np.vstack([solution.matrix(), [0.0, 0.0, 0.0, 1.0]])
-
-
-def _joined(
-    first: Part, second: Part, first_from_second: Float64[np.ndarray, "4 4"], across: Sequence[Matches]
-) -> Part:
-    """Both parts in the world of the first."""
-    scale = float(np.cbrt(np.linalg.det(first_from_second[:3, :3])))
-    model = first.refinement.model
-    for image in second.images:
-        pose = second.state.cameras.cam_from_world[image]
-        model = _with_moved(model, first, second, image, _moved(pose, first_from_second, scale))
-    mine = np.isin(np.arange(len(first.scene.names)), second.images)
-    scene, depths = first.scene, first.refinement.depths
-    moved = [depth * np.float32(scale) for depth in second.refinement.depths.depths]
-    return Part(
-        scene=_with_rows(scene, second.scene, first_from_second, scale),
-        refinement=replace(
-            first.refinement,
-            model=model,
-            depths=replace(
-                depths,
-                depths=tuple(moved[i] if mine[i] else depths.depths[i] for i in range(len(mine))),
-                confidences=tuple(
-                    (second if mine[i] else first).refinement.depths.confidences[i] for i in range(len(mine))
-                ),
-            ),
-            matches=[*first.refinement.matches, *second.refinement.matches, *across],
-            applied=first.refinement.applied and second.refinement.applied,
-            trust_depths=first.refinement.trust_depths and second.refinement.trust_depths,
-        ),
-        found=[*first.found, *second.found],
-        added=(*first.added, *second.images),
-    )
-
-
-def _moved(
-    cam_from_world: Float64[np.ndarray, "3 4"], first_from_second: Float64[np.ndarray, "4 4"], scale: float
-) -> Float64[np.ndarray, "3 4"]:
-    """A pose in another world, whose unit is its own divided by `scale`."""
-    world_from_cam = invert(cam_from_world)
-    rotation = first_from_second[:3, :3] / scale @ world_from_cam[:, :3]
-    centre = apply(first_from_second, world_from_cam[None, :, 3])[0]
-    return invert(np.column_stack([rotation, centre]))
-
-
-def _with_moved(
-    model: Reconstruction, first: Part, second: Part, image: int, pose: Float64[np.ndarray, "3 4"]
-) -> Reconstruction:
-    """The model with an image of the second part; with a camera of the first where both were taken with it."""
-    from dust3r_sfm.system._pycolmap import pycolmap
-
-    views = first.scene.views
-    shared = {
-        int(model.images[id_of_image(other)].camera_id)
-        for other in (*first.images, *second.images)
-        if id_of_image(other) in model.images and is_same_camera(views[other], views[image])
-    }
-    if len(shared) == 1:
-        camera = model.cameras[shared.pop()]
-    else:
-        own = second.refinement.model
-        camera = pycolmap.Camera(own.cameras[own.images[id_of_image(image)].camera_id].todict())
-        camera.camera_id = 0
-    return with_image(model, image, views[image].name, pose, camera)
-
-
-def _with_rows(scene: Scene, other: Scene, world_from_other: Float64[np.ndarray, "4 4"], scale: float) -> Scene:
-    """A scene with what another one placed."""
-    mine, edges = other.registered, other.edge_weights > 0
-    poses, intrinsics = scene.cam_from_world.copy(), scene.intrinsics.copy()
-    for image in np.flatnonzero(mine):
-        poses[image] = _moved(other.cam_from_world[image], world_from_other, scale)
-        intrinsics[image] = other.intrinsics[image]
-    world_from_edge = scene.world_from_edge.copy()
-    world_from_edge[edges] = world_from_other @ other.world_from_edge[edges]
-    return replace(
-        scene,
-        registered=scene.registered | mine,
-        cam_from_world=poses,
-        intrinsics=intrinsics,
-        depths=tuple(
-            there * np.float32(scale) if is_mine else here
-            for here, there, is_mine in zip(scene.depths, other.depths, mine, strict=True)
-        ),
-        confidences=tuple(
-            there if is_mine else here
-            for here, there, is_mine in zip(scene.confidences, other.confidences, mine, strict=True)
-        ),
-        world_from_edge=world_from_edge,
-        edge_weights=np.where(edges, other.edge_weights, scene.edge_weights),
-        edge_residuals=np.where(edges, other.edge_residuals, scene.edge_residuals),
-        covariances=None,
-    )
 
 
 def _adjusted(part: Part) -> Part:

@@ -1,6 +1,6 @@
 """Matches of any two photographs, whatever finds them: the seam between registration and features."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
@@ -149,11 +149,7 @@ class Remembered:
     def __init__(self, match: PairMatcher) -> None:
         self._match = match
         self._found: dict[Edge, Matches] = {}
-
-    @property
-    def found(self) -> Mapping[Edge, Matches]:
-        """The pairs (i, j), i < j, that were asked for so far."""
-        return self._found
+        self._likeness: dict[Edge, float] = {}
 
     def __call__(self, image1: int, image2: int) -> Matches:
         """See `PairMatcher`."""
@@ -163,13 +159,15 @@ class Remembered:
 
     def likeness(self, image: int, others: Sequence[int]) -> Float64[np.ndarray, " k"]:
         """See `PairMatcher`."""
-        return self._match.likeness(image, others)
+        new = [other for other in others if (image, other) not in self._likeness]
+        for other, value in zip(new, self._match.likeness(image, new).tolist(), strict=True):
+            self._likeness[image, other] = value
+        return np.array([self._likeness[image, other] for other in others])
 
-    def look(self, pairs: Iterable[Edge], step: Callable[[], None] = lambda: None) -> None:
+    def look(self, pairs: Iterable[Edge]) -> None:
         """Match pairs in threads; the result does not depend on their number."""
         asked = dict.fromkeys((min(pair), max(pair)) for pair in pairs)
         wanted = [pair for pair in asked if pair not in self._found]
         with ThreadPoolExecutor(num_cores()) as pool:
             for pair, matches in zip(wanted, pool.map(lambda pair: self._match(*pair), wanted), strict=True):
                 self._found[pair] = matches
-                step()

@@ -26,13 +26,15 @@ class Part:
         scene: of the alignment; all its images, of which the part holds some.
         refinement: cameras, depths and keypoint matches.
         found: matches of the pointmaps.
-        added: images that the alignment had not placed.
+        added: images that have joined it or moved since it was refined.
+        moved: those of them that stood at another place.
     """
 
     scene: Scene
     refinement: Refinement
     found: Sequence[Matches]
     added: tuple[int, ...] = ()
+    moved: tuple[int, ...] = ()
 
     @cached_property
     def state(self) -> RefinementState:

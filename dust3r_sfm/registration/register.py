@@ -1,13 +1,11 @@
 """No photograph left behind: parts are joined, and photographs placed, where keypoints say clearly how."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dust3r_sfm.features.features import Features
-from dust3r_sfm.options import RefineOptions
 from dust3r_sfm.refinement.adjust import AdjustmentMask
-from dust3r_sfm.refinement.choose_camera import select_camera_model
-from dust3r_sfm.refinement.held_out import epipolar_errors, hold_out, is_better
+from dust3r_sfm.refinement.held_out import epipolar_errors, is_better
 from dust3r_sfm.refinement.match import of_weak_images
 from dust3r_sfm.registration.contested import place_contested
 from dust3r_sfm.registration.join import join
@@ -16,10 +14,11 @@ from dust3r_sfm.registration.matcher import PairMatcher, Remembered
 from dust3r_sfm.registration.part import Part
 from dust3r_sfm.registration.photographs import Tools, place_photographs
 
-_NEXT_NETWORK_PX, _LAST_NETWORK_PX = 2.0, 1.5
-"""Reprojection error of an observation while the camera model is chosen, and from then on; those of the refinement."""
+_LAST_NETWORK_PX = 1.5
+"""Reprojection error of an observation of the last adjustment; that of the refinement."""
 
-_DEFAULT = RefineOptions()
+_WORSE_OF_ERROR = 0.1
+"""By what share the epipolar errors of old matches may grow when new photographs take part; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,6 @@ def register(
     parts: Sequence[Part],
     match: PairMatcher,
     features: Sequence[Features] = (),
-    options: RefineOptions = _DEFAULT,
     seed: int = 0,
 ) -> Registration:
     """Join refined parts and place photographs that are in none, as far as matches say clearly where.
@@ -55,21 +53,26 @@ def register(
         parts: refined, the greatest first; all of one image set.
         match: finds matches anywhere in two photographs.
         features: keypoints of every image, to match placed photographs once more where their poses say; may be empty.
-        options: how a part that has grown is refined.
         seed: of the sampling.
     """
     tools = Tools(match=Remembered(match), features=features, seed=seed)
     left: dict[int, Link | None] = dict.fromkeys(range(len(parts[0].scene.names)))
     for image in (image for part in parts for image in part.images):
         left.pop(image, None)
+    # A pose that the user gave would not stay what it is.
+    posed = [view.known_cam_from_world is not None for view in parts[0].scene.views]
     queue, finished = [place_contested(part, tools) for part in parts], list[tuple[Part, Link | None]]()
     links: dict[tuple[int, ...], Link | None] = {}
     while queue:
         part = queue.pop(0)
         link = links.get(tuple(part.images))
         while True:
-            part, tried = place_photographs(part, left, tools)
-            left = {image: _better(left[image], found) for image, found in tried.items()}
+            part, tried = place_photographs(part, [image for image in left if not posed[image]], tools)
+            left = {
+                image: _better(link_before, tried.get(image))
+                for image, link_before in left.items()
+                if image in tried or posed[image]
+            }
             results = ((position, other, join(part, other, tools)) for position, other in enumerate(queue))
             for position, other, result in results:
                 if isinstance(result, Part):
@@ -79,7 +82,7 @@ def register(
                 links[tuple(other.images)] = _better(links.get(tuple(other.images)), result)
             else:
                 break
-        finished.append((_settled(part, options), link))
+        finished.append((_settled(part), link))
     finished.sort(key=lambda item: -len(item[0].images))
     (first, instead), *others = finished
     return Registration(
@@ -96,18 +99,14 @@ def _better(link: Link | None, other: Link | None) -> Link | None:
     return other if other.num_agreeing > link.num_agreeing else link
 
 
-def _settled(part: Part, options: RefineOptions) -> Part:
-    """Refine a part that has grown as a whole, if matches that it had before then agree no worse.
-
-    The camera model is chosen once more: with photographs missing, or one at a wrong place, another may have fitted.
-    """
+def _settled(part: Part) -> Part:
+    """Adjust all cameras of a part that has grown together, if matches that it had before then agree no worse."""
     if not (part.added and part.refinement.applied):
         return part
-    matches, mask = part.refinement.matches, AdjustmentMask.of(part.scene)
+    matches, mask = part.refinement.matches, replace(AdjustmentMask.of(part.scene), distortion=True)
     every = [*matches, *of_weak_images(part.found, matches, len(part.scene.names))]
-    shown, held_out = hold_out(every)
-    state, mask, _ = select_camera_model(part.state, shown, held_out, mask, options, _NEXT_NETWORK_PX)
-    state = state.until_converged(every, _LAST_NETWORK_PX, mask).adjusted(every, _LAST_NETWORK_PX, mask, last=True)
+    state = part.state.until_converged(every, _LAST_NETWORK_PX, mask).adjusted(every, _LAST_NETWORK_PX, mask, last=True)
     old = [pair for pair in matches if not {pair.image1, pair.image2} & set(part.added)]
     before, after = (epipolar_errors(cameras, old) for cameras in (part.state.cameras, state.cameras))
-    return part if is_better(after, before) else part.refined(state, matches)
+    # More constraints always cost the old matches a little.
+    return part if is_better(after, (1 + _WORSE_OF_ERROR) * before) else part.refined(state, matches)

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dust3r_sfm.colmap.model import Reconstruction, image_of_id, reconstruction_from_scene, with_points
+import numpy as np
+
+from dust3r_sfm.colmap.model import NO_TRACKS, Reconstruction, image_of_id, reconstruction_from_scene, with_points
 from dust3r_sfm.features.features import Features, read_features
 from dust3r_sfm.features.hloc_matches import read_hloc_matches
 from dust3r_sfm.features.matched import MatchedFeatures
@@ -15,16 +17,16 @@ from dust3r_sfm.matching.scene import match_scene
 from dust3r_sfm.options import ReconstructOptions
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
 from dust3r_sfm.predictors.store import PredictionStore, matches_folder
-from dust3r_sfm.refinement.points import refined_tracks
+from dust3r_sfm.refinement.points import refined_points
 from dust3r_sfm.refinement.refine import refine_scene
 from dust3r_sfm.registration.learned import LearnedMatcher
-from dust3r_sfm.registration.matcher import GivenMatcher, KeypointMatcher, PairMatcher
+from dust3r_sfm.registration.matcher import FirstOf, GivenMatcher, KeypointMatcher, PairMatcher
 from dust3r_sfm.registration.part import Part
 from dust3r_sfm.registration.register import Registration, register
 from dust3r_sfm.runs.job import PREDICTIONS
 from dust3r_sfm.single import tracks_from_depth
 from dust3r_sfm.system.progress import Step
-from dust3r_sfm.types import Matches, Scene, View
+from dust3r_sfm.types import Matches, Scene, Tracks, View
 
 NOT_CONNECTED = "no reliable pair connects it to the model"
 """Why a photograph or a part is left out of which no match is known."""
@@ -36,6 +38,7 @@ class RefinedModel:
 
     Attributes:
         model: refined cameras and points.
+        seeds: further points, for splatting.
         matches: what it was made of, in raw pixels.
         sentence: what refining the cameras came to.
         scene: the depths of its images, in its frame.
@@ -43,6 +46,7 @@ class RefinedModel:
     """
 
     model: Reconstruction
+    seeds: Tracks
     matches: list[Matches]
     sentence: str
     scene: Scene
@@ -104,13 +108,9 @@ def refined_models(
         refinement = refine_scene(scene, of_pointmaps, out / "features.h5", options.refine, step)
         parts.append(Part(scene=scene, refinement=refinement, found=of_pointmaps))
     registration = _registered(parts, learned, out, options, step)
-    models = [_model(part, options) for part in registration.parts]
     reasons = ["", *(NOT_CONNECTED if link is None else link.of_part(first.names) for link in registration.apart)]
     return RefinedModels(
-        models=tuple(
-            RefinedModel(model=model, matches=matches, sentence=_sentence(part), scene=part.scene, apart=reason)
-            for part, (model, matches), reason in zip(registration.parts, models, reasons, strict=True)
-        ),
+        models=tuple(_model(part, options, reason) for part, reason in zip(registration.parts, reasons, strict=True)),
         left_out={
             first.names[image]: NOT_CONNECTED if link is None else link.of_image(first.names)
             for image, link in registration.left_out.items()
@@ -146,7 +146,9 @@ def _registered(
     match: PairMatcher = KeypointMatcher(features, options.run.seed)
     if options.refine.matches is not None:
         match, features = GivenMatcher(read_hloc_matches(options.refine.matches, names, features)), []
-    return register(parts, match, features, options.refine, options.run.seed)
+    elif learned is not None:
+        match = FirstOf([match, learned])
+    return register(parts, match, features, options.run.seed)
 
 
 def _features(views: Sequence[View], path: Path, options: ReconstructOptions, step: Step) -> list[Features]:
@@ -155,18 +157,25 @@ def _features(views: Sequence[View], path: Path, options: ReconstructOptions, st
     return find_features(views, path, step)
 
 
-def _model(part: Part, options: ReconstructOptions) -> tuple[Reconstruction, list[Matches]]:
-    """Cameras and points of a part, and all its matches."""
+def _model(part: Part, options: ReconstructOptions, apart: str) -> RefinedModel:
+    """The model of a part, which is apart for a reason."""
     views = part.scene.views
-    tracks = refined_tracks(part.refinement, part.found, options.tracks, lambda index: load_original(views[index]))
-    return with_points(part.refinement.model, tracks), [*part.refinement.matches, *part.found]
+    points = refined_points(part.refinement, part.found, options.tracks, lambda index: load_original(views[index]))
+    return RefinedModel(
+        model=with_points(part.refinement.model, points.tracks),
+        seeds=points.seeds,
+        matches=[*part.refinement.matches, *part.found],
+        sentence=_sentence(part),
+        scene=part.scene,
+        apart=apart,
+    )
 
 
 def _model_of_one(scene: Scene, found: list[Matches], options: ReconstructOptions) -> RefinedModel:
     """The model of a single photograph: its points are those of its depth."""
     tracks = tracks_from_depth(scene, options.tracks.max_points, lambda index: load_original(scene.views[index]))
     model = reconstruction_from_scene(scene, tracks)
-    return RefinedModel(model=model, matches=found, sentence="one camera as it is", scene=scene)
+    return RefinedModel(model=model, seeds=NO_TRACKS, matches=found, sentence="one camera as it is", scene=scene)
 
 
 def _unplaced(scene: Scene) -> dict[str, str]:
@@ -174,7 +183,13 @@ def _unplaced(scene: Scene) -> dict[str, str]:
 
 
 def _sentence(part: Part) -> str:
-    """What refining came to, and how many photographs were registered afterwards."""
-    count = len(part.added)
-    registered = f"; {count} photograph{'s' if count > 1 else ''} registered by keypoints" if count else ""
-    return part.refinement.sentence + registered
+    """What refining came to, and what was registered afterwards."""
+    aligned, added = set(np.flatnonzero(part.scene.registered).tolist()), set(part.added)
+    moved = set(part.moved) & aligned
+    counts = {
+        "registered by keypoints": len(added - aligned),
+        "of other parts joined": len((added & aligned) - moved),
+        "placed anew": len(moved),
+    }
+    said = [f"; {count} photograph{'s' if count > 1 else ''} {what}" for what, count in counts.items() if count]
+    return part.refinement.sentence + "".join(said)

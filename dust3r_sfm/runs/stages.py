@@ -18,10 +18,12 @@ from jaxtyping import Float32
 
 from dust3r_sfm.alignment import align_parts
 from dust3r_sfm.alignment.diagnosis import diagnose
+from dust3r_sfm.alignment.doubt import Predictions, align_doubting
 from dust3r_sfm.alignment.frame.anchor import anchored
 from dust3r_sfm.alignment.frame.metric import metric_scene
 from dust3r_sfm.colmap.database import write_database
 from dust3r_sfm.colmap.model import write_model
+from dust3r_sfm.colmap.seeds import with_seeds
 from dust3r_sfm.dense.check import check_workspace
 from dust3r_sfm.dense.pointmaps import write_pointmaps
 from dust3r_sfm.dense.workspace import write_workspace
@@ -109,7 +111,11 @@ def _predict(job: Job, step: Step) -> Facts:
 def _align(job: Job, step: Step) -> Facts:
     seed = job.options.run.seed
     if len(job.images) > 1:
-        scene, *others = align_parts(job.images, job.predictions, job.options.align, seed, step)
+
+        def solve(predictions: Predictions) -> tuple[Scene, ...]:
+            return tuple(align_parts(job.images, predictions, job.options.align, seed, step))
+
+        scene, *others = align_doubting(solve, job.images, job.predictions)
     else:
         scene, others = anchored(scene_of_one(job.images, job.predictions), job.images), []
     write_scenes(job.out / SCENE, [metric_scene(scene, job.options.known, seed), *others])
@@ -163,7 +169,8 @@ def write_colmap(
         if stale.is_dir() and not (stale.name.isdecimal() and int(stale.name) < len(refined.models)):
             shutil.rmtree(stale)
     write_database(out / "database.db", first.model, first.matches)
-    write_workspace(out, first.model, first.scene.image_root, first.scene.views, overwrite=options.run.overwrite)
+    seeded = with_seeds(first.model, first.seeds)
+    write_workspace(out, seeded, first.scene.image_root, first.scene.views, overwrite=options.run.overwrite)
     write_pointmaps(out, first.model, first.scene)
     return Facts(
         refinement=first.sentence,

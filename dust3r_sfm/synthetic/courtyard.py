@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from numpy.random import Generator
 
 from dust3r_sfm.synthetic import textures
-from dust3r_sfm.synthetic.light import lit
+from dust3r_sfm.synthetic.light import NOON, lit
 from dust3r_sfm.synthetic.surfaces import Column, Quad, Sphere, Surface
 from dust3r_sfm.synthetic.textures import Picture
 from dust3r_sfm.synthetic.world import World
@@ -25,8 +25,11 @@ _UP = np.array([0.0, 0.0, 1.0])
 Painter = Callable[[Generator, Size], Picture]
 
 
-def make_world(rng: Generator) -> World:
-    """Build a courtyard: about sixty surfaces within 5.2 m of the origin, ground at z = 0, open to the sky."""
+def make_world(rng: Generator, sun: tuple[float, float, float] = NOON) -> World:
+    """Build a courtyard: about sixty surfaces within 5.2 m of the origin, ground at z = 0, open to the sky.
+
+    The direction to the sun changes nothing but the light.
+    """
     parts = _Parts()
     _ground_and_walls(parts, rng)
     for angle in np.pi / 4 + np.pi / 2 * np.arange(4):
@@ -35,7 +38,8 @@ def make_world(rng: Generator) -> World:
     _ball(parts, rng, np.array([0, 0, 0.9 + 0.42]), 0.42)
     for place in _free_places(rng, 7):
         _object(parts, rng, place)
-    return lit(World(parts.surfaces, [(255 * np.clip(picture, 0, 1)).astype(np.uint8) for picture in parts.pictures]))
+    pictures = [(255 * np.clip(picture, 0, 1)).astype(np.uint8) for picture in parts.pictures]
+    return lit(World(parts.surfaces, pictures), sun)
 
 
 class _Parts:

@@ -71,7 +71,7 @@ def sample(
             if progress is not None:
                 progress(index + 1, num_views)
         write_scene(temporary / "truth" / "scene.h5", true_scene(world, shots, folder / "images"))
-        write_json(temporary / "truth" / "poses.json", {shot.name: _pose_record(shot) for shot in shots})
+        write_json(temporary / "truth" / "poses.json", {shot.name: pose_record(shot) for shot in shots})
     return folder / "images"
 
 
@@ -124,7 +124,8 @@ def _save_photograph(path: Path, picture: UInt8[np.ndarray, "h w 3"], orientatio
     Image.fromarray(picture).save(path, quality=_JPEG_QUALITY, subsampling=0, exif=exif)
 
 
-def _pose_record(shot: Shot) -> dict[str, Any]:
+def pose_record(shot: Shot) -> dict[str, Any]:
+    """Return what poses.json says of a photograph: pose and camera of its raw pixel grid."""
     pose, matrix = shot.raw_cam_from_world, shot.intrinsics
     return {
         "qvec_cam_from_world": Rotation.from_matrix(pose[:, :3]).as_quat(scalar_first=True).tolist(),

@@ -93,13 +93,13 @@ def plan_shots(num_views: int, size: Size, rng: Generator) -> list[Shot]:
                     _TRUE_FOCAL_OF_EXIF * FOCAL_35MM_EQUIVALENT_MM / FILM_DIAGONAL_MM * float(np.hypot(*size)),
                     raw_size,
                 ),
-                cam_from_world=_look_at(place, aim, roll=np.radians(rng.uniform(-2, 2))),
+                cam_from_world=look_at(place, aim, roll=np.radians(rng.uniform(-2, 2))),
             )
         )
     return shots
 
 
-def _look_at(
+def look_at(
     place: Float64[np.ndarray, "3"], target: Float64[np.ndarray, "3"], roll: float
 ) -> Float64[np.ndarray, "3 4"]:
     """Return cam_from_world of a camera at `place` that looks at `target`, z of the world upwards in its picture."""

@@ -1,7 +1,7 @@
 """Tracks of posed cameras: matches of many pairs joined, triangulated and cleared of outliers, all in raw pixels."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
@@ -13,14 +13,16 @@ from dust3r_sfm.tracks.cameras import PosedCameras, posed_cameras
 from dust3r_sfm.tracks.depths import AlignedDepths
 from dust3r_sfm.tracks.keypoints import match_ends, unique_keypoints
 from dust3r_sfm.tracks.merge import MatchGraph, merge_matches
+from dust3r_sfm.tracks.spread import spread
 from dust3r_sfm.tracks.triangulation import Points, first_of_each, triangulate_robustly
 from dust3r_sfm.types import Matches, Scene, Tracks
 
-_OUTLIER_MEDIANS = 5.0
-"""An observation with so many times the median error of its image is an outlier; chosen by hand."""
+_OUTLIER_MEDIANS = 4.0
+"""An observation with so many times the median error of its image is an outlier: it would pull at the cameras in an
+adjustment without a robust loss; chosen by hand."""
 
 _INLIER_NETWORK_PX = 1.0
-"""Errors of fewer network pixels are never outliers; chosen by hand."""
+"""Errors of fewer network pixels are never outliers of the pointmaps; chosen by hand."""
 
 _DEPTH_TOLERANCE_OF_DEPTH = 0.25
 """A triangulated depth may differ from the aligned depth by this share; chosen by hand."""
@@ -31,11 +33,31 @@ _DEPTH_TOLERANCE_NETWORK_PX = 2.0
 _MIN_POINTS = 100
 """Images with fewer points also get points at smaller angles, placed by the aligned depth; chosen by hand."""
 
-_CELL_NETWORK_PX = 32
-"""Side of the squares, in network pixels, that points are spread over; chosen by hand."""
+_KEYPOINT_RAW_PX, _KEYPOINT_INLIER_RAW_PX = 4.0, 0.25
+"""Largest reprojection error of a keypoint, COLMAP's default, and what is never an outlier; chosen by hand."""
 
 Colour = Callable[[int], UInt8[np.ndarray, "_ _ 3"]]
 """Gives the raw original pixels of an image, by its index."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorLimits:
+    """What precision an observation can have in raw pixels, where a network pixel is larger.
+
+    Attributes:
+        largest_raw_px: larger reprojection errors are wrong.
+        inlier_raw_px: smaller ones are never outliers.
+    """
+
+    largest_raw_px: float = np.inf
+    inlier_raw_px: float = np.inf
+
+
+POINTMAP_LIMITS = ErrorLimits()
+"""Matches of pointmaps are as precise as network pixels."""
+
+KEYPOINT_LIMITS = ErrorLimits(largest_raw_px=_KEYPOINT_RAW_PX, inlier_raw_px=_KEYPOINT_INLIER_RAW_PX)
+"""Keypoints are as precise as raw pixels."""
 
 
 def build_tracks(
@@ -61,7 +83,7 @@ def triangulate_matches(
     matches: Sequence[Matches],
     options: TrackOptions,
     colour: Colour | None = None,
-    max_error_raw_px: float = np.inf,
+    errors: ErrorLimits = POINTMAP_LIMITS,
 ) -> Tracks:
     """`build_tracks` for any cameras, distorted ones included.
 
@@ -71,34 +93,36 @@ def triangulate_matches(
         matches: correspondences in raw original pixels.
         options: limits.
         colour: gives the raw original pixels of an image, by its index; without it points are black.
-        max_error_raw_px: largest reprojection error of an observation where that of the options is larger.
+        errors: precision of the observations.
 
     Returns:
         Tracks of at least two observations, ordered by track; possibly none.
     """
-    limits = np.minimum(options.max_reprojection_error * depths.raw_per_network, max_error_raw_px)
-    points = _triangulated(cameras, depths, matches, limits, options.min_triangulation_angle)
-    tracks = points.select(_spread(points, depths, options.max_points)).tracks
-    return tracks if colour is None else replace(tracks, rgb=_colours(tracks, colour))
+    points = _triangulated(cameras, depths, matches, errors, options)
+    tracks = points.select(spread(points.tracks, depths, options.max_points)).tracks
+    return tracks if colour is None else coloured(tracks, colour)
 
 
 def _triangulated(
     cameras: PosedCameras,
     depths: AlignedDepths,
     matches: Sequence[Matches],
-    limits: Float64[np.ndarray, " n"],
-    min_angle: float,
+    errors: ErrorLimits,
+    options: TrackOptions,
 ) -> Points:
     """Join matches to tracks and triangulate them, without a limit on their number.
 
-    Every observation of the result reprojects within its image's limit in raw pixels (less where an image's other
-    observations fit better) from a point in front of its camera, no track sees an image twice, and no point contradicts
-    the aligned depth. Images with few points at `min_angle` or more also have points below it, at the aligned depth.
+    Every observation of the result reprojects within its image's limit (less where an image's other observations fit
+    better) from a point in front of its camera, no track sees an image twice, and no point contradicts the aligned
+    depth. Images with few points at the least angle or more also have points below it, at the aligned depth.
     """
+    limits = np.minimum(options.max_reprojection_error * depths.raw_per_network, errors.largest_raw_px)
+    never = np.minimum(_INLIER_NETWORK_PX * depths.raw_per_network, errors.inlier_raw_px)
+    min_angle = options.min_triangulation_angle
     points = _join(cameras, matches, limits)
     is_wide = points.largest_angles() >= min_angle
     wide = triangulate_robustly(points.select(is_wide), limits)
-    wide = triangulate_robustly(wide, np.minimum(limits, _usual_errors(wide, depths)))
+    wide = triangulate_robustly(wide, np.minimum(limits, usual_errors(wide, never)))
     wide = wide.select(wide.largest_angles() >= min_angle)
     wide = wide.select(_agrees_with_depth(wide, depths))
 
@@ -120,9 +144,6 @@ def _join(cameras: PosedCameras, matches: Sequence[Matches], limits: Float64[np.
     track_of = merge_matches(graph)
     order = np.argsort(track_of, kind="stable")
     order = order[track_of[order] >= 0]
-    undistorted = keypoint_xy.copy()
-    for image in np.unique(keypoint_image).tolist():
-        undistorted[keypoint_image == image] = cameras.undistort(image, keypoint_xy[keypoint_image == image])
     num_tracks = int(track_of.max(initial=-1)) + 1
     tracks = Tracks(
         xyz=np.full((num_tracks, 3), np.nan),
@@ -131,7 +152,7 @@ def _join(cameras: PosedCameras, matches: Sequence[Matches], limits: Float64[np.
         image_of=keypoint_image[order],
         xy=keypoint_xy[order],
     )
-    return Points(cameras=cameras, tracks=tracks, xy=undistorted[order])
+    return Points.of(cameras, tracks)
 
 
 def _agreeing(cameras: PosedCameras, pair: Matches, limits: Float64[np.ndarray, " n"]) -> Matches:
@@ -146,13 +167,18 @@ def _agreeing(cameras: PosedCameras, pair: Matches, limits: Float64[np.ndarray, 
     return pair.take(error <= limit)
 
 
-def _usual_errors(points: Points, depths: AlignedDepths) -> Float64[np.ndarray, " n"]:
-    """Per image, the largest reprojection error that is not an outlier among its own, in raw pixels."""
+def usual_errors(points: Points, never: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """Give the largest error of each image that is not an outlier among its own; infinite without any.
+
+    Args:
+        points: with their observations.
+        never: errors that are none in any case, in raw pixels.
+    """
     errors = points.errors()
     usual = np.full(len(points.cameras.posed), np.inf)
     for image in np.unique(points.image_of).tolist():
         median = float(np.median(errors[points.image_of == image]))
-        usual[image] = max(_OUTLIER_MEDIANS * median, _INLIER_NETWORK_PX * depths.raw_per_network[image])
+        usual[image] = max(_OUTLIER_MEDIANS * median, never[image])
     return usual
 
 
@@ -188,25 +214,8 @@ def _place_by_depth(points: Points, depths: AlignedDepths, limits: Float64[np.nd
     return points.keep(points.errors() <= limits[points.image_of])
 
 
-def _spread(points: Points, depths: AlignedDepths, max_points: int) -> Bool[np.ndarray, " t"]:
-    """Choose the longest tracks of every square of every image, then the second longest, and so on."""
-    if len(points) <= max_points:
-        return np.ones(len(points), dtype=bool)
-    side = _CELL_NETWORK_PX * depths.raw_per_network[points.image_of]
-    cell = np.column_stack([points.image_of, (points.tracks.xy // side[:, None]).astype(np.int64)])
-    cell_of = np.unique(cell, axis=0, return_inverse=True)[1].ravel()
-    order = np.lexsort((-points.lengths[points.track_of], cell_of))
-    start_of_cell = np.searchsorted(cell_of[order], np.arange(cell_of.max() + 1))
-    rank = np.arange(len(order)) - start_of_cell[cell_of[order]]
-    best_rank = np.full(len(points), len(order))
-    np.minimum.at(best_rank, points.track_of[order], rank)
-    chosen = np.zeros(len(points), dtype=bool)
-    chosen[np.lexsort((-points.lengths, best_rank))[:max_points]] = True
-    return chosen
-
-
-def _colours(tracks: Tracks, colour: Colour) -> UInt8[np.ndarray, "t 3"]:
-    """Mean colour of the raw pixels that see each point."""
+def coloured(tracks: Tracks, colour: Colour) -> Tracks:
+    """Give each point the mean colour of the raw pixels that see it."""
     total = np.zeros((len(tracks.xyz), 3))
     for image in np.unique(tracks.image_of).tolist():
         seen = np.flatnonzero(tracks.image_of == image)
@@ -215,5 +224,4 @@ def _colours(tracks: Tracks, colour: Colour) -> UInt8[np.ndarray, "t 3"]:
         row = np.clip(tracks.xy[seen, 1].astype(np.int64), 0, pixels.shape[0] - 1)
         total[tracks.track_of[seen]] += pixels[row, column]
     lengths = np.bincount(tracks.track_of, minlength=len(tracks.xyz))
-    mean: UInt8[np.ndarray, "t 3"] = np.round(total / lengths[:, None]).astype(np.uint8)
-    return mean
+    return replace(tracks, rgb=np.round(total / lengths[:, None]).astype(np.uint8))

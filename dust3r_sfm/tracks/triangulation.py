@@ -31,6 +31,15 @@ class Points:
     tracks: Tracks
     xy: Float64[np.ndarray, "o 2"]
 
+    @staticmethod
+    def of(cameras: PosedCameras, tracks: Tracks) -> "Points":
+        """Tracks of cameras whose distortion is taken out."""
+        xy = tracks.xy.copy()
+        for image in np.unique(tracks.image_of).tolist():
+            seen = tracks.image_of == image
+            xy[seen] = cameras.undistort(image, xy[seen])
+        return Points(cameras=cameras, tracks=tracks, xy=xy)
+
     def __len__(self) -> int:
         return len(self.tracks.xyz)
 

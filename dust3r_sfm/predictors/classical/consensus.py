@@ -42,6 +42,10 @@ _PRIOR_TRIPLETS = 0.5
 MIN_BELIEF = 0.4
 """A hypothesis less believed than this is dropped. Chosen by hand."""
 
+_LOUD_INLIERS = 100
+"""Inliers with which a pair is heard all the same: of photographs without repeated structure, triplets hardly ever
+contradict a pair with so many; of a folded building, pairs with several hundred. Chosen by hand."""
+
 Hypotheses = Mapping[Edge, list[PosedPair]]
 
 
@@ -50,10 +54,13 @@ class Choice:
     """Attributes:
     index: which of the pair's hypotheses is believed most.
     belief: how much, 0 to 1.
+    is_kept: whether to go on with it: it is believed, or so many matches speak for it that the alignment must know,
+        which warns of a folded scene where such pairs contradict it.
     """
 
     index: int
     belief: float
+    is_kept: bool
 
 
 def choose(hypotheses: Hypotheses, seed: int) -> dict[Edge, Choice]:
@@ -79,7 +86,11 @@ def choose(hypotheses: Hypotheses, seed: int) -> dict[Edge, Choice]:
         belief = _update(belief, prior, triplets, closing)
     best = belief.argmax(axis=1)
     return {
-        edge: Choice(index=int(index), belief=float(belief[row, index]))
+        edge: Choice(
+            index=int(index),
+            belief=float(belief[row, index]),
+            is_kept=belief[row, index] > MIN_BELIEF or hypotheses[edge][index].num_inliers >= _LOUD_INLIERS,
+        )
         for row, (edge, index) in enumerate(zip(edges, best, strict=True))
     }
 

@@ -15,7 +15,7 @@ from dust3r_sfm.geometry.pinhole import pixel_scale
 from dust3r_sfm.geometry.transforms import compose, invert
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import PredictorOptions
-from dust3r_sfm.predictors.classical.consensus import MIN_BELIEF, choose
+from dust3r_sfm.predictors.classical.consensus import choose
 from dust3r_sfm.predictors.classical.describe import describe_keypoints
 from dust3r_sfm.predictors.classical.flow import Picture
 from dust3r_sfm.predictors.classical.focal import DEFAULT_FOCAL_OF_SIDE, find_lenses
@@ -120,7 +120,7 @@ class ClassicalPredictor:
                 belief=1.0 if edge in given else choice.belief,
             )
             for edge, choice in choose(hypotheses, self._seed).items()
-            if edge in given or choice.belief > MIN_BELIEF
+            if edge in given or choice.is_kept
         }
         self._prepared = frozenset(edges)
         self._lenses = {view.name: lens for view, lens in zip(views, lenses, strict=True)}

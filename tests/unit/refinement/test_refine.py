@@ -9,11 +9,13 @@ import pytest
 from dust3r_sfm.colmap.model import with_points
 from dust3r_sfm.geometry import transforms
 from dust3r_sfm.options import RefineOptions, TrackOptions
-from dust3r_sfm.refinement.points import refined_tracks
+from dust3r_sfm.refinement.points import refined_points
 from dust3r_sfm.refinement.refine import refine
 from dust3r_sfm.refinement.state import rescaled_depths
+from dust3r_sfm.system._pycolmap import pycolmap
 from dust3r_sfm.tracks.cameras import posed_cameras
 from dust3r_sfm.tracks.depths import AlignedDepths
+from dust3r_sfm.tracks.triangulation import joined
 from dust3r_sfm.types import KnownCamera, Scene
 
 PINHOLE = RefineOptions(refine="keypoints", camera_model="SIMPLE_PINHOLE", principal_point="keep")
@@ -105,25 +107,66 @@ def test_without_matches_nothing_moves(room, mode: str) -> None:
     assert np.allclose(poses_of(refined.model), room.raw_cam_from_world, atol=1e-12)
 
 
-def test_points_of_both_kinds(room, room_matches, make_features: Callable) -> None:
-    start = disturbed(room.scene)
-    refined = refine(start, room_matches, make_features(room, noise=0.2), PINHOLE)
-    tracks = refined_tracks(refined, room_matches, TrackOptions(max_points=2000), room.colour)
-    assert 1000 < len(tracks.xyz) <= 2000
-    keypoints = refined_tracks(refined, (), TrackOptions(), room.colour)
-    assert len(keypoints.xyz) < len(tracks.xyz)
-    assert np.array_equal(keypoints.xyz, tracks.xyz[: len(keypoints.xyz)])
-    assert tracks.track_of.max() == len(tracks.xyz) - 1
+def test_pointmaps_fill_what_keypoints_leave(room, room_matches, make_features: Callable) -> None:
+    features = make_features(room, num_points=6000, noise=0.2)
+    none = np.zeros(len(features[5].xy), bool)
+    features[5] = features[5].of(np.flatnonzero(none))
+    refined = refine(disturbed(room.scene), room_matches, features, PINHOLE)
+    alone = refined_points(refined, (), TrackOptions(), room.colour)
+    points = refined_points(refined, room_matches, TrackOptions(seed_points=300), room.colour)
+    num_keypoints = len(alone.tracks.xyz)
+    assert len(alone.seeds.xyz) == 0
+    assert np.array_equal(alone.tracks.xyz, points.tracks.xyz[:num_keypoints])
+    filling = points.tracks.track_of >= num_keypoints
+    filled = np.bincount(points.tracks.image_of[filling], minlength=6)
+    assert filled[5] > 15
+    assert num_keypoints > 5 * (len(points.tracks.xyz) - num_keypoints)
+    assert len(points.seeds.xyz) == 300
+    assert (points.seeds.rgb[:, 0] <= 50).all() and points.seeds.rgb.max() > 0
+
+
+def test_pointmaps_alone_have_tracks_up_to_the_budget(room, room_matches) -> None:
+    kept = refine(room.scene, room_matches, (), RefineOptions(refine="none"))
+    points = refined_points(kept, room_matches, TrackOptions(max_points=500, seed_points=0), room.colour)
+    assert len(points.tracks.xyz) == 500
+    assert len(points.seeds.xyz) == 0
 
 
 def test_a_place_that_both_found_is_one_observation(room, make_features: Callable) -> None:
     refined = refine(disturbed(room.scene), (), make_features(room, num_points=3000, noise=0.1), PINHOLE)
     one_of_each = [pair.take(np.arange(0, len(pair.xy1), 2)) for pair in refined.matches]
     turned = [replace(pair, xy2=pair.xy2[::-1].copy()) for pair in one_of_each]  # the same keypoints, of other points
-    tracks = refined_tracks(refined, [*one_of_each, *turned], TrackOptions(), room.colour)
+    tracks = refined_points(refined, [*one_of_each, *turned], TrackOptions(), room.colour).tracks
     observations = np.column_stack([tracks.image_of, tracks.xy])
     assert len(np.unique(observations, axis=0)) == len(observations) > 0
     assert with_points(refined.model, tracks).num_points3D() == len(tracks.xyz)
+
+
+def test_a_plain_adjustment_of_the_model_keeps_its_cameras(room, room_matches, make_features: Callable) -> None:
+    """Wrong keypoints and pointmaps that err alike in a whole region do not pull at what is exported."""
+    random = np.random.default_rng(2)
+
+    def with_wrong_places(features):
+        off = (random.random(len(features.xy)) < 0.05)[:, None] * random.normal(size=features.xy.shape)
+        return replace(features, xy=features.xy + off)
+
+    def bent(pair):  # as where a depth map is smooth and the scene is not
+        bend = 1.5 * np.sin(pair.xy2 / 90.0 + pair.image1)
+        return replace(pair, xy2=pair.xy2 + bend)
+
+    features = [with_wrong_places(one) for one in make_features(room, num_points=3000, noise=0.1)]
+    found = [bent(pair) for pair in room_matches]
+    refined = refine(disturbed(room.scene), found, features, PINHOLE)
+
+    def error_after(tracks) -> float:
+        model = with_points(refined.model, tracks)
+        pycolmap.bundle_adjustment(model, pycolmap.BundleAdjustmentOptions(print_summary=False))
+        return float(np.median(pose_errors(room.scene, poses_of(model))))
+
+    before = float(np.median(pose_errors(room.scene, poses_of(refined.model))))
+    points = refined_points(refined, found, TrackOptions(), room.colour)
+    assert error_after(points.tracks) < 2.0 * before
+    assert error_after(joined([points.tracks, points.seeds])) > 5.0 * before
 
 
 def test_matches_of_the_pointmaps_alone(room, room_matches) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from dust3r_sfm.alignment.frame.metric import transform_scene
 from dust3r_sfm.colmap.camera_models import cameras_of
+from dust3r_sfm.colmap.images import with_image, without_images
 from dust3r_sfm.features.features import Features
 from dust3r_sfm.geometry import transforms
 from dust3r_sfm.options import RefineOptions
@@ -117,6 +118,24 @@ def test_the_missing_link_is_named(room, features) -> None:
     assert link is not None and 10 <= link.num_agreeing < 30
     sentence = link.of_image(room.scene.names)
     assert room.scene.names[link.image2] in sentence and f"{link.num_agreeing} matches that agree" in sentence
+
+
+def test_a_photograph_at_a_wrong_place_is_moved(room, features) -> None:
+    """It hangs on nothing that its keypoints say, so it is tried against the others and put where it belongs."""
+    part = part_of(room.scene, features, range(6))
+    pose = part.state.cameras.cam_from_world[5].copy()
+    pose[:, :3] = transforms.rotation_exp(np.array([[0.0, 0.5, 0.0]]))[0] @ pose[:, :3]
+    pose[:, 3] += [0.3, 0.0, -0.2]
+    before = part.refinement.model
+    camera = before.cameras[before.images[6].camera_id]
+    wrong = with_image(without_images(before, {5}), 5, room.scene.names[5], pose, camera)
+    disturbed = replace(part, refinement=replace(part.refinement, model=wrong))
+    assert errors(room.scene, disturbed)[0] > 20
+    (mended,) = register([disturbed], KeypointMatcher(features), features).parts
+    rotation, position = errors(room.scene, mended)
+    assert rotation < 0.1 and position < 0.01 and mended.added == (5,)
+    (same,) = register([part], KeypointMatcher(features), features).parts
+    assert same.added == () and np.array_equal(same.state.cameras.cam_from_world, part.state.cameras.cam_from_world)
 
 
 def two_parts(room, features: Sequence[Features]) -> list[Part]:

@@ -6,9 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dust3r_sfm.colmap.model import reconstruction_from_scene
 from dust3r_sfm.geometry import transforms
 from dust3r_sfm.options import TrackOptions
-from dust3r_sfm.tracks.build import build_tracks, triangulate_matches
+from dust3r_sfm.tracks.build import (
+    KEYPOINT_LIMITS,
+    POINTMAP_LIMITS,
+    ErrorLimits,
+    build_tracks,
+    triangulate_matches,
+)
 from dust3r_sfm.tracks.cameras import posed_cameras
 from dust3r_sfm.tracks.depths import AlignedDepths
 from dust3r_sfm.types import Matches
@@ -55,12 +62,32 @@ def test_a_limit_in_raw_pixels_counts_beside_that_in_network_pixels(room: Any, r
     noisy = [replace(pair, xy1=pair.xy1 + rng.normal(0, 1.0, pair.xy1.shape)) for pair in room_matches]
     cameras, depths = posed_cameras(room.scene), AlignedDepths.of(room.scene)
 
-    def errors(limit: float) -> np.ndarray:
-        tracks = triangulate_matches(cameras, depths, noisy, TrackOptions(), None, limit)
+    def errors(limits: ErrorLimits) -> np.ndarray:
+        tracks = triangulate_matches(cameras, depths, noisy, TrackOptions(), None, limits)
         poses, matrices = cameras.cam_from_world[tracks.image_of], cameras.matrices[tracks.image_of]
         points = np.einsum("oij,oj->oi", poses[:, :, :3], tracks.xyz[tracks.track_of]) + poses[:, :, 3]
         pixels = np.einsum("oij,oj->oi", matrices, points)
         return np.linalg.norm(pixels[:, :2] / pixels[:, 2:] - tracks.xy, axis=1)
 
-    assert 2.0 < errors(np.inf).max() <= 4.0 * depths.raw_per_network.max()
-    assert 0.4 < errors(0.5).max() <= 0.5
+    assert 2.0 < errors(POINTMAP_LIMITS).max() <= 4.0 * depths.raw_per_network.max()
+    assert 0.4 < errors(ErrorLimits(largest_raw_px=0.5)).max() <= 0.5
+
+
+def test_keypoints_that_fit_worse_than_others_are_outliers(room: Any, room_matches: list[Matches]) -> None:
+    rng = np.random.default_rng(0)
+
+    def moved(pair: Matches) -> Matches:
+        is_bad = rng.random(len(pair.xy1)) < 0.05
+        noise = rng.normal(0, 0.05, pair.xy1.shape) + is_bad[:, None] * rng.normal(0, 1.5, pair.xy1.shape)
+        return replace(pair, xy1=pair.xy1 + noise)
+
+    cameras, depths = posed_cameras(room.scene), AlignedDepths.of(room.scene)
+    matches = [moved(pair) for pair in room_matches]
+    tracks = triangulate_matches(cameras, depths, matches, TrackOptions(), None, KEYPOINT_LIMITS)
+    loose = triangulate_matches(cameras, depths, matches, TrackOptions(), None, POINTMAP_LIMITS)
+    worst, worst_of_all = (
+        max(point.error for point in reconstruction_from_scene(room.scene, found).points3D.values())
+        for found in (tracks, loose)
+    )
+    assert worst < 0.3 < worst_of_all
+    assert len(tracks.xyz) > 0.8 * len(loose.xyz)
