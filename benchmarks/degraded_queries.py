@@ -1,12 +1,12 @@
 """Are queries at night, or of a quarter of the resolution, localized? SIFT alone beside SIFT with learned features.
 
-    python benchmarks/localization_degraded.py [--sets kitchen ...] [--kinds night ...] [--queries 8]
+    python benchmarks/degraded_queries.py [--sets kitchen ...] [--kinds night ...] [--queries 8]
 
 Photographs with known cameras are read from DUST3R_SFM_DATA (default ../shared/data). The maps are those of
 localization.py: the red kitchen with the sensor's depth, and every other photograph of fox_a and fountain-P11 with its
 known pose. Queries are made worse: `night` darkens them (gamma) and adds the noise of few photons and of the sensor,
 `small` shrinks them to a quarter, `both` shrinks and darkens. `elsewhere` asks the kitchen for photographs of other
-places, whole. Cameras are known. Written to benchmarks/results/localization_degraded.json.
+places, whole. Cameras are known. Written to benchmarks/results/degraded_queries.json.
 """
 
 import argparse
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--matchers", nargs="+", default=["sift", "auto"])
     parser.add_argument("--queries", type=int, help="that many queries of each set alone")
-    parser.add_argument("--results", type=Path, default=RESULTS / "localization_degraded.json")
+    parser.add_argument("--results", type=Path, default=RESULTS / "degraded_queries.json")
     arguments = parser.parse_args()
     run = about(unit="metres for the kitchen; for the others the largest distance of two cameras")
     rows: list[Row] = []
