@@ -1,7 +1,8 @@
 """Focal lengths that wander off in an adjustment, as those of photographs that look straight at a plane do.
 
-There any focal length fits with another distance to the plane. Such a camera keeps the focal length that was expected
-of it, unless matches that the adjustment was not shown say that the other one is better.
+There any focal length fits with another distance to the plane. Where EXIF and the alignment agree, such a camera keeps
+the focal length of EXIF, unless matches that the adjustment was not shown say that the other one is better. Without two
+witnesses the adjustment is believed: an alignment alone can be off by a third where it was coarse.
 """
 
 from collections.abc import Sequence
@@ -26,16 +27,19 @@ a lens that is fitted as well always gains a little. Chosen by hand."""
 
 
 def wandered(start: RefinementState, state: RefinementState, views: Sequence[View]) -> Bool[np.ndarray, " n"]:
-    """Images whose focal length is far from that of EXIF, or without EXIF from that of the alignment."""
-    ratio = _focals(state) / _expected(start, views)
-    return np.asarray(state.cameras.posed & (np.abs(np.log(ratio)) > np.log1p(_FAR_OF_FOCAL)))
+    """Images whose focal length is far from that of EXIF, although the alignment began near it."""
+    expected = _of_exif(views)
+    near_before, near_after = (
+        np.abs(np.log(_focals(one) / expected)) <= np.log1p(_FAR_OF_FOCAL) for one in (start, state)
+    )
+    return np.asarray(state.cameras.posed & near_before & ~near_after)
 
 
 def with_expected_focals(
     start: RefinementState, views: Sequence[View], images: Bool[np.ndarray, " n"]
 ) -> RefinementState:
-    """Give the cameras of some images the focal length that is expected of them."""
-    model, expected = with_points(start.model, NO_TRACKS), _expected(start, views)
+    """Give the cameras of some images the focal length of EXIF, which they have."""
+    model, expected = with_points(start.model, NO_TRACKS), _of_exif(views)
     of_camera: dict[int, list[float]] = {}
     for image_id, image in model.images.items():
         if images[image_of_id(image_id)]:
@@ -65,7 +69,6 @@ def _focals(state: RefinementState) -> Float64[np.ndarray, " n"]:
     return np.asarray(state.cameras.matrices[:, (0, 1), (0, 1)].mean(axis=1))
 
 
-def _expected(start: RefinementState, views: Sequence[View]) -> Float64[np.ndarray, " n"]:
-    """Focal lengths of EXIF in raw pixels, without EXIF those of the alignment."""
-    priors = np.array([np.nan if view.focal_prior is None else view.focal_prior for view in views])
-    return np.where(np.isfinite(priors), priors, _focals(start))
+def _of_exif(views: Sequence[View]) -> Float64[np.ndarray, " n"]:
+    """Focal lengths in raw pixels, NaN where EXIF has none."""
+    return np.array([np.nan if view.focal_prior is None else view.focal_prior for view in views], np.float64)

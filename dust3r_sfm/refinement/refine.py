@@ -136,7 +136,7 @@ def refine(
         other = attempt(with_expected_focals(start, scene.views, far), kept)
         if not earned(other[0], state, held_out, far):
             state, free, _ = other
-            camera_model = f"{other[2]}, {far.sum()} focal lengths as expected because the photographs leave them open"
+            camera_model = f"{other[2]}, {far.sum()} focal lengths of EXIF, as the photographs leave them open"
     mask = free
     before, after = epipolar_errors(start.cameras, held_out), epipolar_errors(state.cameras, held_out)
     kind = "keypoints" if matches else "matches of the pointmaps"

@@ -1,6 +1,5 @@
 """Focal lengths that photographs leave open stay as expected; those that they tell do not."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,13 +86,18 @@ def focal_of(refined: Refinement) -> float:
     return float(np.mean([camera.mean_focal_length() for camera in refined.model.cameras.values()]))
 
 
+def test_a_plane_from_above_keeps_the_focal_length_of_exif() -> None:
+    scene, features = nadir(relief=0.0, start=1.05 * FOCAL, exif=FOCAL)
+    refined = refine(scene, (), features, RefineOptions())
+    assert focal_of(refined) == pytest.approx(FOCAL, rel=0.1)
+
+
 @pytest.mark.parametrize("exif", [FOCAL, None])
-def test_a_plane_from_above_does_not_move_the_focal_length(exif: float | None) -> None:
+def test_a_plane_from_above_has_its_points_whatever_the_focal_length(exif: float | None) -> None:
     scene, features = nadir(relief=0.0, start=1.05 * FOCAL, exif=exif)
     refined = refine(scene, (), features, RefineOptions())
-    assert focal_of(refined) == pytest.approx(FOCAL, rel=0.13)
     points = refined_points(refined, (), TrackOptions(), lambda index: np.zeros((*SIZE[::-1], 3), np.uint8))
-    assert len(points.tracks.xyz) > 1000
+    assert len(points.tracks.xyz) > 700
 
 
 def test_relief_tells_the_focal_length_even_against_exif() -> None:
@@ -103,13 +107,17 @@ def test_relief_tells_the_focal_length_even_against_exif() -> None:
     assert focal_of(refined) == pytest.approx(FOCAL, rel=0.08)
 
 
-def test_only_far_focal_lengths_have_wandered(room, make_features: Callable) -> None:
+def test_only_focal_lengths_that_leave_exif_and_alignment_have_wandered(room) -> None:
     start = RefinementState.of(room.scene, trust_depths=True)
-    views = [replace(view, focal_prior=None) for view in room.scene.views]
+    true = room.raw_focals
+    views = [replace(view, focal_prior=float(focal)) for view, focal in zip(room.scene.views, true, strict=True)]
     assert not wandered(start, start, views).any()
-    views[4] = replace(views[4], focal_prior=1.3 * float(room.raw_focals[4]))
-    assert np.flatnonzero(wandered(start, start, views)).tolist() == [4]
-    expected = with_expected_focals(start, views, np.arange(len(views)) == 4)
-    assert expected.cameras.matrices[4, 0, 0] == pytest.approx(1.3 * room.raw_focals[4])
-    assert np.allclose(expected.cameras.matrices[:4], start.cameras.matrices[:4])
-    assert start.cameras.matrices[4, 0, 0] == pytest.approx(room.raw_focals[4])
+    away = [replace(view, focal_prior=1.3 * view.focal_prior) for view in views]
+    moved = with_expected_focals(start, away, np.arange(len(views)) == 4)
+    assert moved.cameras.matrices[4, 0, 0] == pytest.approx(1.3 * true[4])
+    assert np.allclose(moved.cameras.matrices[:4], start.cameras.matrices[:4])
+    assert start.cameras.matrices[4, 0, 0] == pytest.approx(true[4])
+    assert np.flatnonzero(wandered(start, moved, views)).tolist() == [4]
+    assert not wandered(start, moved, away).any()  # EXIF alone is no reason
+    views[4] = replace(views[4], focal_prior=None)
+    assert not wandered(start, moved, views).any()
