@@ -103,17 +103,20 @@ def test_photographs_that_are_gone_are_not_judged(tmp_path: Path) -> None:
 def test_a_pair_that_only_looks_alike_is_left_out_and_named(tmp_path: Path) -> None:
     scene = _wall(tmp_path, [_texture(0), _texture(0), _half_other()])
     images = ImageSet(root=tmp_path, views=scene.views)
-    asked = []
+    asked, plane = [], np.ones((*SIZE[::-1], 3), np.float32)
+    known = PairPrediction(
+        points1=plane, confidence1=scene.confidences[0], points2=plane, confidence2=scene.confidences[1]
+    )
 
     def solve(predictions) -> tuple[Scene, ...]:
         asked.append(set(predictions))
-        assert len(predictions) == len(asked[-1]) and all(predictions[edge] == edge for edge in predictions)
+        assert len(predictions) == len(asked[-1]) and all(predictions[edge] is known for edge in predictions)
         kept = np.array([tuple(edge) in asked[-1] for edge in scene.edges.tolist()])
         within = replace(scene, registered=np.array([True, True, bool(kept.all())]))
         return (replace(within, edge_weights=kept.astype(float)),)
 
     edges = [tuple(edge) for edge in scene.edges.tolist()]
-    (found,) = align_doubting(solve, images, {edge: edge for edge in edges})
+    (found,) = align_doubting(solve, images, dict.fromkeys(edges, known))
     assert asked == [set(edges), {(0, 1), (1, 0)}]
     assert found.registered.tolist() == [True, True, False]
     (sentence,) = found.warnings
@@ -122,7 +125,10 @@ def test_a_pair_that_only_looks_alike_is_left_out_and_named(tmp_path: Path) -> N
 
 def test_what_no_pair_holds_is_only_doubted(tmp_path: Path) -> None:
     scene = _wall(tmp_path, [_texture(0), _half_other()])
-    scene = replace(scene, edges=np.zeros((0, 2), np.int64), edge_weights=np.zeros(0))
+    nothing = {
+        name: getattr(scene, name)[:0] for name in ("edges", "edge_weights", "edge_residuals", "world_from_edge")
+    }
+    scene = replace(scene, **nothing)
     (found,) = align_doubting(lambda predictions: (scene,), ImageSet(root=tmp_path, views=scene.views), {})
     (sentence,) = found.warnings
     assert "may be folded" in sentence and "0.png and 1.png" in sentence
