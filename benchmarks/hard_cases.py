@@ -41,7 +41,8 @@ def photograph(name: str, seed: int, folder: Path) -> list[Photograph]:
     taken = CASES[name](rng)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for each in taken:
-        Image.fromarray(each.take(rng)).save(folder / "images" / each.shot.name, quality=95, subsampling=0)
+        path = folder / "images" / each.shot.name
+        Image.fromarray(each.take(rng)).save(path, quality=95, subsampling=0, exif=each.exif())
     write_json(folder / "truth.json", {each.shot.name: pose_record(each.shot) for each in taken})
     return taken
 
