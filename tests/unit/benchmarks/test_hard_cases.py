@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.hard_cases import errors_of, names_rest
-from benchmarks.hard_scenes import SIZE, Photograph, level, orbit, painted, ring, shot_at, texels
+from benchmarks.scenes.hard import SIZE, Photograph, level, orbit, painted, ring, shot_at, texels
 from dust3r_sfm.geometry.transforms import compose
 from dust3r_sfm.synthetic.world import World
 
