@@ -2,7 +2,7 @@
 
     python benchmarks/hard_cases.py [--cases equal_sides arcade] [--seeds 0] [--out FOLDER]
 
-Renders scenes with exact truth (hard_scenes.py), runs `dust3r-sfm reconstruct` at its defaults on each, and compares
+Renders scenes with exact truth (scenes/hard.py), runs `dust3r-sfm reconstruct` at its defaults on each, and compares
 every model of the run with the truth. `rra15` is the share of pairs of photographs registered in one model whose
 relative rotation is within 15 degrees (pairs of two scenes in one model count as wrong); it must be 100. `auc5` is over
 all pairs of a scene, `names_rest` says whether the summary names every photograph that is in no model, or how many
@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common import RESULTS, Row, about, read_rows, stamped, write_record
-from benchmarks.hard_scenes import CASES, Photograph
+from benchmarks.scenes.hard import CASES, Photograph
 from dust3r_sfm.colmap.model import read_model
 from dust3r_sfm.evaluation.poses import relative_errors
 from dust3r_sfm.geometry.transforms import compose, invert
@@ -41,7 +41,8 @@ def photograph(name: str, seed: int, folder: Path) -> list[Photograph]:
     taken = CASES[name](rng)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for each in taken:
-        Image.fromarray(each.take(rng)).save(folder / "images" / each.shot.name, quality=95, subsampling=0)
+        path = folder / "images" / each.shot.name
+        Image.fromarray(each.take(rng)).save(path, quality=95, subsampling=0, exif=each.exif())
     write_json(folder / "truth.json", {each.shot.name: pose_record(each.shot) for each in taken})
     return taken
 

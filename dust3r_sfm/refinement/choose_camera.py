@@ -11,7 +11,7 @@ from dust3r_sfm.colmap.camera_models import with_camera_model
 from dust3r_sfm.colmap.model import image_of_id
 from dust3r_sfm.options import RefineOptions
 from dust3r_sfm.refinement.adjust import AdjustmentMask
-from dust3r_sfm.refinement.held_out import epipolar_errors, is_better, matches_outside_tracks
+from dust3r_sfm.refinement.held_out import epipolar_errors, has_lower_mean, matches_outside_tracks
 from dust3r_sfm.refinement.state import RefinementState
 from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.parallel import num_cores
@@ -89,7 +89,7 @@ def select_camera_model(
     for index in range(1, len(trials)):
         askew = options.principal_point == "auto" and _is_askew(trials[index][0].model, trials[index][1])
         sure = _SURE_STANDARD_ERRORS * np.sqrt(max(counts[index] - counts[best], 1))
-        if not askew and is_better(trials[best][2], trials[index][2], sure):
+        if not askew and has_lower_mean(trials[best][2], trials[index][2], sure):
             best = index
     name, principal_points = wanted[best]
     words = f"{name}, principal point {'refined' if principal_points else 'kept'}"

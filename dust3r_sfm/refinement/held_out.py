@@ -17,6 +17,9 @@ _HELD_OUT_TRACKS = 10
 _MAX_ERROR_RAW_PX = 4.0
 """Larger epipolar errors are wrong matches, and how large says nothing; COLMAP's default in two-view geometry."""
 
+_LEAST_SCALE_RAW_PX = 0.05
+"""Errors below are as good as none; chosen by hand."""
+
 _SURE_STANDARD_ERRORS = 3.0
 """Standard errors by which the mean must improve; chosen by hand."""
 
@@ -64,14 +67,40 @@ def epipolar_errors(cameras: PosedCameras, matches: Sequence[Matches]) -> Float6
 def is_better(
     before: Float64[np.ndarray, " m"], after: Float64[np.ndarray, " m"], sure: float = _SURE_STANDARD_ERRORS
 ) -> bool:
-    """Whether matches agree clearly better, beyond what chance explains.
+    """Whether most matches agree clearly better, beyond what chance explains.
+
+    The error of a match counts as e² / (e² + s²) (Geman and McClure), where s is the median before. So a change within
+    the usual error counts most, and matches that are wrong anyway, or that a few worse cameras lose, cannot outweigh
+    the others by how far they are off. The scale is that of the cameras as they were, which the others cannot choose.
+
+    Args:
+        before, after: error of each match.
+        sure: standard errors by which the mean must improve.
+    """
+    known = np.isfinite(before) & np.isfinite(after)
+    if not known.any():
+        return False
+    scale = max(float(np.median(before[known])), _LEAST_SCALE_RAW_PX)
+    lost = [errors[known] ** 2 / (errors[known] ** 2 + scale**2) for errors in (before, after)]
+    return _is_sure(lost[0] - lost[1], sure)
+
+
+def has_lower_mean(before: Float64[np.ndarray, " m"], after: Float64[np.ndarray, " m"], sure: float) -> bool:
+    """Whether errors are lower in the mean, small ones included, beyond what chance explains.
 
     Args:
         before, after: error of each match; large ones count as wrong matches.
         sure: standard errors by which the mean must improve.
     """
     gain = np.fmin(before, _MAX_ERROR_RAW_PX) - np.fmin(after, _MAX_ERROR_RAW_PX)
-    gain = gain[np.isfinite(gain)]
-    if len(gain) < 2:
-        return False
-    return bool(gain.mean() > sure * gain.std() / np.sqrt(len(gain)))
+    return _is_sure(gain[np.isfinite(gain)], sure)
+
+
+def mean_error(errors: Float64[np.ndarray, " m"]) -> float:
+    """Mean of those that are known, where large ones count as wrong matches; infinite without any."""
+    known = errors[np.isfinite(errors)]
+    return float(np.fmin(known, _MAX_ERROR_RAW_PX).mean()) if len(known) else np.inf
+
+
+def _is_sure(gain: Float64[np.ndarray, " m"], sure: float) -> bool:
+    return len(gain) >= 2 and bool(gain.mean() > sure * gain.std() / np.sqrt(len(gain)))

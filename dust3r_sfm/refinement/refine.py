@@ -20,6 +20,7 @@ from dust3r_sfm.features.sift import find_features
 from dust3r_sfm.options import RefineOptions
 from dust3r_sfm.refinement.adjust import AdjustmentMask
 from dust3r_sfm.refinement.choose_camera import select_camera_model
+from dust3r_sfm.refinement.focal_lengths import earned, wandered, with_expected_focals
 from dust3r_sfm.refinement.held_out import epipolar_errors, hold_out, is_better
 from dust3r_sfm.refinement.match import (
     AlignedPairs,
@@ -120,18 +121,30 @@ def refine(
         return _kept(start, matches, "none, cameras are known and kept")
     weak = of_weak_images(found, matches, len(scene.names))
     shown, held_out = hold_out([*matches, *weak])
-    state = start.adjusted(shown, _FIRST_COARSE_NETWORK_PX if coarse else _FIRST_NETWORK_PX, mask)
-    if coarse:
-        state = state.until_converged(shown, _NEXT_NETWORK_PX, mask)
-    state, mask, camera_model = select_camera_model(state, shown, held_out, mask, options, _NEXT_NETWORK_PX)
-    state = state.until_converged(shown, _LAST_NETWORK_PX, mask)
+
+    def attempt(start: RefinementState, mask: AdjustmentMask) -> tuple[RefinementState, AdjustmentMask, str]:
+        state = start.adjusted(shown, _FIRST_COARSE_NETWORK_PX if coarse else _FIRST_NETWORK_PX, mask)
+        if coarse:
+            state = state.until_converged(shown, _NEXT_NETWORK_PX, mask)
+        state, mask, camera_model = select_camera_model(state, shown, held_out, mask, options, _NEXT_NETWORK_PX)
+        return state.until_converged(shown, _LAST_NETWORK_PX, mask), mask, camera_model
+
+    state, free, camera_model = attempt(start, mask)
+    far = wandered(start, state, scene.views) & ~mask.known_cameras
+    if far.any():
+        kept = replace(mask, known_cameras=mask.known_cameras | far)
+        other = attempt(with_expected_focals(start, scene.views, far), kept)
+        if not earned(other[0], state, held_out, far):
+            state, free, _ = other
+            camera_model = f"{other[2]}, {far.sum()} focal lengths of EXIF, as the photographs leave them open"
+    mask = free
     before, after = epipolar_errors(start.cameras, held_out), epipolar_errors(state.cameras, held_out)
     kind = "keypoints" if matches else "matches of the pointmaps"
     change = (
         f"median epipolar error of {np.isfinite(after).sum()} matches kept for judging "
         f"{_median(before):.2f} → {_median(after):.2f} px"
     )
-    if not is_better(before, after):
+    if len(state.tracks.xyz) == 0 or not is_better(before, after):
         return _kept(start, matches, f"not applied, {kind} do not agree better ({change})")
     if coarse and features and not options.matches:
         matches = [*matches, *rematch_keypoints(state, pairs, features, step)]

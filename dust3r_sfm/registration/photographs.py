@@ -77,9 +77,10 @@ def place_photographs(part: Part, waiting: Collection[int], tools: Tools) -> tup
                 del left[one.image]
             else:
                 left[one.image] = _not_held(one)
-        for image in {one.image for one in believed} - {one.image for one in sure}:
-            del asked[image]  # its camera was found just now: it has its turn in the next round
-        if not placed:
+        deferred = {one.image for one in believed} - {one.image for one in sure}
+        for image in deferred:  # another one of its camera was tried: it has its turn in the next round
+            del asked[image]
+        if not (placed or deferred):
             break
     return part, left
 

@@ -24,7 +24,7 @@ _BOUNCED_LIGHT = np.array([0.17, 0.16, 0.14], np.float32)
 """RGB of each light, linear: chosen by hand."""
 _GAMMA = 2.2
 """Of displays, about sRGB's."""
-Daylight = tuple[Float32[np.ndarray, "n 3"], Float32[np.ndarray, "n 3"]]
+Daylight = tuple[Float32[np.ndarray, "r 3"], Float32[np.ndarray, "r 3"]]
 """Directions, and the RGB light from each."""
 
 

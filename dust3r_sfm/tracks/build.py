@@ -17,9 +17,9 @@ from dust3r_sfm.tracks.spread import spread
 from dust3r_sfm.tracks.triangulation import Points, first_of_each, triangulate_robustly
 from dust3r_sfm.types import Matches, Scene, Tracks
 
-_OUTLIER_MEDIANS = 4.0
-"""An observation with so many times the median error of its image is an outlier: it would pull at the cameras in an
-adjustment without a robust loss; chosen by hand."""
+_OUTLIER_MEDIANS, _KEYPOINT_OUTLIER_MEDIANS = 5.0, 4.0
+"""An observation with so many times the median error of its image is an outlier, of pointmaps and of keypoints: it
+would pull at the cameras in an adjustment without a robust loss; chosen by hand."""
 
 _INLIER_NETWORK_PX = 1.0
 """Errors of fewer network pixels are never outliers of the pointmaps; chosen by hand."""
@@ -29,6 +29,10 @@ _DEPTH_TOLERANCE_OF_DEPTH = 0.25
 
 _DEPTH_TOLERANCE_NETWORK_PX = 2.0
 """Beside that, by what so many network pixels change at the point's triangulation angle; chosen by hand."""
+
+_COMMON_LOG_DEPTH = np.log(2.0)
+"""Depths may all be off by such a factor, as where photographs look straight at a plane and the focal length is open;
+chosen by hand."""
 
 _MIN_POINTS = 100
 """Images with fewer points also get points at smaller angles, placed by the aligned depth; chosen by hand."""
@@ -47,16 +51,22 @@ class ErrorLimits:
     Attributes:
         largest_raw_px: larger reprojection errors are wrong.
         inlier_raw_px: smaller ones are never outliers.
+        outlier_medians: those with so many times the median error of their image are.
     """
 
     largest_raw_px: float = np.inf
     inlier_raw_px: float = np.inf
+    outlier_medians: float = _OUTLIER_MEDIANS
 
 
 POINTMAP_LIMITS = ErrorLimits()
 """Matches of pointmaps are as precise as network pixels."""
 
-KEYPOINT_LIMITS = ErrorLimits(largest_raw_px=_KEYPOINT_RAW_PX, inlier_raw_px=_KEYPOINT_INLIER_RAW_PX)
+KEYPOINT_LIMITS = ErrorLimits(
+    largest_raw_px=_KEYPOINT_RAW_PX,
+    inlier_raw_px=_KEYPOINT_INLIER_RAW_PX,
+    outlier_medians=_KEYPOINT_OUTLIER_MEDIANS,
+)
 """Keypoints are as precise as raw pixels."""
 
 
@@ -122,7 +132,7 @@ def _triangulated(
     points = _join(cameras, matches, limits)
     is_wide = points.largest_angles() >= min_angle
     wide = triangulate_robustly(points.select(is_wide), limits)
-    wide = triangulate_robustly(wide, np.minimum(limits, usual_errors(wide, never)))
+    wide = triangulate_robustly(wide, np.minimum(limits, usual_errors(wide, never, errors)))
     wide = wide.select(wide.largest_angles() >= min_angle)
     wide = wide.select(_agrees_with_depth(wide, depths))
 
@@ -167,29 +177,37 @@ def _agreeing(cameras: PosedCameras, pair: Matches, limits: Float64[np.ndarray, 
     return pair.take(error <= limit)
 
 
-def usual_errors(points: Points, never: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+def usual_errors(
+    points: Points, never: Float64[np.ndarray, " n"], limits: ErrorLimits = KEYPOINT_LIMITS
+) -> Float64[np.ndarray, " n"]:
     """Give the largest error of each image that is not an outlier among its own; infinite without any.
 
     Args:
         points: with their observations.
         never: errors that are none in any case, in raw pixels.
+        limits: say how many medians are too many.
     """
     errors = points.errors()
     usual = np.full(len(points.cameras.posed), np.inf)
     for image in np.unique(points.image_of).tolist():
         median = float(np.median(errors[points.image_of == image]))
-        usual[image] = max(_OUTLIER_MEDIANS * median, never[image])
+        usual[image] = max(limits.outlier_medians * median, never[image])
     return usual
 
 
 def _agrees_with_depth(points: Points, depths: AlignedDepths) -> Bool[np.ndarray, " t"]:
-    """Whether the typical triangulated depth of a point is near the aligned one, as far as its angle can tell."""
+    """Whether the typical triangulated depth of a point is near the aligned one, as far as its angle can tell.
+
+    A common factor of all depths, within bounds, contradicts none of them.
+    """
     if len(points) == 0:
         return np.zeros(0, bool)
     aligned, _ = depths.of_observations(points.image_of, points.tracks.xy)
     known = np.flatnonzero(aligned > 0)
     track_of = points.track_of[known]
-    difference = np.abs(np.log(points.in_cameras()[known, 2] / aligned[known]))
+    difference = np.log(points.in_cameras()[known, 2] / aligned[known])
+    common = float(np.median(difference)) if len(known) else 0.0
+    difference = np.abs(difference - np.clip(common, -_COMMON_LOG_DEPTH, _COMMON_LOG_DEPTH))
     order = np.lexsort((difference, track_of))
     count = np.bincount(track_of, minlength=len(points))
     lower_median = (np.cumsum(count) - count + np.maximum(count - 1, 0) // 2)[count > 0]

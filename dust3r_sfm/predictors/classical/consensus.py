@@ -89,7 +89,7 @@ def choose(hypotheses: Hypotheses, seed: int) -> dict[Edge, Choice]:
         edge: Choice(
             index=int(index),
             belief=float(belief[row, index]),
-            is_kept=belief[row, index] > MIN_BELIEF or hypotheses[edge][index].num_inliers >= _LOUD_INLIERS,
+            is_kept=bool(belief[row, index] > MIN_BELIEF) or hypotheses[edge][index].num_inliers >= _LOUD_INLIERS,
         )
         for row, (edge, index) in enumerate(zip(edges, best, strict=True))
     }

@@ -6,7 +6,13 @@ import numpy as np
 
 from dust3r_sfm.colmap.camera_models import cameras_of, with_camera_model
 from dust3r_sfm.colmap.model import NO_TRACKS, reconstruction_from_scene
-from dust3r_sfm.refinement.held_out import epipolar_errors, hold_out, is_better, matches_outside_tracks
+from dust3r_sfm.refinement.held_out import (
+    epipolar_errors,
+    has_lower_mean,
+    hold_out,
+    is_better,
+    matches_outside_tracks,
+)
 from dust3r_sfm.types import Matches
 
 
@@ -44,6 +50,40 @@ def test_only_sure_gains_count() -> None:
     assert not is_better(np.zeros(0), np.zeros(0))
     # How wrong a wrong match is says nothing.
     assert not is_better(np.append(before, 1e6), np.append(1.0001 * before, 5.0))
+
+
+def test_a_lower_mean_must_be_sure() -> None:
+    random = np.random.default_rng(0)
+    before = np.abs(random.normal(size=2000))
+    assert has_lower_mean(before, 0.9 * before, 3.0)
+    assert not has_lower_mean(before, 0.9 * before, 300.0)
+    assert not has_lower_mean(before, np.abs(random.normal(size=2000)), 3.0)
+    assert not has_lower_mean(np.append(before, 1e6), np.append(1.0001 * before, 5.0), 3.0)
+
+
+def test_most_matches_decide_not_the_distance_of_the_lost() -> None:
+    """As of woods from above: a third of the matches is wrong in both, or lost by cameras that fit the others."""
+    random = np.random.default_rng(0)
+    coarse, fine = np.abs(random.normal(0, 1.8, 3000)), np.abs(random.normal(0, 0.5, 3000))
+    lost = random.random(3000) < 0.3
+    coarse[lost], after = np.abs(random.normal(0, 1.8, lost.sum())), np.where(lost, random.uniform(3, 30, 3000), fine)
+    assert is_better(coarse, after)
+    assert not is_better(after, coarse)
+    # But where most are lost, that some fit perfectly is no gain.
+    assert not is_better(coarse, np.where(random.random(3000) < 0.6, 30.0, 0.1 * fine))
+
+
+def test_a_handful_of_matches_decides_nothing() -> None:
+    random = np.random.default_rng(3)
+    trials = [is_better(*np.abs(random.normal(size=(2, 12)))) for _ in range(300)]
+    assert np.mean(trials) < 0.02
+
+
+def test_images_that_get_worse_are_not_made_up_for_by_exact_ones() -> None:
+    """Errors far below what the cameras had count no more than those that are simply good."""
+    before = np.full(1000, 1.0)
+    assert not is_better(before, np.where(np.arange(1000) < 400, 1e-4, 4.0))
+    assert is_better(before, np.where(np.arange(1000) < 600, 1e-4, 4.0))
 
 
 def test_what_tracks_left_out_is_whole(room_matches, room_tracks) -> None:

@@ -90,8 +90,14 @@ def test_images_that_are_not_registered_are_left_out(room: Any, room_matches: li
 
 
 def test_a_wrong_depth_removes_the_points_it_contradicts(room: Any, room_matches: list[Matches]) -> None:
-    deeper = replace(room, scene=replace(room.scene, depths=tuple(3.0 * depth for depth in room.scene.depths)))
+    deeper = replace(room, scene=replace(room.scene, depths=tuple(4.0 * depth for depth in room.scene.depths)))
     assert len(deeper.tracks(room_matches).xyz) < 0.1 * len(room.tracks(room_matches).xyz)
+
+
+def test_a_factor_of_all_depths_removes_nothing(room: Any, room_matches: list[Matches]) -> None:
+    """As where photographs look straight at a plane, and another focal length came with another distance."""
+    deeper = replace(room, scene=replace(room.scene, depths=tuple(1.7 * depth for depth in room.scene.depths)))
+    assert len(deeper.tracks(room_matches).xyz) > 0.97 * len(room.tracks(room_matches).xyz)
 
 
 def test_unknown_depth_contradicts_nothing(room: Any, room_matches: list[Matches], room_tracks: Tracks) -> None:

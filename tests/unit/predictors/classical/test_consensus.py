@@ -1,6 +1,7 @@
 """Triplets choose among hypotheses and reject what does not close."""
 
 import numpy as np
+import pytest
 
 from dust3r_sfm.geometry.transforms import compose, invert, rotation_exp
 from dust3r_sfm.predictors.classical.consensus import MIN_BELIEF, choose
@@ -56,3 +57,14 @@ def test_a_pair_in_no_triplet_is_believed_by_its_inliers() -> None:
 
 def test_no_pairs() -> None:
     assert choose({}, seed=0) == {}
+
+
+@pytest.mark.parametrize(("num_inliers", "is_kept"), [(60, False), (300, True)])
+def test_a_pair_that_triplets_contradict_is_heard_where_many_matches_speak_for_it(num_inliers, is_kept) -> None:
+    rng, world = np.random.default_rng(2), cameras()
+    pairs = [(i, j) for i in range(len(world)) for j in range(i + 1, len(world))]
+    hypotheses = {pair: [hypothesis(relative(world, *pair), 300, 200.0)] for pair in pairs}
+    hypotheses[0, 1] = [hypothesis(wrong(relative(world, 0, 1), rng), num_inliers, 200.0)]
+    choices = choose(hypotheses, seed=0)
+    assert choices[0, 1].belief < MIN_BELIEF and choices[0, 1].is_kept == is_kept
+    assert all(choice.is_kept for pair, choice in choices.items() if pair != (0, 1))

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from PIL import ExifTags, Image
 
 from dust3r_sfm.geometry.pinhole import intrinsics
+from dust3r_sfm.images.exif import FILM_DIAGONAL_MM
 from dust3r_sfm.synthetic import textures
 from dust3r_sfm.synthetic.courtyard import make_world
 from dust3r_sfm.synthetic.light import NOON
@@ -29,12 +31,22 @@ UP = np.array([0.0, 0.0, 1.0])
 
 @dataclass(frozen=True, kw_only=True)
 class Photograph:
-    """A shot, the world it is of, what is done to its picture, and which scene it belongs to."""
+    """A shot, the world it is of, what is done to its picture, whether EXIF tells its focal length, and its scene."""
 
     shot: Shot
     world: World
     is_night: bool = False
+    has_exif: bool = True
     scene: int = 0
+
+    def exif(self) -> Image.Exif:
+        """What the camera notes: the focal length in whole millimetres, or nothing."""
+        exif = Image.Exif()
+        if self.has_exif:
+            exif[ExifTags.Base.Make], exif[ExifTags.Base.Model] = "dust3r_sfm", "Hard 30"
+            millimetres = FOCAL_PX / float(np.hypot(*SIZE)) * FILM_DIAGONAL_MM
+            exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = round(millimetres)
+        return exif
 
     def take(self, rng: np.random.Generator) -> np.ndarray:
         """Render the picture as a camera leaves it."""
@@ -89,37 +101,41 @@ def three_45(rng: np.random.Generator) -> list[Photograph]:
 
 
 def day_night(rng: np.random.Generator) -> list[Photograph]:
-    """Twelve photographs in steps of 12 degrees, every second at night: other light, darker, bluer, noisier."""
+    """Ten photographs in steps of 12 degrees, every second at night: other light, darker, bluer, noisier."""
     seed = int(rng.integers(1 << 30))
     day, night = (make_world(np.random.default_rng(seed), sun) for sun in (NOON, EVENING))
-    taken = around(day, 12, 12.0, rng)
+    taken = around(day, 10, 12.0, rng)
     return [
         Photograph(shot=each.shot, world=night if i % 2 else day, is_night=bool(i % 2)) for i, each in enumerate(taken)
     ]
 
 
 def turned(rng: np.random.Generator) -> list[Photograph]:
-    """Twelve photographs in steps of 12 degrees, every second stored sideways without EXIF."""
-    world, places = make_world(rng), orbit(12.0 * np.arange(12), 3.9, EYE)
+    """Ten photographs in steps of 12 degrees, every second stored sideways without EXIF."""
+    world, places = make_world(rng), orbit(12.0 * np.arange(10), 3.9, EYE)
     return [
-        Photograph(shot=shot_at(f"IMG_{i:02d}.jpg", place, np.array(TARGET), rng, is_turned=i % 2 == 1), world=world)
+        Photograph(
+            shot=shot_at(f"IMG_{i:02d}.jpg", place, np.array(TARGET), rng, is_turned=i % 2 == 1),
+            world=world,
+            has_exif=False,
+        )
         for i, place in enumerate(places)
     ]
 
 
 def two_scenes(rng: np.random.Generator) -> list[Photograph]:
-    """Eight photographs of each of two courtyards in one folder, by turns."""
+    """Six photographs of each of two courtyards in one folder, by turns."""
     taken = []
     for scene in (0, 1):
         world = make_world(rng)
-        for i, place in enumerate(orbit(12.0 * np.arange(8), 3.9, EYE)):
+        for i, place in enumerate(orbit(12.0 * np.arange(6), 3.9, EYE)):
             shot = shot_at(f"IMG_{2 * i + scene:02d}.jpg", place, np.array(TARGET), rng)
             taken.append(Photograph(shot=shot, world=world, scene=scene))
     return taken
 
 
 def equal_sides(rng: np.random.Generator) -> list[Photograph]:
-    """Eighteen photographs all around a building of four equal sides; only roof and ground tell the sides apart."""
+    """Fifteen photographs all around a building of four equal sides; only roof and ground tell the sides apart."""
     facade = facade_picture(rng, (2.0, 2.0))
     surfaces, pictures = [level(4.5, 0.0)], [textures.slabs(rng, texels(9.0, 9.0), cell=110)]
     for angle in np.pi / 2 * np.arange(4):
@@ -132,7 +148,7 @@ def equal_sides(rng: np.random.Generator) -> list[Photograph]:
 
 
 def equal_walls(rng: np.random.Generator) -> list[Photograph]:
-    """Eighteen photographs inside a court of four equal walls; only the ground tells them apart."""
+    """Fifteen photographs inside a court of four equal walls; only the ground tells them apart."""
     wall = facade_picture(rng, (7.0, 3.2))
     surfaces, pictures = [level(3.5, 0.0)], [decorated(textures.slabs(rng, texels(7.0, 7.0), cell=110), rng, 14)]
     for angle in np.pi / 2 * np.arange(4):
@@ -143,7 +159,7 @@ def equal_walls(rng: np.random.Generator) -> list[Photograph]:
 
 
 def arcade(rng: np.random.Generator) -> list[Photograph]:
-    """Sixteen photographs along a wall of eight equal bays; the ground differs."""
+    """Twelve photographs along a wall of eight equal bays; the ground differs."""
     bay, num_bays = facade_picture(rng, (1.6, 3.0)), 8
     height, width = bay.shape[:2]
     cv2.ellipse(bay, (width // 2, height // 2), (width // 4, height // 3), 0, 180, 360, ARCH_COLOUR, -1)
@@ -155,7 +171,7 @@ def arcade(rng: np.random.Generator) -> list[Photograph]:
     world = painted(
         [ground, wall], [textures.slabs(rng, texels(length + 4, 6.0), cell=90), np.tile(bay, (1, num_bays, 1))]
     )
-    steps = np.linspace(-length / 2 + 1.4, length / 2 - 1.4, 16)
+    steps = np.linspace(-length / 2 + 1.4, length / 2 - 1.4, 12)
     return [
         Photograph(
             shot=shot_at(f"IMG_{i:02d}.jpg", np.array([x, -3.2, EYE]), np.array([x + 0.25, 0.0, 1.2]), rng), world=world
@@ -165,7 +181,7 @@ def arcade(rng: np.random.Generator) -> list[Photograph]:
 
 
 def ring(
-    world: World, radius: float, height: float, target: np.ndarray, rng: np.random.Generator, num: int = 18
+    world: World, radius: float, height: float, target: np.ndarray, rng: np.random.Generator, num: int = 15
 ) -> list[Photograph]:
     """Photographs all around a middle, or all across it."""
     return [

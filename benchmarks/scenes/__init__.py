@@ -1,0 +1,1 @@
+"""Rendered photographs for the benchmarks."""
