@@ -21,7 +21,7 @@ from PIL import Image
 
 from benchmarks.common import RESULTS, Row, about, write_record
 from benchmarks.localization import ELSEWHERE, in_units
-from benchmarks.localization_cases import Case, elsewhere, kitchen, posed_photographs
+from benchmarks.localizing.cases import Case, elsewhere, kitchen, posed_photographs
 from dust3r_sfm.evaluation.localization import compare_poses
 from dust3r_sfm.features.matcher import choose_matcher
 from dust3r_sfm.images.known_cameras import colmap_camera, known_camera

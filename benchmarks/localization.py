@@ -7,7 +7,7 @@ the sensor's depth (its 25 queries; and every other image of the map against the
 against it, the time of one query, fox_a against a map that is reconstructed from every other photograph into FOLDER (a
 temporary one by default; what is there is used), and posed photographs alone, of which every other one is the map. Each
 with known cameras, and with unknown ones, which are found without and with a try of the map's. The baseline
-(localization_baseline.py) has the same retrieved images and the same points. Written to
+(localizing/baseline.py) has the same retrieved images and the same points. Written to
 benchmarks/results/localization.json.
 """
 
@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import RESULTS, Row, about, write_record
-from benchmarks.localization_baseline import Baseline
-from benchmarks.localization_cases import Case, elsewhere, kitchen, posed_photographs, reconstructed
+from benchmarks.localizing.baseline import Baseline
+from benchmarks.localizing.cases import Case, elsewhere, kitchen, posed_photographs, reconstructed
 from dust3r_sfm.evaluation.localization import compare_poses
 from dust3r_sfm.localization.correspond import Matcher, Pair
 from dust3r_sfm.localization.localize import localize_image, localize_queries

@@ -149,7 +149,10 @@ def predictor_facts(options: PredictorOptions) -> dict[str, Any]:
     The weights count by name and, without being read, by what tells that the files behind it are others than before.
     """
     chosen = {"predictor": options.predictor, "weights": options.weights, "precision": options.precision}
-    return chosen | _weights_facts(options) | {"matcher": chosen_name(options.matcher, options.matcher_weights)}
+    matcher = {"matcher": chosen_name(options.matcher, options.matcher_weights)}
+    if options.matcher_weights is not None:
+        matcher["matcher_weights"] = str(options.matcher_weights)
+    return chosen | _weights_facts(options) | matcher
 
 
 def _weights_facts(options: PredictorOptions) -> dict[str, list[tuple[str, int, int]]]:

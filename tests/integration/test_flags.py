@@ -177,6 +177,8 @@ def changed_value(kind: type, item: dataclasses.Field, value: Any) -> Any:
         return not value
     if isinstance(value, int | float):
         return value + 1
+    if item.name == "matcher":
+        return "xfeat-lighterglue"  # only registered ones are taken
     kinds = {str: "other", Path: Path("other"), int: 512, float: 0.5}
     for part in (hint, *typing.get_args(hint)):
         if part in kinds:

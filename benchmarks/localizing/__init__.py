@@ -1,0 +1,1 @@
+"""Maps, queries and the baseline of the localization benchmarks."""
