@@ -14,7 +14,7 @@ from typing import Any
 from dust3r_sfm.errors import OutputError, WeightsError
 from dust3r_sfm.features.published import PublishedFile, PublishedWheel
 from dust3r_sfm.features.weights import find, sha256_of
-from dust3r_sfm.network.hub import weights_folder
+from dust3r_sfm.network.names import weights_folder
 from dust3r_sfm.system.files import as_output_error, atomic_path
 
 _TIMEOUT_SECONDS = 20.0

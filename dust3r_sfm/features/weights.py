@@ -8,7 +8,7 @@ from typing import Any
 
 from dust3r_sfm.errors import WeightsError
 from dust3r_sfm.features.published import PublishedFile
-from dust3r_sfm.network.hub import weights_folder
+from dust3r_sfm.network.names import weights_folder
 
 
 def find(published: PublishedFile) -> Path | None:

@@ -1,18 +1,12 @@
 """Find weights on this machine, or fetch them from the Hugging Face hub."""
 
 import errno
-import os
 import re
 from pathlib import Path
 
 from dust3r_sfm.errors import WeightsError
 from dust3r_sfm.network.checkpoint import CONFIG_NAME, WEIGHTS_NAME
-from dust3r_sfm.network.names import KNOWN_WEIGHTS, KnownWeights, find_known
-
-
-def weights_folder() -> Path:
-    """Where .pth files of known names are looked for: ~/.cache/dust3r_sfm/weights, or under $XDG_CACHE_HOME."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dust3r_sfm" / "weights"
+from dust3r_sfm.network.names import KNOWN_WEIGHTS, KnownWeights, find_known, weights_folder
 
 
 def locate(source: str) -> Path:

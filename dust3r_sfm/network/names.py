@@ -1,6 +1,8 @@
 """The published checkpoints this package knows by name. No torch here: listing them is quick."""
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 _DUST3R = "DUSt3R: Geometric 3D Vision Made Easy, Wang et al., CVPR 2024, https://arxiv.org/abs/2312.14132"
 _MAST3R = "Grounding Image Matching in 3D with MASt3R, Leroy et al., ECCV 2024, https://arxiv.org/abs/2406.09756"
@@ -87,3 +89,8 @@ def find_licence(source: str) -> str:
     if known is not None:
         return known.licence
     return NON_COMMERCIAL if source.rsplit("/", 1)[-1].startswith("CroCo_V2_") else UNKNOWN_LICENCE
+
+
+def weights_folder() -> Path:
+    """Where .pth files of known names are looked for: ~/.cache/dust3r_sfm/weights, or under $XDG_CACHE_HOME."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dust3r_sfm" / "weights"

@@ -104,16 +104,17 @@ def test_other_formats_are_converted_for_colmap(capsys, photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_halves_without_overlap_keep_the_larger(capsys, photos, tmp_path):
+def test_two_halves_without_overlap_give_two_models(capsys, photos, tmp_path):
     sample(tmp_path / "other", num_views=3, size=(512, 384), seed=5)
     for path in sorted((tmp_path / "other" / "images").iterdir())[:3]:
         shutil.copy(path, photos / f"other {path.name}")
     code, output = run(capsys, "reconstruct", photos, tmp_path / "out", *QUICK)
     assert code == 0
-    reconstruction = pycolmap.Reconstruction(str(tmp_path / "out" / "sparse" / "0"))
-    names = {image.name for image in reconstruction.images.values()}
-    assert len(names) == 5 and not any(name.startswith("other") for name in names)
-    assert all(f"other {path.name}" in output for path in sorted((tmp_path / "other" / "images").iterdir())[:3])
+    models = [pycolmap.Reconstruction(str(tmp_path / "out" / "sparse" / number)) for number in "01"]
+    larger, smaller = ({image.name for image in model.images.values()} for model in models)
+    assert len(larger) == 5 and not any(name.startswith("other") for name in larger)
+    assert smaller == {f"other {path.name}" for path in sorted((tmp_path / "other" / "images").iterdir())[:3]}
+    assert "another model" in output
 
 
 def test_pure_rotation_is_a_sentence(capsys, photos, tmp_path):

@@ -6,8 +6,8 @@ import pytest
 
 from dust3r_sfm.errors import WeightsError
 from dust3r_sfm.network import KNOWN_WEIGHTS
-from dust3r_sfm.network.hub import locate, weights_folder
-from dust3r_sfm.network.names import find_known, find_licence
+from dust3r_sfm.network.hub import locate
+from dust3r_sfm.network.names import find_known, find_licence, weights_folder
 
 KNOWN = KNOWN_WEIGHTS["dust3r-512-dpt"]
 

@@ -19,6 +19,7 @@ def test_stereo_is_the_next_step_only_where_it_can_work(num_points, num_images, 
             seconds={"align": 1.0},
             warnings=(),
             predictor="classical (Apache-2.0)",
+            matcher="SIFT",
             refinement="none",
         )
     )

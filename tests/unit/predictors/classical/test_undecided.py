@@ -23,7 +23,7 @@ MATRIX = intrinsics(900.0, SIZE)
 class TrueMatcher:
     """Knows all keypoints of a scene of points, in the same order in every photograph."""
 
-    name, licence, files = "true", "none", ()
+    name, licence, files, weights = "true", "none", (), None
 
     def __init__(self, xy: np.ndarray, blind: set[Edge] = frozenset()) -> None:
         self.xy, self.blind = xy, blind
