@@ -1,5 +1,6 @@
 """A plain bundle adjustment by COLMAP's defaults does not make exported cameras worse."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from dust3r_sfm.evaluation.poses import evaluate_poses
 from dust3r_sfm.reconstruct import reconstruct
 from dust3r_sfm.system._pycolmap import pycolmap
 
+NUM_PHOTOGRAPHS = 6
 NOISE = 1.0
 """Points of AUC@1 by which a model of photographs may be lower afterwards: what seeds differ by."""
 
@@ -23,13 +25,16 @@ def readjusted(folder: Path, reference: Path) -> tuple[float, float, float]:
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["strecha_herzjesu_p8", "sceaux_castle"])
 def test_photographs(name: str, data_root: Path, tmp_path: Path) -> None:
-    reconstruct(data_root / name / "images", tmp_path / "out")
+    (tmp_path / "photos").mkdir()
+    for path in sorted((data_root / name / "images").iterdir())[:NUM_PHOTOGRAPHS]:
+        shutil.copy(path, tmp_path / "photos")
+    reconstruct(tmp_path / "photos", tmp_path / "out")
     before, _, after = readjusted(tmp_path / "out" / "sparse" / "0", data_root / name / "poses.json")
     assert before > 80.0
     assert after > before - NOISE
     dense = pycolmap.Reconstruction(str(tmp_path / "out" / "dense" / "sparse" / "0"))
     lengths = [point.track.length() for point in dense.points3D.values()]
-    assert len(lengths) > 20_000
+    assert len(lengths) > 10_000
     assert lengths.count(0) <= 50_000
     assert 1 not in lengths
 
