@@ -1,6 +1,7 @@
 """One finished run, exact because the oracle made its predictions."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,18 @@ from dust3r_sfm.reconstruct import reconstruct
 from dust3r_sfm.runs.summary import Summary
 
 
-@pytest.fixture(scope="package", autouse=True)
-def without_learned_weights() -> Iterator[None]:
-    """Runs are the same, and as quick, where weights of learned features are installed; those have tests of their own."""
+@contextmanager
+def no_learned_weights() -> Iterator[None]:
+    """As on a machine that has none: runs are the same and as quick everywhere; learned features have own tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dust3r_sfm.features.weights.find", lambda published: None)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_learned_weights() -> Iterator[None]:
+    """Hide them while the tests of a file run."""
+    with no_learned_weights():
         yield
 
 
@@ -27,15 +35,15 @@ def oracle_options(sample_folder: Path) -> ReconstructOptions:
     )
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def oracle_run(
-    without_learned_weights: None,
     sample_folder: Path,
     oracle_options: ReconstructOptions,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, Summary]:
     """An output folder and its summary."""
     out = tmp_path_factory.mktemp("oracle") / "out"
-    summary = reconstruct(sample_folder / "images", out, oracle_options)
+    with no_learned_weights():
+        summary = reconstruct(sample_folder / "images", out, oracle_options)
     assert summary is not None
     return out, summary

@@ -27,7 +27,7 @@ def commands(page: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def finished(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """PHOTOS/, five rendered photographs, and OUT/, what the first command of most pages makes of them."""
     folder = tmp_path_factory.mktemp("finished")
