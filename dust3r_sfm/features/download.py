@@ -55,7 +55,13 @@ def download(files: Sequence[PublishedFile]) -> list[Path]:
                     path=folder / carried[0].name,
                 )
     except OSError as error:
-        raise as_output_error(error, folder) from error
+        sentence = as_output_error(error, folder)
+        if sentence is error:
+            sentence = OutputError(
+                f"{folder} cannot be made ({error.strerror}); set XDG_CACHE_HOME to a folder that can be written.",
+                path=folder,
+            )
+        raise sentence from error
     return [folder / file.name if file in wanted else find(file) or folder for file in files]
 
 

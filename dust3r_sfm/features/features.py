@@ -98,7 +98,7 @@ def names_in(path: Path) -> set[str]:
                     names.add(name)
 
             file.visititems(visit)
-    except OSError:
+    except (OSError, LookupError, RuntimeError, ValueError):  # h5py raises all of them over damaged bytes
         path.unlink()
         return set()
     return names

@@ -1,13 +1,17 @@
 """Features and matches of a set of photographs by one matcher, each made once and kept in hloc's files."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import itertools
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import h5py
 
+from dust3r_sfm.errors import InputError
 from dust3r_sfm.features.features import Features, append_features, names_in, read_features
-from dust3r_sfm.features.matcher import FeatureMatcher, RowMatches
+from dust3r_sfm.features.matcher import FeatureMatcher, RowMatches, matcher_facts
 from dust3r_sfm.hloc import pair_name, read_matches, write_matches
 from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import Edge, View
@@ -18,32 +22,83 @@ Result = TypeVar("Result")
 FEATURES, MATCHES = "features.h5", "matches.h5"
 """Files of the folder."""
 
+_MARK = "matcher"
+"""Attribute of both files: the matcher, and the checksums of its weights."""
+
+_DAMAGED = (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, InputError)
+"""What reading a file of another kind or half a file may raise."""
+
 
 class MatchedFeatures:
     """What a matcher finds in photographs, made when it is asked for.
 
-    Whatever lies in the folder already is not made again, so a killed run goes on.
+    Whatever lies in the folder already, by the same matcher and weights, is not made again, so a killed run goes on.
     """
 
-    def __init__(self, matcher: FeatureMatcher, views: Sequence[View], folder: Path | None, num_workers: int) -> None:
+    def __init__(
+        self,
+        matcher: FeatureMatcher,
+        views: Sequence[View],
+        folder: Path | None,
+        num_workers: int,
+        known_in: Sequence[Path] = (),
+    ) -> None:
         """
         Args:
             matcher: finds and matches.
             views: the photographs.
             folder: keeps both files; None keeps all in memory alone.
             num_workers: threads; 0: one per core.
+            known_in: folders of others, which are only read.
         """
         self.matcher, self.views = matcher, tuple(views)
         self._folder, self._num_workers = folder, num_cores(num_workers)
         self._features: dict[int, Features] = {}
         self._matches: dict[Edge, RowMatches] = {}
+        for other in known_in:
+            self._read(other)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            known = names_in(folder / FEATURES)
-            kept = [index for index, view in enumerate(self.views) if view.name in known]
-            if kept:
-                found = read_features(folder / FEATURES, [self.views[index] for index in kept])
-                self._features.update(zip(kept, found, strict=True))
+            for file in self._read(folder):
+                (folder / file).unlink(missing_ok=True)
+                with h5py.File(folder / file, "w") as h5:
+                    h5.attrs[_MARK] = self._mark
+
+    @cached_property
+    def _mark(self) -> str:
+        return json.dumps(matcher_facts(self.matcher))
+
+    def _read(self, folder: Path) -> list[str]:
+        """Take over what a folder holds; name its files that are missing, damaged, or of another matcher."""
+        names = {view.name: index for index, view in enumerate(self.views)}
+        try:
+            with h5py.File(folder / FEATURES, "r") as h5:
+                _require_mark(h5, self._mark)
+            images = sorted(names[name] for name in names_in(folder / FEATURES) & names.keys())
+            found = read_features(folder / FEATURES, [self.views[index] for index in images])
+            with_descriptors = [features.descriptors.shape[1] > 0 or not len(features.xy) for features in found]
+            if not all(with_descriptors):
+                raise LookupError("descriptors")
+        except _DAMAGED:
+            return [FEATURES, MATCHES]
+        features = dict(zip(images, found, strict=True))
+        try:
+            with h5py.File(folder / MATCHES, "r") as h5:
+                _require_mark(h5, self._mark)
+                every = {edge: self._kept(h5, edge, features) for edge in itertools.combinations(images, 2)}
+        except _DAMAGED:
+            self._features |= features
+            return [MATCHES]
+        self._features |= features
+        self._matches |= {edge: kept for edge, kept in every.items() if kept is not None}
+        return []
+
+    def _kept(self, h5: h5py.File, edge: Edge, features: Mapping[int, Features]) -> RowMatches | None:
+        """Matches of a pair in a file; None where it has none, or numbers keypoints that are not there."""
+        names = [self.views[index].name for index in edge]
+        kept = read_matches(h5, *names) if pair_name(*names) in h5 else None
+        counts = [len(features[index].xy) for index in edge]
+        return kept if kept is not None and (kept[0] < counts).all() else None
 
     def features(self, images: Collection[int]) -> dict[int, Features]:
         """Features of some photographs, in raw pixels."""
@@ -59,9 +114,6 @@ class MatchedFeatures:
     def match(self, edges: Collection[Edge]) -> dict[Edge, RowMatches]:
         """Matches of some pairs (i, j), as rows of the features of both."""
         features = self.features({image for edge in edges for image in edge})
-        for edge in edges:
-            if edge not in self._matches and (kept := self._kept(edge)) is not None:
-                self._matches[edge] = kept
         missing = [edge for edge in dict.fromkeys(edges) if edge not in self._matches]
 
         def match(edge: Edge) -> RowMatches:
@@ -75,22 +127,8 @@ class MatchedFeatures:
         return {edge: self._matches[edge] for edge in edges}
 
     def known(self) -> list[Edge]:
-        """The pairs (i, j), i < j, whose matches are in memory or in the folder."""
-        with_features = sorted(self._features)
-        edges = [(i, j) for i in with_features for j in with_features if i < j]
-        return [edge for edge in edges if edge in self._matches or self._kept(edge) is not None]
-
-    def _kept(self, edge: Edge) -> RowMatches | None:
-        """Matches that lie in the folder; a file that a killed run damaged is removed."""
-        path = None if self._folder is None else self._folder / MATCHES
-        if path is None or not path.is_file():
-            return None
-        try:
-            with h5py.File(path, "r") as file:
-                return read_matches(file, *(self.views[index].name for index in edge))
-        except (OSError, LookupError, RuntimeError):
-            path.unlink()
-            return None
+        """The pairs (i, j) that are matched already."""
+        return sorted(self._matches)
 
     def _keep(self, path: Path, edge: Edge, matches: RowMatches, num_keypoints: int) -> None:
         rows, scores = matches
@@ -104,3 +142,8 @@ class MatchedFeatures:
         if items:
             self.matcher.check()  # once, not in every thread
         return map_ordered(function, items, self._num_workers)
+
+
+def _require_mark(h5: h5py.File, mark: str) -> None:
+    if h5.attrs.get(_MARK) != mark:
+        raise LookupError("a file of another matcher")

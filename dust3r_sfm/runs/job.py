@@ -12,7 +12,7 @@ from typing import Any
 from dust3r_sfm import __version__
 from dust3r_sfm.features.matcher import choose_matcher, matcher_facts
 from dust3r_sfm.images.transcode import transcode
-from dust3r_sfm.options import ReconstructOptions
+from dust3r_sfm.options import PredictOptions, ReconstructOptions
 from dust3r_sfm.pairs.graph import read_pairs
 from dust3r_sfm.predictors.predictor import PairPredictor, check_predictor
 from dust3r_sfm.predictors.store import PredictionStore
@@ -87,6 +87,10 @@ class Stage:
     announce: Callable[[Job], None] | None = None
 
 
+_OLD_DEFAULTS = ReconstructOptions(predict=PredictOptions(matcher="sift"))
+"""What a record that lacks an option was made with: SIFT alone, before there were matchers."""
+
+
 def leading(chain: Sequence[Stage], last: str) -> Sequence[Stage]:
     """The stages up to one, included."""
     return chain[: [stage.name for stage in chain].index(last) + 1]
@@ -125,6 +129,7 @@ def begin(
     predicts = "predict" in inputs
     if predicts and not (out / f"run{suffix}.json").exists():
         check_predictor(predictor)  # first: a folder of unusable weights would be no place for the next try
+        _check_matcher(options)
     photographs = Photographs(
         root=str(images.root.resolve()),
         used=list(images.names),
@@ -135,7 +140,7 @@ def begin(
         out,
         inputs,
         artefacts(chain),
-        defaults={stage.name: stage.inputs(images, ReconstructOptions()) for stage in chain if stage.make is not None},
+        defaults={stage.name: stage.inputs(images, _OLD_DEFAULTS) for stage in chain if stage.make is not None},
         photographs=photographs,
         overwrite=options.run.overwrite,
         suffix=suffix,
@@ -162,6 +167,20 @@ def work(job: Job, run: RunFolder, chain: Sequence[Stage], until: str, progress:
         with progress.stage(stage.name) as step:
             facts = stage.make(job, step)
         run.finish(stage.name, time.perf_counter() - started, facts)
+
+
+def _check_matcher(options: ReconstructOptions) -> None:
+    """Compare checksums of published weights; load the user's own, of which only the network can say what they are.
+
+    Raises:
+        WeightsError: they cannot be used.
+    """
+    predict = options.predict
+    matcher = choose_matcher(predict.matcher, predict.matcher_weights, predict.device)
+    if matcher is not None:
+        matcher_facts(matcher)
+        if predict.matcher_weights is not None:
+            matcher.check()
 
 
 def _describe(run: RunFolder, job: Job, photographs: Photographs, predicts: bool) -> None:

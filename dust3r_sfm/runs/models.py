@@ -23,7 +23,6 @@ from dust3r_sfm.registration.learned import LearnedMatcher
 from dust3r_sfm.registration.matcher import FirstOf, GivenMatcher, KeypointMatcher, PairMatcher
 from dust3r_sfm.registration.part import Part
 from dust3r_sfm.registration.register import Registration, register
-from dust3r_sfm.runs.job import PREDICTIONS
 from dust3r_sfm.single import tracks_from_depth
 from dust3r_sfm.system.progress import Step
 from dust3r_sfm.types import Matches, Scene, Tracks, View
@@ -100,7 +99,7 @@ def refined_models(
 
     if first.registered.sum() <= 1:
         return RefinedModels(models=(_model_of_one(first, found(first), options),), left_out=_unplaced(first))
-    learned = _learned(views, out, options)
+    learned = _learned(views, predictions.path, options)
     known = learned.known() if learned is not None else []
     parts = []
     for scene in scenes:
@@ -118,13 +117,15 @@ def refined_models(
     )
 
 
-def _learned(views: Sequence[View], out: Path, options: ReconstructOptions) -> LearnedMatcher | None:
-    """The learned matcher of the options, with what the predictor has asked it already; None where SIFT is alone."""
+def _learned(views: Sequence[View], predictions: Path, options: ReconstructOptions) -> LearnedMatcher | None:
+    """The learned matcher of the options, with what the predictor has asked it, all shards; None: SIFT is alone."""
     predict = options.predict
     matcher = choose_matcher(predict.matcher, predict.matcher_weights, predict.device)
     if matcher is None:
         return None
-    matched = MatchedFeatures(matcher, views, matches_folder(out / PREDICTIONS), predict.num_workers)
+    # What it asks besides stays in memory: a model depends on the predictor's pairs alone, also after a killed export.
+    asked = sorted(predictions.parent.glob(f"{matches_folder(predictions).name}*"))
+    matched = MatchedFeatures(matcher, views, None, predict.num_workers, known_in=asked)
     return LearnedMatcher(matched, options.run.seed)
 
 

@@ -18,6 +18,7 @@ from dust3r_sfm.reconstruct import reconstruct
 def arguments(sample_folder: Path, out: Path, verb: str = "predict") -> list[str]:
     weights = str(sample_folder / "truth" / "scene.h5")
     words = [verb, str(sample_folder / "images"), str(out), "--predictor", "oracle", "--weights", weights]
+    words += ["--matcher", "sift"]  # shards are processes of their own
     return [*words, "--refine", "none"] if verb == "reconstruct" else words
 
 

@@ -1,7 +1,9 @@
 """What SIFT decides stays; the rest is asked of the learned matcher, as far as the graph needs it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -154,9 +156,65 @@ def test_a_killed_run_goes_on_and_equals_an_unbroken_one(tmp_path: Path, kill_af
         assert np.array_equal(points.xy1, result[edge].xy1)
 
 
-def test_a_damaged_file_of_matches_is_made_again(tmp_path: Path) -> None:
+def drop_descriptors(folder: Path) -> None:
+    with h5py.File(folder / "features.h5", "a") as h5:
+        del h5["0"]["descriptors"]
+
+
+def spoil_type(folder: Path) -> None:
+    with h5py.File(folder / "matches.h5", "a") as h5:
+        del h5["0/1"]["matches0"]
+        h5["0/1"]["matches0"] = "no numbers"
+
+
+def number_missing_keypoints(folder: Path) -> None:
+    with h5py.File(folder / "matches.h5", "a") as h5:
+        h5["0/1"]["matches0"][0] = NUM_POINTS
+
+
+def overwrite(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(b"damaged")
+
+
+def truncate(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-2000])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        drop_descriptors,
+        spoil_type,
+        number_missing_keypoints,
+        *(make(name) for make in (overwrite, truncate) for name in ("features.h5", "matches.h5")),
+    ],
+)
+def test_damaged_files_are_made_again(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     views, xy = scene(2)
     first = MatchedFeatures(TrueMatcher(xy), views, tmp_path, 1).match([(0, 1)])
-    (tmp_path / "matches.h5").write_bytes(b"damaged")
-    again = MatchedFeatures(TrueMatcher(xy), views, tmp_path, 1).match([(0, 1)])
-    assert np.array_equal(first[0, 1][0], again[0, 1][0])
+    damage(tmp_path)
+    again = MatchedFeatures(TrueMatcher(xy), views, tmp_path, 1)
+    assert again.known() == []
+    assert np.array_equal(first[0, 1][0], again.match([(0, 1)])[0, 1][0])
+    assert MatchedFeatures(TrueMatcher(xy), views, tmp_path, 1).known() == [(0, 1)]
+
+
+def test_files_of_another_matcher_are_not_taken_over(tmp_path: Path) -> None:
+    class Other(TrueMatcher):
+        name = "other"
+
+    views, xy = scene(2)
+    MatchedFeatures(TrueMatcher(xy), views, tmp_path, 1).match([(0, 1)])
+    assert MatchedFeatures(TrueMatcher(xy), views, None, 1, known_in=[tmp_path]).known() == [(0, 1)]
+    assert MatchedFeatures(Other(xy), views, None, 1, known_in=[tmp_path]).known() == []
+    other = Other(xy)
+    MatchedFeatures(other, views, tmp_path, 1).match([(0, 1)])
+    assert other.matched == [(0, 1)]
+
+
+def test_folders_of_others_are_only_read(tmp_path: Path) -> None:
+    views, xy = scene(3)
+    MatchedFeatures(TrueMatcher(xy), views, tmp_path, 1).match([(0, 1)])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    MatchedFeatures(TrueMatcher(xy), views, None, 1, known_in=[tmp_path, tmp_path / "none"]).match([(0, 1), (1, 2)])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
