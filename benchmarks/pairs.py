@@ -15,6 +15,8 @@ import itertools
 import json
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,7 @@ from dust3r_sfm.matching.relative import pose_from_both_directions
 from dust3r_sfm.options import ImageOptions, KnownOptions, PredictOptions
 from dust3r_sfm.predictors.predictor import load_predictor
 from dust3r_sfm.predictors.run import predict_pairs
+from dust3r_sfm.predictors.store import PredictionStore
 from dust3r_sfm.training.datasets.depth_files import read_depth
 from dust3r_sfm.types import ImageSet, PairGraph, View
 
@@ -68,23 +71,36 @@ def chosen_pairs(poses: np.ndarray, num_pairs: int, least: float = 0.0, largest:
     return pairs[np.unique(np.linspace(0, len(pairs) - 1, min(num_pairs, len(pairs))).astype(int))]
 
 
+@contextmanager
+def predicted(images: ImageSet, pairs: np.ndarray, options: PredictOptions) -> Iterator[tuple[PredictionStore, float]]:
+    """Predictions of pairs (p, 2), and the CPU seconds of each pair."""
+    graph = PairGraph(num_images=len(images), edges=pairs, weights=np.ones(len(pairs)))
+    spent = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "predictions.h5"
+        predictions = predict_pairs(load_predictor(options, seed=0), images, graph, store, options)
+        yield predictions, round((time.process_time() - spent) / len(pairs), 2)
+
+
+def pose_errors(
+    pairs: np.ndarray, predictions: PredictionStore, true_relative: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of rotation and direction of each pair in degrees (p,), 180 where it has no pose."""
+    found, placed = np.tile(np.eye(3, 4), (len(pairs), 1, 1)), np.zeros(len(pairs), bool)
+    for row, (i, j) in enumerate(pairs.tolist()):
+        pose = pose_from_both_directions(i, j, predictions[i, j], predictions[j, i])
+        if pose is not None:
+            found[row], placed[row] = pose.cam2_from_cam1, True
+    return relative_errors(true_relative, found, placed)
+
+
 def measure_wide(name: str, options: PredictOptions) -> Row:
     """Predict the hard pairs of a set, and count those that are right."""
     images, truth = photographs(name, options, calibrated=True)
     least, largest, count = WIDE[name]
     pairs = chosen_pairs(truth, count, least, largest)
-    graph = PairGraph(num_images=len(images), edges=pairs, weights=np.ones(len(pairs)))
-    found, placed = np.tile(np.eye(3, 4), (len(pairs), 1, 1)), np.zeros(len(pairs), bool)
-    spent = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        store = Path(folder) / "predictions.h5"
-        predictions = predict_pairs(load_predictor(options, seed=0), images, graph, store, options)
-        spent = time.process_time() - spent
-        for row, (i, j) in enumerate(pairs.tolist()):
-            pose = pose_from_both_directions(i, j, predictions[i, j], predictions[j, i])
-            if pose is not None:
-                found[row], placed[row] = pose.cam2_from_cam1, True
-    turn, direction = relative_errors(compose(truth[pairs[:, 1]], invert(truth[pairs[:, 0]])), found, placed)
+    with predicted(images, pairs, options) as (predictions, seconds):
+        turn, direction = pose_errors(pairs, predictions, compose(truth[pairs[:, 1]], invert(truth[pairs[:, 0]])))
     right = (turn <= RIGHT_DEGREES[0]) & (direction <= RIGHT_DEGREES[1])
     return {
         "set": name,
@@ -92,7 +108,7 @@ def measure_wide(name: str, options: PredictOptions) -> Row:
         "pairs": len(pairs),
         "right": int(right.sum()),
         "rra5": share(turn <= 5),
-        "seconds_per_pair": round(spent / len(pairs), 2),
+        "seconds_per_pair": seconds,
     }
 
 
@@ -100,27 +116,18 @@ def measure(name: str, options: PredictOptions, num_pairs: int) -> Row:
     """Predict the pairs of a set and compare."""
     images, truth = photographs(name, options)
     pairs = chosen_pairs(truth, num_pairs)
-    graph = PairGraph(num_images=len(images), edges=pairs, weights=np.ones(len(pairs)))
-    found, placed = np.tile(np.eye(3, 4), (len(pairs), 1, 1)), np.zeros(len(pairs), bool)
+    true_relative = compose(truth[pairs[:, 1]], invert(truth[pairs[:, 0]]))
     depths: list[DepthErrors] = []
-    spent = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        store = Path(folder) / "predictions.h5"
-        predictions = predict_pairs(load_predictor(options, seed=0), images, graph, store, options)
-        spent = time.process_time() - spent
-        for row, (i, j) in enumerate(pairs.tolist()):
-            there, back = predictions[i, j], predictions[j, i]
-            pose = pose_from_both_directions(i, j, there, back)
-            if pose is not None:
-                found[row], placed[row] = pose.cam2_from_cam1, True
+    with predicted(images, pairs, options) as (predictions, seconds):
+        turn, direction = pose_errors(pairs, predictions, true_relative)
+        for i, j in pairs.tolist():
             depth = true_depth(name, images.views[i])
             if depth is not None:
+                there = predictions[i, j]
                 z = np.where(there.confidence1 > 1, there.points1[..., 2], 0).astype(np.float32)
                 depths += compared(depth_in_image(z, images.views[i].network_from_image, images.views[i].size), depth)
-    true_relative = compose(truth[pairs[:, 1]], invert(truth[pairs[:, 0]]))
-    turn, direction = relative_errors(true_relative, found, placed)
     staying = rotation_angle(true_relative[:, :, :3])
-    row = {"set": name, "pairs": len(pairs), "seconds_per_pair": round(spent / len(pairs), 2)}
+    row = {"set": name, "pairs": len(pairs), "seconds_per_pair": seconds}
     for threshold in THRESHOLDS:
         row[f"rra{threshold}"] = share(turn <= threshold)
         row[f"rra{threshold}_nothing"] = share(staying <= threshold)

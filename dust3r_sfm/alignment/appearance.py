@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float32
 
-from dust3r_sfm.geometry.transforms import centres, compose, invert
+from dust3r_sfm.geometry.pinhole import project, unproject
+from dust3r_sfm.geometry.transforms import apply, centres, compose, invert
 from dust3r_sfm.images.load import load_pixels
 from dust3r_sfm.types import Edge, Scene, View
 
@@ -101,51 +102,28 @@ def _grey(view: View) -> Float32[np.ndarray, "h w"]:
 def _compare(scene: Scene, pictures: dict[int, Float32[np.ndarray, "_ _"]], first: int, second: int) -> tuple[int, int]:
     """Count the windows of the first photograph that the second shows too, and those that differ."""
     part = np.s_[::_STRIDE_NETWORK_PX, ::_STRIDE_NETWORK_PX]
-    depth, sure = (maps[first][part] for maps in (scene.depths, scene.confidences))
+    sure = scene.confidences[first][part]
     other_depth, other_sure = (np.ascontiguousarray(maps[second][part]) for maps in (scene.depths, scene.confidences))
     second_from_first = compose(scene.cam_from_world[second], invert(scene.cam_from_world[first]))
-    points = _rays(scene.intrinsics[first], depth.shape) * depth[..., None]
-    z, xy = _project(points, second_from_first, scene.intrinsics[second])
-    to_second = points - invert(second_from_first)[:, 3].astype(np.float32)
+    points = unproject(scene.depths[first], scene.intrinsics[first])[part]
+    moved = apply(second_from_first, points)
+    z = moved[..., 2]
+    # OpenCV counts from the middle of the first pixel; NaN, behind the camera, is outside.
+    thinned = (project(moved, scene.intrinsics[second]) - 0.5) / _STRIDE_NETWORK_PX
+    x, y = (np.nan_to_num(thinned[..., axis], nan=-1e4).astype(np.float32) for axis in (0, 1))
+    to_second = points - invert(second_from_first)[:, 3]
     lengths = np.linalg.norm(points, axis=-1) * np.linalg.norm(to_second, axis=-1)
     near = (points * to_second).sum(-1) > np.cos(np.radians(_MAX_TURN_DEGREES)) * lengths
     seen = near & (sure > _SURE_CONFIDENCE) & (z > 0)
-    there_depth, there_sure = (cv2.remap(each, *xy, cv2.INTER_NEAREST) for each in (other_depth, other_sure))
+    there_depth, there_sure = (cv2.remap(each, x, y, cv2.INTER_NEAREST) for each in (other_depth, other_sure))
     with np.errstate(divide="ignore", invalid="ignore"):
         off = np.abs(np.log(there_depth / z))
     same = seen & (there_sure > _SURE_CONFIDENCE) & (off < _SAME_DEPTH_LOG)
-    there = cv2.remap(pictures[second], *xy, cv2.INTER_LINEAR)
+    there = cv2.remap(pictures[second], x, y, cv2.INTER_LINEAR)
     correlation, contrast = _correlate(pictures[first], there)
     whole = _mean(same.astype(np.float32)) > _WHOLE_OF_WINDOW
     compared: Bool[np.ndarray, "h w"] = same & whole & (contrast > _MIN_CONTRAST_OF_255)
     return int(compared.sum()), int((compared & (correlation < _UNLIKE_CORRELATION)).sum())
-
-
-def _rays(intrinsics: Float64[np.ndarray, "3 3"], shape: tuple[int, ...]) -> Float32[np.ndarray, "h w 3"]:
-    """Rays of the thinned pixels at depth 1."""
-    x, y = (_STRIDE_NETWORK_PX * np.arange(side) + 0.5 for side in (shape[1], shape[0]))
-    rays = np.ones((shape[0], shape[1], 3), np.float32)
-    rays[..., 0] = (x - intrinsics[0, 2]) / intrinsics[0, 0]
-    rays[..., 1] = ((y - intrinsics[1, 2]) / intrinsics[1, 1])[:, None]
-    return rays
-
-
-def _project(
-    points: Float32[np.ndarray, "h w 3"],
-    second_from_first: Float64[np.ndarray, "3 4"],
-    intrinsics: Float64[np.ndarray, "3 3"],
-) -> tuple[Float32[np.ndarray, "h w"], tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]]:
-    """Depth in the second camera, and where its thinned picture shows the points (centres at whole numbers)."""
-    moved = points @ second_from_first[:, :3].T.astype(np.float32) + second_from_first[:, 3].astype(np.float32)
-    z = moved[..., 2]
-    safe = np.where(z > 0, z, 1)
-    xy = [
-        ((moved[..., axis] / safe * intrinsics[axis, axis] + intrinsics[axis, 2] - 0.5) / _STRIDE_NETWORK_PX).astype(
-            np.float32
-        )
-        for axis in (0, 1)
-    ]
-    return z, (np.where(z > 0, xy[0], np.float32(-1e4)), np.where(z > 0, xy[1], np.float32(-1e4)))
 
 
 def _correlate(

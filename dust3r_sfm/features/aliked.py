@@ -32,8 +32,5 @@ class AlikedLightGlue(LightGlueMatcher):
 
     def _find(self, extractor: Any, picture: Any) -> tuple[Any, Any, Any]:
         found = extractor(picture)[0]
-        return (
-            found.keypoints + 0.5,
-            found.descriptors,
-            found.keypoint_scores,
-        )  # it counts from the first pixel's middle
+        # It counts from the middle of the first pixel.
+        return found.keypoints + 0.5, found.descriptors, found.keypoint_scores

@@ -31,8 +31,5 @@ class DiskLightGlue(LightGlueMatcher):
 
     def _find(self, extractor: Any, picture: Any) -> tuple[Any, Any, Any]:
         found = extractor(picture, self.num_keypoints, pad_if_not_divisible=True)[0]
-        return (
-            found.keypoints + 0.5,
-            found.descriptors,
-            found.detection_scores,
-        )  # it counts from the first pixel's middle
+        # It counts from the middle of the first pixel.
+        return found.keypoints + 0.5, found.descriptors, found.detection_scores

@@ -10,7 +10,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.hloc import read_keypoints, write_keypoints
@@ -41,6 +41,19 @@ class Features:
         values = self.descriptors.astype(np.float32)
         unit: Float32[np.ndarray, "k d"] = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-20)
         return unit
+
+
+def usable_rows(xy: Float64[np.ndarray, "k 2"], mask: Bool[np.ndarray, "h w"] | None) -> Int64[np.ndarray, " r"]:
+    """Keypoints where a picture may be used.
+
+    Args:
+        xy: positions in the mask's pixels; beside the mask its border speaks.
+        mask: True where the picture may be used; None: everywhere.
+    """
+    if mask is None:
+        return np.arange(len(xy))
+    column, row = np.floor(xy).astype(np.int64).T
+    return np.flatnonzero(mask[np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)])
 
 
 def read_features(path: Path, views: Sequence[View], with_descriptors: bool = True) -> list[Features]:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Float32, Int64
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.features.features import Features
+from dust3r_sfm.features.features import Features, usable_rows
 from dust3r_sfm.features.matcher import RowMatches
 from dust3r_sfm.geometry.grid import network_from_raw, raw_from_network
 from dust3r_sfm.images.load import load_mask, load_pixels
@@ -82,7 +82,7 @@ class LightGlueMatcher:
             found = self._find(extractor, pixels.permute(2, 0, 1)[None].float() / 255)
         xy, descriptors, scores = (np.asarray(part.cpu().numpy(), np.float32) for part in found)
         xy = xy.astype(np.float64)
-        rows = _inside(xy, load_mask(seen))
+        rows = usable_rows(xy, load_mask(seen))
         rows = rows[np.argsort(-scores[rows], kind="stable")]
         raw = raw_from_network(seen.network_from_image, xy)
         return Features(xy=raw, descriptors=descriptors, scores=scores).of(rows)
@@ -137,14 +137,6 @@ def _upright(view: View, long_side: int) -> View:
     """The whole photograph upright, its longer side of so many pixels, or more where the shorter would be too small."""
     shorter, longer = sorted(view.size)
     return on_grid(view, max(long_side, math.ceil(_MIN_SIDE_NETWORK_PX * longer / shorter)))
-
-
-def _inside(xy: Float64[np.ndarray, "k 2"], mask: Bool[np.ndarray, "h w"] | None) -> Int64[np.ndarray, " r"]:
-    """Keypoints of a picture where it may be used."""
-    if mask is None:
-        return np.arange(len(xy))
-    column, row = np.floor(xy).astype(np.int64).T
-    return np.flatnonzero(mask[np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)])
 
 
 def _strongest(scores: Float32[np.ndarray, " k"]) -> Int64[np.ndarray, " r"]:

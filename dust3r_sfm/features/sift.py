@@ -13,10 +13,11 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.features.features import Features, append_features, names_in, read_features
+from dust3r_sfm.features.features import Features, append_features, names_in, read_features, usable_rows
 from dust3r_sfm.features.matcher import RowMatches
 from dust3r_sfm.features.published import PublishedFile
 from dust3r_sfm.features.verified import loose_matches
+from dust3r_sfm.geometry.grid import network_from_raw
 from dust3r_sfm.images.load import load_mask, load_original
 from dust3r_sfm.system._pycolmap import quiet
 from dust3r_sfm.system.files import noticing_a_full_disk
@@ -140,12 +141,7 @@ def _of_view(view: View, keypoints: Float32[np.ndarray, "k 6"], descriptors: UIn
     features = Features(
         xy=keypoints[:, :2] * enlarged, descriptors=descriptors, scores=scale * np.float32(enlarged.max())
     )
-    mask = load_mask(view)
-    if mask is None:
-        return features
-    column, row = np.floor(features.xy @ view.network_from_image[:2, :2].T + view.network_from_image[:2, 2]).T
-    row, column = np.clip(row, 0, mask.shape[0] - 1), np.clip(column, 0, mask.shape[1] - 1)
-    return features.of(np.flatnonzero(mask[row.astype(np.int64), column.astype(np.int64)]))
+    return features.of(usable_rows(network_from_raw(view.network_from_image, features.xy), load_mask(view)))
 
 
 def _longest_side() -> int:

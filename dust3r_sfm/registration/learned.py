@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from dust3r_sfm.features.matched import MatchedFeatures
+from dust3r_sfm.features.two_best import mutual_matches
 from dust3r_sfm.features.verified import epipolar_inliers
 from dust3r_sfm.types import Edge, Matches
 
@@ -41,14 +42,9 @@ class LearnedMatcher:
         """Number of mutual nearest descriptors that are alike."""
         with self._lock:
             features = self._matched.features([image, *others])
-        own, counts = features[image].unit_descriptors(), np.zeros(len(others))
-        for position, other in enumerate(others):
-            similarity = own @ features[other].unit_descriptors().T
-            if similarity.size:
-                best = similarity.argmax(axis=1)
-                mutual = similarity.argmax(axis=0)[best] == np.arange(len(own))
-                counts[position] = (mutual & (similarity.max(axis=1) > _MIN_SIMILARITY)).sum()
-        return counts
+        own = features[image].unit_descriptors()
+        alike = (mutual_matches(own, features[other].unit_descriptors(), _MIN_SIMILARITY, 1.0)[0] for other in others)
+        return np.array([float(len(rows)) for rows in alike])
 
     def _verified(self, edge: Edge) -> Matches:
         rows, scores = self._matched.match([edge])[edge]

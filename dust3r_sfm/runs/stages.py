@@ -113,7 +113,7 @@ def _align(job: Job, step: Step) -> Facts:
     if len(job.images) > 1:
 
         def solve(predictions: Predictions) -> tuple[Scene, ...]:
-            return tuple(align_parts(job.images, predictions, job.options.align, seed, step))
+            return align_parts(job.images, predictions, job.options.align, seed, step)
 
         scene, *others = align_doubting(solve, job.images, job.predictions)
     else:

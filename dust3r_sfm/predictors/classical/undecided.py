@@ -1,7 +1,7 @@
 """Pairs that SIFT leaves undecided are asked of a learned matcher, as far as the graph of pairs needs them.
 
 SIFT is cheap and exact where photographs are alike; learned matches bear wide baselines, other seasons and other
-cameras, and cost a hundred times as much. So what SIFT decides stays. Groups of photographs that it does not join are
+cameras, and cost far more. So what SIFT decides stays. Groups of photographs that it does not join are
 joined first, then photographs with few decided pairs get more.
 """
 
@@ -25,8 +25,8 @@ from dust3r_sfm.types import Edge
 logger = logging.getLogger("dust3r_sfm")
 
 _CLEAR_INLIERS = 70
-"""Matches of one epipolar geometry from which a pair is decided: on fox, Sacré-Cœur and the tower 9 of 10 such pairs
-have the right pose (SIFT 131 of 144, learned 178 of 187), of those with 45 to 70 half, below 1 in 30."""
+"""Matches of one epipolar geometry from which a pair is decided: chosen by hand, looking at the pairs of fox,
+Sacré-Cœur and the tower."""
 
 _MAX_EPIPOLAR_NETWORK_PX = 2.0
 """Distance of such a match from its epipolar line, network pixels; chosen by hand."""
