@@ -8,15 +8,16 @@ Each set of DUST3R_SFM_DATA (default ../shared/data) gives at most --pairs pairs
 less than 40 degrees, spread over the set. `nothing` is a predictor that sees no motion. Depth (of the first photograph
 of each pair, after median scaling) is compared where the set brings depth maps. A pair without a pose counts as 180
 degrees. --wide takes pairs of fox that turn by 35 to 70 degrees and all of Sacré-Cœur, at their true intrinsics, and
-counts those that are right within 5 degrees of rotation and 10 of direction.
+counts those that are right within 5 degrees of rotation and 10 of direction. --alone predicts each pair as a set of two
+photographs: it has no others to believe, and a learned matcher is asked about every pair that SIFT leaves undecided.
 """
 
 import itertools
 import json
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +34,8 @@ from dust3r_sfm.matching.relative import pose_from_both_directions
 from dust3r_sfm.options import ImageOptions, KnownOptions, PredictOptions
 from dust3r_sfm.predictors.predictor import load_predictor
 from dust3r_sfm.predictors.run import predict_pairs
-from dust3r_sfm.predictors.store import PredictionStore
 from dust3r_sfm.training.datasets.depth_files import read_depth
-from dust3r_sfm.types import ImageSet, PairGraph, View
+from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
 
 DEPTHS = {"7scenes_redkitchen": ("depth_color", 1000.0), "stereo_motorcycle": ("depth", 10000.0)}
 """Folder of the depth maps, and the values that make a metre."""
@@ -71,19 +71,31 @@ def chosen_pairs(poses: np.ndarray, num_pairs: int, least: float = 0.0, largest:
     return pairs[np.unique(np.linspace(0, len(pairs) - 1, min(num_pairs, len(pairs))).astype(int))]
 
 
-@contextmanager
-def predicted(images: ImageSet, pairs: np.ndarray, options: PredictOptions) -> Iterator[tuple[PredictionStore, float]]:
-    """Predictions of pairs (p, 2), and the CPU seconds of each pair."""
-    graph = PairGraph(num_images=len(images), edges=pairs, weights=np.ones(len(pairs)))
+def predicted(
+    images: ImageSet, pairs: np.ndarray, options: PredictOptions, *, alone: bool
+) -> tuple[dict[Edge, PairPrediction], float]:
+    """Predictions of both directions of pairs (p, 2), made together or each alone, and the CPU seconds of a pair."""
     spent = time.process_time()
+    sets = [[pair] for pair in pairs.tolist()] if alone else [pairs.tolist()]
+    predictions = {edge: each for edges in sets for edge, each in predicted_set(images, edges, options).items()}
+    return predictions, round((time.process_time() - spent) / len(pairs), 2)
+
+
+def predicted_set(images: ImageSet, pairs: list[list[int]], options: PredictOptions) -> dict[Edge, PairPrediction]:
+    """Predictions of both directions of pairs, from the photographs that are in them and no others."""
+    used, edges = np.unique(np.array(pairs), return_inverse=True)
+    edges = edges.reshape(-1, 2)
+    graph = PairGraph(num_images=len(used), edges=edges, weights=np.ones(len(edges)))
+    chosen = replace(images, views=tuple(images.views[index] for index in used))
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "predictions.h5"
-        predictions = predict_pairs(load_predictor(options, seed=0), images, graph, store, options)
-        yield predictions, round((time.process_time() - spent) / len(pairs), 2)
+        predictions = predict_pairs(load_predictor(options, seed=0), chosen, graph, store, options)
+        both = [(i, j) for pair in edges.tolist() for i, j in (pair, pair[::-1])]
+        return {(int(used[i]), int(used[j])): predictions[i, j] for i, j in both}
 
 
 def pose_errors(
-    pairs: np.ndarray, predictions: PredictionStore, true_relative: np.ndarray
+    pairs: np.ndarray, predictions: Mapping[Edge, PairPrediction], true_relative: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Errors of rotation and direction of each pair in degrees (p,), 180 where it has no pose."""
     found, placed = np.tile(np.eye(3, 4), (len(pairs), 1, 1)), np.zeros(len(pairs), bool)
@@ -94,13 +106,13 @@ def pose_errors(
     return relative_errors(true_relative, found, placed)
 
 
-def measure_wide(name: str, options: PredictOptions) -> Row:
+def measure_wide(name: str, options: PredictOptions, *, alone: bool = False) -> Row:
     """Predict the hard pairs of a set, and count those that are right."""
     images, truth = photographs(name, options, calibrated=True)
     least, largest, count = WIDE[name]
     pairs = chosen_pairs(truth, count, least, largest)
-    with predicted(images, pairs, options) as (predictions, seconds):
-        turn, direction = pose_errors(pairs, predictions, compose(truth[pairs[:, 1]], invert(truth[pairs[:, 0]])))
+    predictions, seconds = predicted(images, pairs, options, alone=alone)
+    turn, direction = pose_errors(pairs, predictions, compose(truth[pairs[:, 1]], invert(truth[pairs[:, 0]])))
     right = (turn <= RIGHT_DEGREES[0]) & (direction <= RIGHT_DEGREES[1])
     return {
         "set": name,
@@ -112,20 +124,20 @@ def measure_wide(name: str, options: PredictOptions) -> Row:
     }
 
 
-def measure(name: str, options: PredictOptions, num_pairs: int) -> Row:
+def measure(name: str, options: PredictOptions, num_pairs: int, *, alone: bool = False) -> Row:
     """Predict the pairs of a set and compare."""
     images, truth = photographs(name, options)
     pairs = chosen_pairs(truth, num_pairs)
     true_relative = compose(truth[pairs[:, 1]], invert(truth[pairs[:, 0]]))
     depths: list[DepthErrors] = []
-    with predicted(images, pairs, options) as (predictions, seconds):
-        turn, direction = pose_errors(pairs, predictions, true_relative)
-        for i, j in pairs.tolist():
-            depth = true_depth(name, images.views[i])
-            if depth is not None:
-                there = predictions[i, j]
-                z = np.where(there.confidence1 > 1, there.points1[..., 2], 0).astype(np.float32)
-                depths += compared(depth_in_image(z, images.views[i].network_from_image, images.views[i].size), depth)
+    predictions, seconds = predicted(images, pairs, options, alone=alone)
+    turn, direction = pose_errors(pairs, predictions, true_relative)
+    for i, j in pairs.tolist():
+        depth = true_depth(name, images.views[i])
+        if depth is not None:
+            there = predictions[i, j]
+            z = np.where(there.confidence1 > 1, there.points1[..., 2], 0).astype(np.float32)
+            depths += compared(depth_in_image(z, images.views[i].network_from_image, images.views[i].size), depth)
     staying = rotation_angle(true_relative[:, :, :3])
     row = {"set": name, "pairs": len(pairs), "seconds_per_pair": seconds}
     for threshold in THRESHOLDS:
@@ -169,6 +181,7 @@ def main(
     device: str = "auto",
     matcher: tuple[str, ...] = ("auto",),
     wide: bool = False,
+    alone: bool = False,
     out: Path | None = None,
 ) -> None:
     """Measure every predictor on every set, print a line each, write the JSON.
@@ -179,15 +192,16 @@ def main(
         pairs: at most so many of a set.
         device: where networks compute.
         matcher: of local features, each in turn.
-        wide: hard pairs alone.
+        wide: hard pairs.
+        alone: each pair as a set of two.
         out: where the result goes; default: pairs.json or pairs_wide.json.
     """
     rows = []
     for name, predictor, local in itertools.product(WIDE if wide else sets, predictors, matcher):
         kind, _, weights = predictor.partition("=")
         options = PredictOptions(predictor=kind, weights=weights or None, device=device, matcher=local)
-        measured = measure_wide(name, options) if wide else measure(name, options, pairs)
-        rows.append({"predictor": predictor, "matcher": local, **measured})
+        measured = measure_wide(name, options, alone=alone) if wide else measure(name, options, pairs, alone=alone)
+        rows.append({"predictor": predictor, "matcher": local, "alone": alone, **measured})
         print(json.dumps(rows[-1]), flush=True)
     write_record(out or RESULTS / ("pairs_wide.json" if wide else "pairs.json"), rows)
 
