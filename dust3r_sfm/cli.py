@@ -22,6 +22,7 @@ from dust3r_sfm.options import (
     RunOptions,
     TrainOptions,
 )
+from dust3r_sfm.refine_command import command as refine
 from dust3r_sfm.system.terminal import Terminal, run_command
 
 Photos = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PHOTOS")]
@@ -275,6 +276,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "align": align,
     "export": export,
     "extend": extend,
+    "refine": refine,
     "densify": densify,
     "depth": depth,
     "evaluate": evaluate,
