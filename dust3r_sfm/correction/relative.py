@@ -25,8 +25,9 @@ _MIN_INLIERS = 30
 _MAX_ERROR_RAW_PX = 4.0
 """Distance from the epipolar line (COLMAP's default)."""
 
-_MAX_TRIALS = 2000
-"""Samples of the RANSAC at most; as of the fundamental matrix."""
+_MIN_TRIALS, _MAX_TRIALS = 50, 500
+"""Samples of the RANSAC at least and at most: of matches that one fundamental matrix explains already; chosen by
+hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,9 @@ def _related(matches: Matches, cameras: PosedCameras, seed: int) -> Relation | N
     kept = np.flatnonzero(seen)[epipolar_inliers(xy1[seen], xy2[seen], seed)]
     if len(kept) < _MIN_INLIERS:
         return None
-    options = pycolmap.RANSACOptions(max_error=_MAX_ERROR_RAW_PX, random_seed=seed, max_num_trials=_MAX_TRIALS)
+    options = pycolmap.RANSACOptions(
+        max_error=_MAX_ERROR_RAW_PX, random_seed=seed, min_num_trials=_MIN_TRIALS, max_num_trials=_MAX_TRIALS
+    )
     found: Any = pycolmap.estimate_essential_matrix(
         xy1[kept], xy2[kept], _pinhole(cameras, i), _pinhole(cameras, j), options
     )
