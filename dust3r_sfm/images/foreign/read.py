@@ -11,7 +11,11 @@ from scipy.spatial.transform import Rotation
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.transforms import centres
 from dust3r_sfm.images.colmap_models import find_model, model_in
+from dust3r_sfm.images.foreign.bundler import read_bundle
 from dust3r_sfm.images.foreign.camera import ForeignCamera, rigid
+from dust3r_sfm.images.foreign.metashape import read_metashape
+from dust3r_sfm.images.foreign.nvm import read_nvm
+from dust3r_sfm.images.foreign.polycam import camera_files, read_polycam
 from dust3r_sfm.images.foreign.size import at_size_of
 from dust3r_sfm.images.foreign.transforms import read_transforms
 from dust3r_sfm.images.known_cameras import known_camera, read_json
@@ -64,6 +68,8 @@ def _read(source: Path) -> dict[str, ForeignCamera]:
     if source.is_dir():
         if find_model(source):
             return _of_model(source)
+        if files := camera_files(source):
+            return read_polycam(files)
     elif source.is_file():
         if source.suffix.lower() == ".json":
             return _of_json(source)
@@ -75,7 +81,11 @@ def _read(source: Path) -> dict[str, ForeignCamera]:
     raise InputError(f"{source} holds no cameras that are read; give {_KINDS}.", path=source)
 
 
-_READERS: Mapping[str, Callable[[Path], dict[str, ForeignCamera]]] = {}
+_READERS: Mapping[str, Callable[[Path], dict[str, ForeignCamera]]] = {
+    ".out": read_bundle,
+    ".nvm": read_nvm,
+    ".xml": read_metashape,
+}
 """By the extension of the file."""
 
 
