@@ -55,13 +55,18 @@ def read_foreign(source: Path, images: ImageSet) -> tuple[dict[str, ForeignCamer
             f"All cameras in {source} stand in one place, so that there is no scale; export poses with positions.",
             path=source,
         )
-    fitted = {}
+    fitted, crops = {}, []
     for view in images.views:
         if view.name in cameras:
-            camera, said = at_size_of(view, cameras[view.name].camera, source)
+            camera, is_crop = at_size_of(view, cameras[view.name].camera, source)
             fitted[view.name] = replace(cameras[view.name], camera=camera)
-            warnings += said
-    return fitted, list(dict.fromkeys(warnings))
+            crops += [view.name] if is_crop else []
+    if crops:
+        warnings.append(
+            f"{source} has {len(crops)} cameras of pictures of another shape than the photographs, {crops[0]} for one; "
+            "they are taken for centred crops."
+        )
+    return fitted, warnings
 
 
 def _read(source: Path) -> dict[str, ForeignCamera]:
@@ -91,7 +96,7 @@ _READERS: Mapping[str, Callable[[Path], dict[str, ForeignCamera]]] = {
 
 def _of_model(folder: Path) -> dict[str, ForeignCamera]:
     found = {}
-    for image in model_in(folder).images.values():
+    for image in sorted(model_in(folder).images.values(), key=lambda image: image.name):
         if image.has_pose:
             pose = rigid(np.asarray(image.cam_from_world().matrix()), image.name, folder)
             found[image.name] = ForeignCamera(cam_from_world=pose, camera=known_camera(image.camera))

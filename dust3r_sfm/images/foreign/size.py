@@ -19,7 +19,7 @@ _TURNED = (5, 6, 7, 8)
 """EXIF orientations of files that lie on their side (EXIF 2.3)."""
 
 
-def at_size_of(view: View, camera: KnownCamera | None, source: Path) -> tuple[KnownCamera | None, list[str]]:
+def at_size_of(view: View, camera: KnownCamera | None, source: Path) -> tuple[KnownCamera | None, bool]:
     """Bring a camera to the pixels of its photograph: scaled, or where a centred crop was scaled, moved as well.
 
     Args:
@@ -28,13 +28,13 @@ def at_size_of(view: View, camera: KnownCamera | None, source: Path) -> tuple[Kn
         source: its file, for sentences.
 
     Returns:
-        The camera, and what the user should know about it.
+        The camera, and whether its picture is taken for a centred crop of the photograph.
 
     Raises:
         InputError: the camera is no camera, or of a picture that EXIF turns.
     """
     if camera is None:
-        return None, []
+        return None, False
     width, height = view.size
     if camera.size == UNKNOWN_SIZE:
         camera = replace(camera, size=view.size)
@@ -45,7 +45,7 @@ def at_size_of(view: View, camera: KnownCamera | None, source: Path) -> tuple[Kn
     if max(scales) <= (1 + _STRETCHED_OF_SIDE) * min(scales):
         if camera.size != view.size:
             made.rescale(width, height)
-        return known_camera(made), []
+        return known_camera(made), False
     if view.orientation in _TURNED and (camera.size[0] < camera.size[1]) != (width < height):
         raise InputError(
             f"The camera of {view.name} in {source} is of {camera.size[0]} × {camera.size[1]} pixels, the file of "
@@ -58,11 +58,7 @@ def at_size_of(view: View, camera: KnownCamera | None, source: Path) -> tuple[Kn
     made.principal_point_x += (width - inner[0]) / 2
     made.principal_point_y += (height - inner[1]) / 2
     made.width, made.height = width, height
-    said = (
-        f"The cameras in {source} are of {camera.size[0]} × {camera.size[1]} pixels where the photographs, "
-        f"{view.name} for one, have {width} × {height}: they are taken for centred crops."
-    )
-    return known_camera(made), [said]
+    return known_camera(made), True
 
 
 def _with_centre(camera: KnownCamera) -> KnownCamera:
