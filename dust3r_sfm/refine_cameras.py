@@ -22,11 +22,11 @@ from dust3r_sfm.colmap.camera_models import cameras_of
 from dust3r_sfm.colmap.database import write_database
 from dust3r_sfm.colmap.model import NO_TRACKS, Reconstruction, write_model
 from dust3r_sfm.colmap.seeds import with_seeds
-from dust3r_sfm.correction.correct import correct
+from dust3r_sfm.correction.correct import correct, scene_of
 from dust3r_sfm.correction.frame import extent_of, given_from_found
 from dust3r_sfm.correction.relative import LooseMatcher
 from dust3r_sfm.correction.rotations import ROUGH_DEGREES
-from dust3r_sfm.correction.rough import rough_model, share_cameras, strong_lens
+from dust3r_sfm.correction.rough import normalized, rough_model, share_cameras, strong_lens
 from dust3r_sfm.dense.check import check_workspace
 from dust3r_sfm.dense.workspace import write_workspace
 from dust3r_sfm.errors import InputError
@@ -38,6 +38,7 @@ from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.transcode import transcode
 from dust3r_sfm.options import ReconstructOptions, RefineCommand, RefineOptions
 from dust3r_sfm.refinement.refine import refine
+from dust3r_sfm.refinement.state import RefinementState
 from dust3r_sfm.registration.matcher import GivenMatcher, PairMatcher
 from dust3r_sfm.registration.part import Part
 from dust3r_sfm.report.page import write_report
@@ -48,6 +49,7 @@ from dust3r_sfm.runs.summary import Summary, summarize
 from dust3r_sfm.scene_file import read_scene, write_scenes
 from dust3r_sfm.system.parallel import workers
 from dust3r_sfm.system.progress import Progress, Silent, Step
+from dust3r_sfm.tracks.depths import AlignedDepths
 from dust3r_sfm.types import ImageSet
 
 _ARTEFACTS = {
@@ -102,6 +104,7 @@ def _refine(cameras: Path, photos: Path, out: Path, options: RefineCommand, prog
         images = read_images(photos, options.images, progress=step)
     given, warnings = read_foreign(cameras, images)
     require_apart(photos, out)
+    require_apart(cameras, out)
     images = share_cameras(images, given, options.images.camera_sharing)
     run = _begin(cameras, out, images, given, options)
     originals, images = images, transcode(images, out / "images")
@@ -171,7 +174,7 @@ def _write(
     match: PairMatcher = LooseMatcher(features)
     if options.refine.matches is not None:
         match = GivenMatcher(read_hloc_matches(options.refine.matches, images.names, features))
-    starts = correct(images, rough, cameras, match, options.run.seed, step)
+    starts = correct(images, normalized(rough), cameras, match, options.run.seed, step)
     how = _with_lens(options.refine, strong_lens(rough))
     parts = [
         Part(
@@ -189,7 +192,8 @@ def _write(
     first, *others = refined.models
     write_database(out / "database.db", first.model, first.matches)
     write_workspace(out, with_seeds(first.model, NO_TRACKS), images.root, images.views, overwrite=options.run.overwrite)
-    write_scenes(out / "scene.h5", [first.scene])
+    state = RefinementState(model=first.model, depths=AlignedDepths.of(first.scene))
+    write_scenes(out / "scene.h5", [scene_of(images, state, starts[0].matches)])
     return Facts(
         warnings=sentences,
         refinement=first.sentence,

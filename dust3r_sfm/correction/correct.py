@@ -151,7 +151,7 @@ def _corrected(
     model = with_poses(model, dict(zip(members, moved(found, fit), strict=True)))
     matches = [one.matches for one in relations]
     state = RefinementState(model=model, depths=depths, trust_depths=False)
-    return Start(scene=_scene(images, state, matches), state=state, matches=matches)
+    return Start(scene=scene_of(images, state, matches), state=state, matches=matches)
 
 
 def _members(relations: Sequence[Relation]) -> list[int]:
@@ -188,7 +188,7 @@ def _no_depths(images: ImageSet) -> AlignedDepths:
     )
 
 
-def _scene(images: ImageSet, state: RefinementState, matches: Sequence[Matches]) -> Scene:
+def scene_of(images: ImageSet, state: RefinementState, matches: Sequence[Matches]) -> Scene:
     """The cameras of a state as pinholes on the network grid, joined by the pairs that match."""
     cameras, network_from_image = state.cameras, state.depths.network_from_image
     raw = raw_from_upright(network_from_image)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dust3r_sfm.colmap.model import id_of_image
+from dust3r_sfm.colmap.model import NO_TRACKS, id_of_image, with_points
 from dust3r_sfm.images.foreign.camera import ForeignCamera
 from dust3r_sfm.images.known_cameras import colmap_camera, known_camera, straighten
 from dust3r_sfm.localization.pose import query_camera
@@ -82,6 +82,18 @@ def rough_model(images: ImageSet, given: Mapping[str, ForeignCamera]) -> Reconst
             image = pycolmap.Image(view.name, np.zeros((0, 2)), camera_id, id_of_image(index))
             model.add_image_with_trivial_frame(image, pycolmap.Rigid3d(given[view.name].cam_from_world))
     return model
+
+
+def normalized(model: Reconstruction) -> Reconstruction:
+    """The same cameras about the origin, one unit apart: far away, as on the globe, an adjustment loses its digits."""
+    from dust3r_sfm.system._pycolmap import pycolmap
+
+    copy = with_points(model, NO_TRACKS)
+    places = np.array([image.projection_center() for _, image in sorted(copy.images.items())])
+    middle = np.median(places, axis=0)
+    scale = 1.0 / float(np.median(np.linalg.norm(places - places.mean(axis=0), axis=1)))
+    copy.transform(pycolmap.Sim3d(scale, pycolmap.Rotation3d(), -scale * middle))
+    return copy
 
 
 def strong_lens(model: Reconstruction) -> str | None:
