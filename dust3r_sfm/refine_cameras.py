@@ -26,7 +26,7 @@ from dust3r_sfm.correction.correct import correct, scene_of
 from dust3r_sfm.correction.frame import extent_of, given_from_found
 from dust3r_sfm.correction.relative import LooseMatcher
 from dust3r_sfm.correction.rotations import ROUGH_DEGREES
-from dust3r_sfm.correction.rough import normalized, rough_model, share_cameras, strong_lens
+from dust3r_sfm.correction.rough import normalized, rough_model, share_cameras, with_strong_lens
 from dust3r_sfm.dense.check import check_workspace
 from dust3r_sfm.dense.workspace import write_workspace
 from dust3r_sfm.errors import InputError
@@ -168,14 +168,14 @@ def _write(
     step: Step,
 ) -> Facts:
     """Refine, bring the models to the given frame, and write them."""
-    rough = rough_model(images, given)
+    rough, lens = with_strong_lens(rough_model(images, given), cameras)
     whole = ReconstructOptions(images=options.images, tracks=options.tracks, refine=options.refine, run=options.run)
     features = features_of(images.views, out / "features.h5", whole, step)
     match: PairMatcher = LooseMatcher(features)
     if options.refine.matches is not None:
         match = GivenMatcher(read_hloc_matches(options.refine.matches, images.names, features))
     starts = correct(images, normalized(rough), cameras, match, options.run.seed, step)
-    how = _with_lens(options.refine, strong_lens(rough))
+    how = _with_lens(options.refine, lens)
     parts = [
         Part(
             scene=start.scene,

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dust3r_sfm.colmap.model import NO_TRACKS, id_of_image, with_points
+from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.foreign.camera import ForeignCamera
 from dust3r_sfm.images.known_cameras import colmap_camera, known_camera, straighten
 from dust3r_sfm.localization.pose import query_camera
@@ -21,6 +23,17 @@ differently in each picture; chosen by hand."""
 _STRONG_OF_SIDE = 0.01
 """Shift of a pixel by a given lens, over the longer side, from which the search starts from that lens and not from a
 pinhole; chosen by hand."""
+
+
+_OF_OPENCV: dict[str, tuple[int | None, ...]] = {
+    "SIMPLE_PINHOLE": (0, 0, 1, 2, *(None,) * 8),
+    "PINHOLE": (0, 1, 2, 3, *(None,) * 8),
+    "SIMPLE_RADIAL": (0, 0, 1, 2, 3, *(None,) * 7),
+    "RADIAL": (0, 0, 1, 2, 3, 4, *(None,) * 6),
+    "OPENCV": (*range(8), *(None,) * 4),
+    "FULL_OPENCV": tuple(range(12)),
+}
+"""Where each parameter of FULL_OPENCV, of which the first eight are OPENCV's, stands in perspective models."""
 
 
 def share_cameras(images: ImageSet, given: Mapping[str, ForeignCamera], sharing: CameraSharing) -> ImageSet:
@@ -96,16 +109,49 @@ def normalized(model: Reconstruction) -> Reconstruction:
     return copy
 
 
-def strong_lens(model: Reconstruction) -> str | None:
-    """The camera model of the given lenses, where one of them bends so much that it must not be forgotten."""
-    for _, camera in sorted(model.cameras.items()):
-        known = known_camera(camera)
-        (width, height), along = known.size, np.linspace(0, 1, 9)
-        border = np.array([[x * width, y * height] for x in along for y in along if x in (0, 1) or y in (0, 1)])
-        shift = np.linalg.norm(straighten(known, border) - border, axis=1)
-        if not np.nanmax(shift, initial=0.0) <= _STRONG_OF_SIDE * max(known.size) or np.isnan(shift).any():
-            return known.model
-    return None
+def with_strong_lens(model: Reconstruction, source: Path) -> tuple[Reconstruction, str | None]:
+    """Keep given lenses where one of them bends so much that it must not be forgotten.
+
+    Args:
+        model: the rough cameras.
+        source: their file, for sentences.
+
+    Returns:
+        The cameras, all of one model that shows each as it is given, and the name of that model; as they are, and None,
+        where no lens bends much.
+
+    Raises:
+        InputError: lenses of kinds that no one model shows.
+    """
+    from dust3r_sfm.system._pycolmap import pycolmap
+
+    if not any(_bends(known_camera(camera)) for camera in model.cameras.values()):
+        return model, None
+    names = sorted({camera.model.name for camera in model.cameras.values()})
+    if not _OF_OPENCV.keys() >= set(names):
+        if len(names) > 1:
+            raise InputError(
+                f"{source} has lenses of {' and '.join(names)}; refine the photographs of each by themselves.",
+                path=source,
+            )
+        return model, names[0]
+    name = "FULL_OPENCV" if "FULL_OPENCV" in names else "OPENCV"
+    copy = with_points(model, NO_TRACKS)
+    for camera in copy.cameras.values():
+        params = [camera.params[place] if place is not None else 0.0 for place in _OF_OPENCV[camera.model.name]]
+        camera.model, camera.params = (
+            pycolmap.CameraModelId.__members__[name],
+            params if name == "FULL_OPENCV" else params[:8],
+        )
+    return copy, name
+
+
+def _bends(camera: KnownCamera) -> bool:
+    """Whether a lens shifts pixels at the border so far that a pinhole is no start."""
+    (width, height), along = camera.size, np.linspace(0, 1, 9)
+    border = np.array([[x * width, y * height] for x in along for y in along if x in (0, 1) or y in (0, 1)])
+    shift = np.linalg.norm(straighten(camera, border) - border, axis=1)
+    return not bool((shift <= _STRONG_OF_SIDE * max(camera.size)).all())  # no ray for a pixel is much, too
 
 
 def _common_camera(views: Sequence[View], given: Mapping[str, ForeignCamera]) -> Any:
