@@ -9,10 +9,10 @@ import json
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -206,11 +206,18 @@ def _write(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _LensOptions(RefineOptions):
+    """Options with a camera model that can only start from a given lens: any of COLMAP's."""
+
+    camera_model: Any = "auto"
+
+
 def _with_lens(options: RefineOptions, lens: str | None) -> RefineOptions:
     """Keep the camera model of a strong lens: the simpler ones cannot show it."""
     if lens is None or options.camera_model != "auto":
         return options
-    return replace(options, camera_model=cast(Any, lens))
+    return _LensOptions(**(vars(options) | {"camera_model": lens}))
 
 
 def _to_given_frame(model: Reconstruction, rough: Reconstruction, images: ImageSet) -> list[str]:

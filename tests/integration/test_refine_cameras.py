@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from dust3r_sfm.correction.frame import given_from_found
@@ -14,9 +16,11 @@ from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.evaluation.poses import evaluate_poses
 from dust3r_sfm.geometry.transforms import centres, rotation_angle, rotation_exp
 from dust3r_sfm.images.colmap_models import read_model
+from dust3r_sfm.images.known_cameras import colmap_camera
 from dust3r_sfm.images.known_poses import read_poses
 from dust3r_sfm.options import RefineCommand, RefineOptions
 from dust3r_sfm.refine_cameras import refine_cameras
+from dust3r_sfm.types import KnownCamera
 
 Poses = dict[str, np.ndarray]
 
@@ -122,6 +126,47 @@ def test_a_wrong_camera_is_moved_by_name_and_one_without_a_pose_is_registered(sc
     assert again.seconds == summary.seconds
     with pytest.raises(OutputError):
         refine_cameras(write(tmp_path / "given.json", poses, lenses), scene / "images", out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["OPENCV", "OPENCV_FISHEYE"])
+def test_a_strong_lens_is_found_from_a_rough_one(model, scene, tmp_path):
+    """Barrel distortion, given with a focal length 3 % and coefficients 10 % off."""
+    poses, lenses = true_cameras(scene / "truth" / "poses.json")
+    (tmp_path / "images").mkdir()
+    true, given = {}, {}
+    for name, lens in lenses.items():
+        true[name] = bent_photograph(scene / "images" / name, tmp_path / "images" / name, lens, model)
+        fx, fy, cx, cy, *bend = true[name].params
+        params = (1.03 * fx, 1.03 * fy, cx, cy, *(0.9 * value for value in bend))
+        given[name] = {"model": model, "width": lens["width"], "height": lens["height"], "params": params}
+    refine_cameras(
+        write(tmp_path / "given.json", rough(poses, 3.0, 0.05), given), tmp_path / "images", tmp_path / "run"
+    )
+    assert evaluate_poses(tmp_path / "run", scene / "truth" / "poses.json").auc[1] > 95.0
+    for image in read_model(tmp_path / "run").images.values():
+        camera, wanted = image.camera, colmap_camera(true[image.name])
+        assert camera.model.name == model
+        x, y = np.meshgrid(np.linspace(0.05, 0.95, 9) * camera.width, np.linspace(0.05, 0.95, 7) * camera.height)
+        pixels = np.column_stack([x.ravel(), y.ravel()])
+        rays = np.column_stack([wanted.cam_from_img(pixels), np.ones(len(pixels))])
+        assert np.percentile(np.linalg.norm(camera.img_from_cam(rays) - pixels, axis=1), 95) < 0.5
+
+
+def bent_photograph(source: Path, target: Path, lens: Mapping[str, Any], model: str) -> KnownCamera:
+    """Photograph anew through a lens what a pinhole took, without EXIF; returns the lens."""
+    size = (lens["width"], lens["height"])
+    pinhole = colmap_camera(KnownCamera(model=lens["model"], size=size, params=tuple(lens["params"])))
+    longer, bend = {"OPENCV": (1.25, (-0.28, 0.07, 0.0, 0.0)), "OPENCV_FISHEYE": (1.1, (0.05, -0.02, 0.0, 0.0))}[model]
+    focal, centre = longer * pinhole.mean_focal_length(), (size[0] / 2, size[1] / 2)
+    taken = KnownCamera(model=model, size=size, params=(focal, focal, *centre, *bend))
+    x, y = np.meshgrid(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
+    plane = np.asarray(colmap_camera(taken).cam_from_img(np.column_stack([x.ravel(), y.ravel()])))
+    places = np.asarray(pinhole.img_from_cam(np.column_stack([plane, np.ones(len(plane))]))) - 0.5
+    pixels = np.asarray(Image.open(source).convert("RGB"))
+    picture = cv2.remap(pixels, places.astype(np.float32).reshape(*x.shape, 2), None, cv2.INTER_CUBIC)
+    Image.fromarray(picture).save(target, quality=95)
+    return taken
 
 
 def test_cameras_that_the_photographs_contradict_are_refused(scene, tmp_path):
