@@ -53,6 +53,7 @@ from dust3r_sfm.options import (
     PredictorOptions as PredictorOptions,
     ReadOptions as ReadOptions,
     ReconstructOptions as ReconstructOptions,
+    RefineCommand as RefineCommand,
     RefineOptions as RefineOptions,
     RunOptions as RunOptions,
     TrackOptions as TrackOptions,
@@ -64,6 +65,7 @@ from dust3r_sfm.predictors.predictor import check_predictor as check_predictor, 
 from dust3r_sfm.predictors.run import predict_pairs as predict_pairs
 from dust3r_sfm.predictors.store import PredictionStore as PredictionStore
 from dust3r_sfm.reconstruct import reconstruct as reconstruct
+from dust3r_sfm.refine_cameras import refine_cameras as refine_cameras
 from dust3r_sfm.scene_file import read_scene as read_scene
 from dust3r_sfm.scene_file import read_scenes as read_scenes
 from dust3r_sfm.scene_points import confidence_mask as confidence_mask, world_points as world_points

@@ -22,13 +22,13 @@ from dust3r_sfm.options import (
     RunOptions,
     TrainOptions,
 )
+from dust3r_sfm.refine_command import command as refine
 from dust3r_sfm.system.terminal import Terminal, run_command
 
 Photos = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PHOTOS")]
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
 Action = Annotated[Literal["list", "get"], tyro.conf.Positional]
-Unnamed = tyro.conf.arg(name="")
-"""The groups of a class of options stand in the help under their own names."""
+Unnamed = tyro.conf.arg(name="")  # the groups of a class of options stand in the help under their own names
 
 
 def reconstruct(photos: Photos, out: Out, options: Annotated[ReconstructOptions, Unnamed]) -> None:
@@ -243,9 +243,8 @@ def predictors() -> None:
     """List the predictors, their licences, and where their weights are."""
     from dust3r_sfm.predictors.predictor import list_predictors
 
-    for predictor in list_predictors():
-        weights = f"weights: {predictor.weights or 'none'}"
-        print(predictor.name, predictor.summary, f"licence: {predictor.licence}", weights, sep="\n    ")
+    for one in list_predictors():
+        print(one.name, one.summary, f"licence: {one.licence}", f"weights: {one.weights or 'none'}", sep="\n    ")
 
 
 def features(action: Action = "list", name: Annotated[str, tyro.conf.Positional] = "") -> None:
@@ -275,6 +274,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "align": align,
     "export": export,
     "extend": extend,
+    "refine": refine,
     "densify": densify,
     "depth": depth,
     "evaluate": evaluate,

@@ -25,6 +25,18 @@ def read_model(folder: Path) -> Reconstruction:
     Raises:
         InputError: when there is no model, it cannot be read, or an image name leads out of the image folder.
     """
+    reconstruction = model_in(folder)
+    for image in reconstruction.images.values():
+        refuse_unsafe_name(image.name, folder)
+    return reconstruction
+
+
+def model_in(folder: Path) -> Reconstruction:
+    """Read a COLMAP model as `read_model`, whatever its images are called: for comparing names alone.
+
+    Raises:
+        InputError: when there is no model, or it cannot be read.
+    """
     from dust3r_sfm.system._pycolmap import pycolmap
 
     found = find_model(folder)
@@ -33,12 +45,9 @@ def read_model(folder: Path) -> Reconstruction:
             f"{folder} holds no COLMAP model; give the folder of cameras.bin, images.bin and points3D.bin.", path=folder
         )
     try:
-        reconstruction = pycolmap.Reconstruction(str(found))
+        return pycolmap.Reconstruction(str(found))
     except (RuntimeError, ValueError, IndexError) as error:
         raise InputError(f"The COLMAP model in {found} cannot be read; export it again.") from error
-    for image in reconstruction.images.values():
-        refuse_unsafe_name(image.name, found)
-    return reconstruction
 
 
 def refuse_unsafe_name(name: str, model: Path) -> None:

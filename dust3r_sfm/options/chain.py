@@ -203,6 +203,16 @@ class RunOptions(OutputOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefineCommand:
+    """Options of refining the cameras of another program."""
+
+    images: ImageOptions = field(default_factory=ImageOptions)
+    tracks: TrackOptions = field(default_factory=TrackOptions)
+    refine: RefineOptions = field(default_factory=RefineOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PairsCommand:
     """Options of the chain up to the selection of pairs."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from dust3r_sfm.features.features import Features
 from dust3r_sfm.features.guided import ProjectedKeypoints, SearchWindow, guided_matches
@@ -16,6 +16,7 @@ from dust3r_sfm.system.parallel import num_cores
 from dust3r_sfm.system.progress import Step
 from dust3r_sfm.tracks.cameras import PosedCameras
 from dust3r_sfm.tracks.depths import AlignedDepths
+from dust3r_sfm.tracks.sparse_depths import interpolated_depths
 from dust3r_sfm.types import Edge, Matches, Scene
 
 _COARSE_OF_DEPTH = 0.004
@@ -113,8 +114,7 @@ def rematch_keypoints(
         features: keypoints of every image of the scene.
         step: called after each pair.
     """
-    depths = state.rescaled()
-    errors = depth_errors(state.cameras, depths, state.tracks)
+    depths, errors = _guide(state)
     depth = float(np.clip(np.percentile(errors, _DEPTH_PERCENTILE), _DEPTH_OF_DEPTH, _MAX_DEPTH_OF_DEPTH))
 
     def match(pair: Edge) -> Matches:
@@ -123,6 +123,18 @@ def rematch_keypoints(
         return _guided(state.cameras, depths, features, pair, gate)
 
     return _of_pairs(overlapping_pairs(state.cameras, depths, aligned, _NUM_NEIGHBOURS), match, step)
+
+
+def _guide(state: RefinementState) -> tuple[AlignedDepths, Float64[np.ndarray, " r"]]:
+    """Depths that say where to look, and how far they are off: aligned ones, else those between triangulated points."""
+    if any(depth.any() for depth in state.depths.depths):
+        depths = state.rescaled()
+        return depths, depth_errors(state.cameras, depths, state.tracks)
+    tracks = state.tracks
+    every_second = tracks.track_of % 2 == 0  # what half of the points say of the others
+    halves = tracks.take(every_second), tracks.take(~every_second)
+    errors = depth_errors(state.cameras, interpolated_depths(state.cameras, state.depths, halves[0]), halves[1])
+    return interpolated_depths(state.cameras, state.depths, tracks), errors
 
 
 def of_weak_images(found: Sequence[Matches], matches: Sequence[Matches], num_images: int) -> list[Matches]:

@@ -101,6 +101,9 @@ def refine(
     features: Sequence[Features],
     options: RefineOptions,
     step: Step = lambda done, total: None,
+    *,
+    start: RefinementState | None = None,
+    matches: Sequence[Matches] | None = None,
 ) -> Refinement:
     """Move the cameras of an aligned scene to where matches agree best, if that is better for matches not shown.
 
@@ -110,11 +113,13 @@ def refine(
         features: keypoints of every image; empty to adjust with the matches of the pointmaps alone.
         options: what to refine.
         step: called after each matched pair.
+        start: cameras with their lenses where those of a scene, pinholes with depths, are not what is known; coarse.
+        matches: of keypoints, where they are found already.
     """
     pairs, mask = aligned_pairs(scene), AdjustmentMask.of(scene)
-    coarse = has_coarse_alignment(pairs)
-    start = RefinementState.of(scene, trust_depths=not coarse)
-    matches = _matches(scene, start, pairs, features, options, step)
+    coarse = start is not None or has_coarse_alignment(pairs)
+    start = start or RefinementState.of(scene, trust_depths=not coarse)
+    matches = _matches(scene, start, pairs, features, options, step) if matches is None else matches
     if options.refine == "none":
         return _kept(start, matches, "none, cameras as aligned")
     if _all_known(scene):

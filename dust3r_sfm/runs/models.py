@@ -106,6 +106,22 @@ def refined_models(
         of_pointmaps = [*_among(scene, known), *found(scene)]
         refinement = refine_scene(scene, of_pointmaps, out / "features.h5", options.refine, step)
         parts.append(Part(scene=scene, refinement=refinement, found=of_pointmaps))
+    return models_of_parts(parts, learned, out, options, step)
+
+
+def models_of_parts(
+    parts: Sequence[Part], learned: LearnedMatcher | None, out: Path, options: ReconstructOptions, step: Step
+) -> RefinedModels:
+    """Register what refined parts leave out, join parts where that is clear, and triangulate points.
+
+    Args:
+        parts: of one set of photographs, the greatest first.
+        learned: asked where keypoints decide nothing.
+        out: folder of features.h5.
+        options: of every stage.
+        step: called after each photograph.
+    """
+    first = parts[0].scene
     registration = _registered(parts, learned, out, options, step)
     reasons = ["", *(NOT_CONNECTED if link is None else link.of_part(first.names) for link in registration.apart)]
     return RefinedModels(
@@ -143,7 +159,7 @@ def _registered(
     if options.refine.refine in ("none", "pointmaps"):
         missing = dict.fromkeys(set(range(len(names))) - placed)
         return Registration(parts=tuple(parts), left_out=missing, apart=(None,) * (len(parts) - 1))
-    features = _features(views, out / "features.h5", options, step)
+    features = features_of(views, out / "features.h5", options, step)
     match: PairMatcher = KeypointMatcher(features, options.run.seed)
     if options.refine.matches is not None:
         match, features = GivenMatcher(read_hloc_matches(options.refine.matches, names, features)), []
@@ -152,7 +168,8 @@ def _registered(
     return register(parts, match, features, options.run.seed)
 
 
-def _features(views: Sequence[View], path: Path, options: ReconstructOptions, step: Step) -> list[Features]:
+def features_of(views: Sequence[View], path: Path, options: ReconstructOptions, step: Step) -> list[Features]:
+    """The keypoints of the options, else SIFT's, kept in a file."""
     if options.refine.features is not None:
         return read_features(options.refine.features, views, with_descriptors=options.refine.matches is None)
     return find_features(views, path, step)

@@ -75,6 +75,7 @@ class RunRecord(Facts):
         matcher: name and licence of the learned matcher, and the checksums of its weights; None: SIFT alone.
         options: all options of the run.
         extends: the model that the photographs were added to.
+        refines: the file or folder of the cameras that the run started from.
         photographs: which photographs.
         summary: the closing lines, field by field.
     """
@@ -85,6 +86,7 @@ class RunRecord(Facts):
     matcher: dict[str, Any] | None = None
     options: dict[str, Any] | None = None
     extends: str | None = None
+    refines: str | None = None
     photographs: Photographs | None = None
     summary: dict[str, Any] | None = None
 

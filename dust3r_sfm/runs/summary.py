@@ -83,10 +83,9 @@ class Summary:
         ]
         if len(self.registered) > 1 and self.num_points:
             dense = shlex.quote(str(self.out / "dense"))
-            lines += [
-                f"next                colmap patch_match_stereo --workspace_path {dense}",
-                f"or without CUDA     dust3r-sfm densify {shlex.quote(str(self.out))}",
-            ]
+            lines.append(f"next                colmap patch_match_stereo --workspace_path {dense}")
+            if (self.out / "dense_pointmaps").is_dir():
+                lines.append(f"or without CUDA     dust3r-sfm densify {shlex.quote(str(self.out))}")
         return "\n".join(lines)
 
 
@@ -94,7 +93,7 @@ def _matcher(record: RunRecord) -> str:
     """Which matchers had a say, or how to get one that joins what SIFT cannot."""
     if (matcher := record.matcher) is not None:
         return f"SIFT; {matcher['name']} ({matcher['licence']}) where it decides nothing"
-    if (record.options or {}).get("predict", {}).get("matcher", AUTO) != AUTO:
+    if record.refines is not None or (record.options or {}).get("predict", {}).get("matcher", AUTO) != AUTO:
         return "SIFT"
     return f"SIFT alone; wide baselines and other seasons need learned matches: dust3r-sfm features get {BEST}"
 

@@ -244,6 +244,7 @@ PLACES = {
     "train": ("training",),
     "depth": ("depth.py", "images/read.py"),
     "pose": ("pose.py",),
+    "refine": ("refine_cameras.py", "images/read.py", "refinement", "tracks", "runs/models.py"),
 }
 """Verbs beside the chain, and the rooms that read their options."""
 

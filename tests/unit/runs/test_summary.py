@@ -1,15 +1,16 @@
-from pathlib import Path
-
 import pytest
 
 from dust3r_sfm.runs.summary import Summary
 
 
 @pytest.mark.parametrize(("num_points", "num_images", "is_offered"), [(500, 2, True), (0, 2, False), (500, 1, False)])
-def test_stereo_is_the_next_step_only_where_it_can_work(num_points, num_images, is_offered):
+@pytest.mark.parametrize("has_pointmaps", [True, False])
+def test_stereo_is_the_next_step_only_where_it_can_work(num_points, num_images, is_offered, has_pointmaps, tmp_path):
+    out = tmp_path / "my out"
+    (out / ("dense_pointmaps" if has_pointmaps else "dense")).mkdir(parents=True)
     text = str(
         Summary(
-            out=Path("my out"),
+            out=out,
             registered=("a.jpg", "b.jpg")[:num_images],
             dropped={},
             focals=(800.0,),
@@ -23,6 +24,6 @@ def test_stereo_is_the_next_step_only_where_it_can_work(num_points, num_images, 
             refinement="none",
         )
     )
-    assert ("patch_match_stereo --workspace_path 'my out/dense'" in text) == is_offered
-    assert ("dust3r-sfm densify 'my out'" in text) == is_offered
+    assert (f"patch_match_stereo --workspace_path '{out}/dense'" in text) == is_offered
+    assert (f"dust3r-sfm densify '{out}'" in text) == (is_offered and has_pointmaps)
     assert ("the model has no points" in text) == (num_points == 0)
