@@ -4,28 +4,35 @@ Each stage leaves its file in the output folder and is skipped when that file is
 changed, so a killed run goes on where it was, and a changed option redoes only what follows from it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
 from threadpoolctl import threadpool_limits
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.images.foreign.camera import ForeignCamera
 from dust3r_sfm.images.known import with_known
 from dust3r_sfm.images.read import read_images
+from dust3r_sfm.images.straight import straight_camera, straighten_photographs, strong_lenses
 from dust3r_sfm.matching.windows import require_descriptors
-from dust3r_sfm.options import ReconstructOptions
+from dust3r_sfm.options import ReconstructOptions, RefineCommand
 from dust3r_sfm.predictors.dust3r import NetworkPredictor
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
 from dust3r_sfm.predictors.shard import parse_shard
+from dust3r_sfm.refine_cameras import refine_given
 from dust3r_sfm.report import write_report
-from dust3r_sfm.runs.folder import require_apart
-from dust3r_sfm.runs.job import begin, work
+from dust3r_sfm.runs.folder import STRAIGHTENED, require_apart
+from dust3r_sfm.runs.job import SCENE, begin, work
 from dust3r_sfm.runs.stages import CHAIN
 from dust3r_sfm.runs.summary import Summary, summarize
+from dust3r_sfm.scene_file import read_scene
+from dust3r_sfm.system.files import write_json
 from dust3r_sfm.system.parallel import workers
 from dust3r_sfm.system.progress import Progress, Silent
-from dust3r_sfm.types import ImageSet
+from dust3r_sfm.tracks.cameras import posed_cameras
+from dust3r_sfm.types import ImageSet, KnownCamera
 
 Stage = Literal["pairs", "predict", "align", "export"]
 
@@ -69,10 +76,14 @@ def _reconstruct(
     if options.match.fine_size is not None:
         require_descriptors(predictor)
     with progress.stage("images") as step:
-        images = with_known(read_images(photos, options.images, predictor.grid, progress=step), options.known)
+        images = read_images(photos, options.images, predictor.grid, progress=step)
+        lenses = strong_lenses(images, options.known)
+        images = images if lenses else with_known(images, options.known)
     _require_enough(images, predictor)
     for given in [photos] if isinstance(photos, Path) else photos:
         require_apart(given, out)
+    if lenses:
+        return _reconstruct_straightened(images, lenses, out, options, until, progress)
     job, run = begin(out, images, predictor, options, CHAIN, until, suffix)
     work(job, run, CHAIN, until, progress)
     if until != "export":
@@ -80,6 +91,43 @@ def _reconstruct(
     summary = summarize(run, job.images, job.scene)
     write_report(out)
     return summary
+
+
+def _reconstruct_straightened(
+    images: ImageSet,
+    lenses: Mapping[str, KnownCamera],
+    out: Path,
+    options: ReconstructOptions,
+    until: Stage,
+    progress: Progress,
+) -> Summary | None:
+    """Align straight pictures of the photographs, then refine the cameras at the photographs' own pixels."""
+    folder = out / STRAIGHTENED
+    names = straighten_photographs(images, lenses, folder)
+    straight = {names[name]: {"camera": asdict(straight_camera(lens))} for name, lens in lenses.items()}
+    for entry in straight.values():
+        entry["camera"]["width"], entry["camera"]["height"] = entry["camera"].pop("size")
+    write_json(folder / "cameras.json", straight)
+    masks = folder / "masks" if (folder / "masks").is_dir() else None
+    inner = replace(
+        options,
+        images=replace(options.images, masks=masks),
+        known=replace(options.known, intrinsics=str(folder / "cameras.json")),
+    )
+    _reconstruct(folder / "images", folder / "run", inner, "align" if until == "export" else until, progress)
+    if until != "export":
+        return None
+    scene = read_scene(folder / "run" / SCENE)
+    name_of = {name: view.name for view in images.views for name in [names[view.name]]}
+    given = {
+        name_of[name]: ForeignCamera(cam_from_world=pose, camera=lenses[name_of[name]])
+        for name, pose, registered in zip(
+            scene.names, posed_cameras(scene).cam_from_world, scene.registered, strict=True
+        )
+        if registered
+    }
+    how = RefineCommand(images=options.images, tracks=options.tracks, refine=options.refine, run=options.run)
+    return refine_given(given, images, folder, out, how, progress, holds_lenses=True)
 
 
 def _require_enough(images: ImageSet, predictor: PairPredictor) -> None:

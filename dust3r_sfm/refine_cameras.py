@@ -9,7 +9,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from dust3r_sfm.features.hloc_matches import read_hloc_matches
 from dust3r_sfm.geometry.transforms import centres, rotation_angle
 from dust3r_sfm.images.foreign.camera import ForeignCamera
 from dust3r_sfm.images.foreign.read import read_foreign
+from dust3r_sfm.images.known import add_known, known_digest
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.transcode import transcode
 from dust3r_sfm.options import ReconstructOptions, RefineCommand, RefineOptions
@@ -106,14 +107,43 @@ def _refine(cameras: Path, photos: Path, out: Path, options: RefineCommand, prog
     require_apart(photos, out)
     require_apart(cameras, out)
     images = share_cameras(images, given, options.images.camera_sharing)
-    run = _begin(cameras, out, images, given, options)
+    images = replace(images, warnings=(*images.warnings, *warnings))
+    return refine_given(given, images, cameras, out, options, progress)
+
+
+def refine_given(
+    given: Mapping[str, ForeignCamera],
+    images: ImageSet,
+    source: Path,
+    out: Path,
+    options: RefineCommand,
+    progress: Progress,
+    holds_lenses: bool = False,
+) -> Summary:
+    """Refine cameras that are read already; see `refine_cameras`.
+
+    Args:
+        given: rough cameras of the photographs by name, lenses in raw pixels.
+        images: the photographs, as many as share a camera in one group.
+        source: where the cameras are from; for run.json and for sentences.
+        out: output folder.
+        options: how they are refined.
+        progress: shows the stages.
+        holds_lenses: whether the given lenses stay exactly as they are.
+
+    Returns:
+        What the run came to.
+    """
+    if holds_lenses:
+        images = add_known(images, {name: one.camera for name, one in given.items() if one.camera is not None}, {})
+    run = _begin(source, out, images, given, options)
     originals, images = images, transcode(images, out / "images")
     given = {new: given[old] for old, new in zip(originals.names, images.names, strict=True) if old in given}
     if not run.is_done("refine"):
         started = time.perf_counter()
         with progress.stage("refine") as step:
-            facts = _write(cameras, images, given, out, options, step)
-        facts.warnings = [*images.warnings, *warnings, *(facts.warnings or ())]
+            facts = _write(source, images, given, out, options, step)
+        facts.warnings = [*images.warnings, *(facts.warnings or ())]
         run.finish("refine", time.perf_counter() - started, facts)
     summary = summarize(run, images, read_scene(out / "scene.h5"))
     write_report(out)
@@ -136,6 +166,7 @@ def _begin(
         "refine": {
             "cameras": _digest(known),
             "camera_sharing": options.images.camera_sharing,
+            **known_digest(images),
             "seed": options.run.seed,
             **asdict(options.tracks),
             **asdict(options.refine),
@@ -168,7 +199,9 @@ def _write(
     step: Step,
 ) -> Facts:
     """Refine, bring the models to the given frame, and write them."""
-    rough, lens = with_strong_lens(rough_model(images, given), cameras)
+    rough, lens = rough_model(images, given), None
+    if not all(view.known_camera for view in images.views):
+        rough, lens = with_strong_lens(rough, cameras)
     whole = ReconstructOptions(images=options.images, tracks=options.tracks, refine=options.refine, run=options.run)
     features = features_of(images.views, out / "features.h5", whole, step)
     match: PairMatcher = LooseMatcher(features)

@@ -23,7 +23,9 @@ _MODEL_NAMES = frozenset({"SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL"
 _UNDISTORT = "colmap image_undistorter --image_path PHOTOS --input_path MODEL --output_path UNDISTORTED"
 
 
-def read_intrinsics(source: str, views: Sequence[View]) -> tuple[dict[str, KnownCamera], list[str]]:
+def read_intrinsics(
+    source: str, views: Sequence[View], *, any_lens: bool = False
+) -> tuple[dict[str, KnownCamera], list[str]]:
     """Read the cameras of photographs.
 
     Args:
@@ -31,13 +33,14 @@ def read_intrinsics(source: str, views: Sequence[View]) -> tuple[dict[str, Known
             one camera, K.txt (3 × 3, pixels of the files, the centre of the first pixel at 0.5) or a camera string such
             as `PINHOLE,1200,800,fx,fy,cx,cy` (for all photographs).
         views: the photographs.
+        any_lens: take lenses that no pinhole stands for, too.
 
     Returns:
         The camera of each photograph that has one, by name, and what the user should know about the others.
 
     Raises:
         InputError: the source cannot be read, fits no photograph, or holds a camera that cannot be used: of another
-            size than its file, fisheye, or with a strong distortion.
+            size than its file, or (unless `any_lens`) fisheye or with a strong distortion.
     """
     path = Path(source)
     by_name: Mapping[str, KnownCamera] | None = None
@@ -50,15 +53,18 @@ def read_intrinsics(source: str, views: Sequence[View]) -> tuple[dict[str, Known
     else:
         camera = _of_one_size(path, views) if path.is_file() else _of_text(source)
         found, warnings = dict.fromkeys((view.name for view in views), camera), []
-    check_cameras(found, views, source)
+    check_cameras(found, views, source, any_lens=any_lens)
     return found, warnings
 
 
-def check_cameras(cameras: Mapping[str, KnownCamera], views: Sequence[View], source: str | Path) -> None:
+def check_cameras(
+    cameras: Mapping[str, KnownCamera], views: Sequence[View], source: str | Path, *, any_lens: bool = False
+) -> None:
     """Refuse cameras that cannot be used for their photographs.
 
     Raises:
-        InputError: a camera is of another size than its file, not perspective, or with a strong distortion.
+        InputError: a camera is of another size than its file or has impossible parameters, or (unless `any_lens`) is
+            not perspective or with a strong distortion.
     """
     for view in views:
         if view.name in cameras and cameras[view.name].size != view.size:
@@ -68,7 +74,14 @@ def check_cameras(cameras: Mapping[str, KnownCamera], views: Sequence[View], sou
                 f"{size[1]} (as stored, not turned by EXIF); give the camera of the files as they are."
             )
     for camera in dict.fromkeys(cameras.values()):
-        _refuse_unusable(camera, source)
+        _refuse_impossible(camera, source)
+        if not any_lens:
+            _refuse_strong(camera, source)
+
+
+def is_strong(camera: KnownCamera) -> bool:
+    """Whether no pinhole stands for a lens: it is no perspective one, or shifts pixels by more than MAX_DISTORTION."""
+    return camera.model not in _MODEL_NAMES or not _largest_shift(camera) <= MAX_DISTORTION * max(camera.size)
 
 
 def colmap_camera(camera: KnownCamera) -> Any:
@@ -95,25 +108,31 @@ def straighten(camera: KnownCamera, xy: Float64[np.ndarray, "n 2"]) -> Float64[n
     return np.asarray(np.asarray(made.cam_from_img(xy)) * matrix[(0, 1), (0, 1)] + matrix[:2, 2])
 
 
-def _refuse_unusable(camera: KnownCamera, source: str | Path) -> None:
+def _refuse_impossible(camera: KnownCamera, source: str | Path) -> None:
+    made = colmap_camera(camera)
+    focals = made.params[made.focal_length_idxs()] if made.verify_params() else np.zeros(1)
+    if not np.isfinite(made.params).all() or (focals <= 0).any():
+        raise InputError(f"{source} holds a {camera.model} camera with the parameters {camera.params}; correct it.")
+
+
+def _refuse_strong(camera: KnownCamera, source: str | Path) -> None:
     if camera.model not in _MODEL_NAMES:
         raise InputError(
             f"{source} holds a camera of the model {camera.model}, which is not a perspective one; undistort the "
             f"photographs first ({_UNDISTORT}) and give the cameras and photographs in UNDISTORTED."
         )
-    made = colmap_camera(camera)
-    focals = made.params[made.focal_length_idxs()] if made.verify_params() else np.zeros(1)
-    if not np.isfinite(made.params).all() or (focals <= 0).any():
-        raise InputError(f"{source} holds a {camera.model} camera with the parameters {camera.params}; correct it.")
-    width, height = camera.size
-    along = np.linspace(0, 1, 9)
-    border = [[x * width, y * height] for x in along for y in along if x in (0, 1) or y in (0, 1)]
-    shift = np.linalg.norm(straighten(camera, np.array(border)) - border, axis=1)
-    if not shift.max() <= MAX_DISTORTION * max(camera.size):
+    if is_strong(camera):
         raise InputError(
-            f"{source} holds a camera whose distortion shifts pixels by up to {shift.max():.0f}; undistort the "
-            f"photographs first ({_UNDISTORT}) and give the cameras and photographs in UNDISTORTED."
+            f"{source} holds a camera whose distortion shifts pixels by up to {_largest_shift(camera):.0f}; undistort "
+            f"the photographs first ({_UNDISTORT}) and give the cameras and photographs in UNDISTORTED."
         )
+
+
+def _largest_shift(camera: KnownCamera) -> float:
+    """How far a lens moves a pixel of the border, raw pixels; NaN or infinite where it has no ray for one."""
+    (width, height), along = camera.size, np.linspace(0, 1, 9)
+    border = np.array([[x * width, y * height] for x in along for y in along if x in (0, 1) or y in (0, 1)])
+    return float(np.linalg.norm(straighten(camera, border) - border, axis=1).max())
 
 
 def _of_model(folder: Path) -> dict[str, KnownCamera]:

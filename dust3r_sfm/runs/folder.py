@@ -17,6 +17,9 @@ from dust3r_sfm.runs.difference import difference
 from dust3r_sfm.runs.record import Facts, Photographs, RunRecord, StageRecord, read_record
 from dust3r_sfm.system.files import write_json
 
+STRAIGHTENED = "straightened"
+"""Folder of a run in OUT, of the same photographs without the distortion of a strong lens."""
+
 _SHARED = ("images", "pairs", "predict")
 """Stages that shards have in common."""
 
@@ -57,7 +60,7 @@ class RunFolder:
         taken_over = self._take_over() if is_new else None
         self.record = taken_over or read_record(path, self._file_name)
         if is_new and taken_over is None:
-            occupied = path.is_file() or (path.is_dir() and any(path.iterdir()))
+            occupied = path.is_file() or (path.is_dir() and any(each.name != STRAIGHTENED for each in path.iterdir()))
             if occupied and not overwrite:
                 raise OutputError(
                     f"{path} is not empty and holds no run of this program; choose another folder or add --overwrite.",

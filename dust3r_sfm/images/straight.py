@@ -1,0 +1,131 @@
+"""Photographs through a strong lens, taken again as a pinhole camera in the same place would have."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import ExifTags, Image
+
+from dust3r_sfm.errors import InputError
+from dust3r_sfm.geometry.pinhole import intrinsics, rays
+from dust3r_sfm.images.decode import decode, naming
+from dust3r_sfm.images.known_cameras import colmap_camera, is_strong, read_intrinsics
+from dust3r_sfm.images.load import load_original
+from dust3r_sfm.options import KnownOptions
+from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.parallel import map_ordered, num_cores
+from dust3r_sfm.types import ImageSet, KnownCamera, View
+
+_MAX_HALF_VIEW_DEGREES = 50.0
+"""Angle between the optical axis and the side of a straight picture, at most: beyond it a pinhole stretches pixels to
+more than twice their size. Chosen by hand."""
+
+_NUM_SIZES = 200
+"""Sizes that are tried for a straight picture, up to the largest. Chosen by hand."""
+
+_NUM_BORDER = 33
+"""Positions along each side that are tried."""
+
+_JPEG_QUALITY = 95
+"""Of Pillow's 1 to 95. Chosen by hand."""
+
+
+def strong_lenses(images: ImageSet, options: KnownOptions) -> dict[str, KnownCamera]:
+    """The known lens of every photograph, by name, where no pinhole stands for one of them; empty otherwise.
+
+    Raises:
+        InputError: the cameras cannot be read, poses are known as well, or photographs have no camera.
+    """
+    if options.intrinsics is None:
+        return {}
+    cameras, _ = read_intrinsics(options.intrinsics, images.views, any_lens=True)
+    if not any(is_strong(camera) for camera in cameras.values()):
+        return {}
+    if options.poses is not None:
+        raise InputError(
+            f"{options.intrinsics} holds lenses too strong for known poses to be kept exactly; give poses and lenses "
+            "in one file to `dust3r-sfm refine`."
+        )
+    missing = [name for name in images.names if name not in cameras]
+    if missing:
+        raise InputError(
+            f"{options.intrinsics} has a strong lens, but no camera for {missing[0]}; give that one as well, or leave "
+            "the photograph out."
+        )
+    return cameras
+
+
+def straight_camera(camera: KnownCamera) -> KnownCamera:
+    """The centred pinhole of a lens's own focal length: the largest whose picture has no blank pixels.
+
+    It stands in the same place and looks the same way; what the lens sees further out is left away.
+    """
+    made = colmap_camera(camera)
+    focal = float(made.mean_focal_length())
+    half = np.array(camera.size) / max(camera.size)
+    along = np.linspace(-1, 1, _NUM_BORDER)
+    border = np.array([[x, y] for x in along for y in along if 1 in (abs(x), abs(y))]) * half
+    best, last = 0.0, np.zeros(len(border))
+    for extent in np.linspace(0, np.tan(np.radians(_MAX_HALF_VIEW_DEGREES)), _NUM_SIZES + 1)[1:]:
+        there = np.asarray(made.img_from_cam(np.column_stack([border * extent, np.ones(len(border))])))
+        distance = np.linalg.norm(there - [made.principal_point_x, made.principal_point_y], axis=1)
+        # Where a polynomial turns back, it is no lens any more.
+        if not ((there >= 0) & (there <= camera.size)).all() or (distance <= last).any():
+            break
+        best, last = float(extent), distance
+    width, height = np.maximum(2 * np.floor(half * best * focal), 2).astype(int).tolist()
+    return KnownCamera(model="PINHOLE", size=(width, height), params=(focal, focal, width / 2, height / 2))
+
+
+def straighten_photographs(images: ImageSet, cameras: Mapping[str, KnownCamera], folder: Path) -> dict[str, str]:
+    """Write straight pictures of photographs, with the orientation that their EXIF tells, and of their masks.
+
+    Args:
+        images: as read.
+        cameras: the lens of every photograph, by name.
+        folder: gets images/ and, where there are masks, masks/; what an earlier run left there is used again.
+
+    Returns:
+        For each photograph's name, the name of its straight picture.
+
+    Raises:
+        ImageError: a photograph has been damaged or removed since it was read.
+        OutputError: the disk is full or `folder` cannot be written.
+    """
+    straight = {camera: straight_camera(camera) for camera in dict.fromkeys(cameras.values())}
+    names = {view.name: f"{view.name}.jpg" for view in images.views}
+
+    def write(view: View) -> None:
+        picture = folder / "images" / names[view.name]
+        mask = folder / "masks" / f"{names[view.name]}.png"
+        if picture.is_file() and (view.mask is None or mask.is_file()):
+            return
+        camera = cameras[view.name]
+        at = source_positions(camera, straight[camera])
+        if view.mask is not None:
+            with naming(view.mask):
+                usable = np.array(decode(view.mask).convert("L"))
+            _save(cv2.remap(usable, at, None, cv2.INTER_NEAREST), mask, 1)
+        _save(cv2.remap(load_original(view), at, None, cv2.INTER_CUBIC), picture, view.orientation)
+
+    for _ in map_ordered(write, images.views, num_cores(0)):
+        pass
+    return names
+
+
+def source_positions(camera: KnownCamera, straight: KnownCamera) -> Float32[np.ndarray, "h w 2"]:
+    """Where the pixels of a straight picture lie in the photograph, counted as OpenCV does."""
+    width, height = straight.size
+    viewing = rays(height, width, intrinsics(straight.params[0], straight.size)).reshape(-1, 3)
+    there = np.asarray(colmap_camera(camera).img_from_cam(viewing))
+    return (there.reshape(height, width, 2) - 0.5).astype(np.float32)
+
+
+def _save(pixels: UInt8[np.ndarray, "h w *c"], path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    with atomic_path(path) as temporary:
+        kind = "PNG" if path.suffix == ".png" else "JPEG"
+        Image.fromarray(pixels).save(temporary, kind, quality=_JPEG_QUALITY, subsampling=0, exif=exif)
