@@ -134,6 +134,7 @@ def _write_colmap(
         predictions = PredictionStore(predictions_path, scenes[0].names)
         written = write_colmap(scenes, predictions, out, options, step)
     print(f"refinement          {written.refinement}")
+    print(f"frame               {(written.world or {}).get('sentence', '')}")
     for one in written.apart or ():
         print(f"another model       {out / one['model']}, {len(one['photographs'])} photographs, {one['reason']}")
     for name, reason in (written.left_out or {}).items():

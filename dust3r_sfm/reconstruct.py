@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.known import with_known
+from dust3r_sfm.images.priors.read import with_priors
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.matching.windows import require_descriptors
 from dust3r_sfm.options import ReconstructOptions
@@ -69,7 +70,8 @@ def _reconstruct(
     if options.match.fine_size is not None:
         require_descriptors(predictor)
     with progress.stage("images") as step:
-        images = with_known(read_images(photos, options.images, predictor.grid, progress=step), options.known)
+        images = read_images(photos, options.images, predictor.grid, progress=step)
+        images = with_priors(with_known(images, options.known), options.known)
     _require_enough(images, predictor)
     for given in [photos] if isinstance(photos, Path) else photos:
         require_apart(given, out)
