@@ -28,7 +28,8 @@ class WorldFacts:
     Attributes:
         sentence: frame and errors, for the summary.
         warnings: positions and points that contradict the model.
-        content: for run.json: `frame`, and of what is measured `positions` and `control_points`.
+        content: for run.json: `frame`, the axis that points `up`, and of what is measured `positions` and
+            `control_points`.
     """
 
     sentence: str
@@ -42,7 +43,7 @@ def world_facts(model: Reconstruction, scene: Scene) -> WorldFacts:
     if scene.known_poses.any():
         return _plain("that of the known poses")
     if priors is None or not priors.upright:
-        return _plain("that of the first camera: x right, y down; nothing says which way is up")
+        return _plain("that of the first camera: x right, y down; nothing says which way is up", "-y")
     cameras = cameras_of(model, len(scene.names))
     if priors.control is not None:
         facts = _control(priors.control, cameras, scene)
@@ -52,7 +53,7 @@ def world_facts(model: Reconstruction, scene: Scene) -> WorldFacts:
     if priors.positions is not None:
         frame = "metres of the given positions, z up" if priors.origin is None else "metres east, north and up"
         return _named(_positions(priors.positions, cameras, scene), frame, priors)
-    return _plain("upright, z up; the first camera looks along y")
+    return _plain("upright, z up; the first camera looks along y", "z")
 
 
 def write_georegistration(path: Path, priors: Priors | None) -> None:
@@ -80,14 +81,14 @@ def write_georegistration(path: Path, priors: Priors | None) -> None:
     write_json(path, {"axes": "east, north, up, metres", "origin": origin, "ecef_from_model": ecef_from_model.tolist()})
 
 
-def _plain(frame: str) -> WorldFacts:
-    return WorldFacts(sentence=frame, warnings=[], content={"frame": frame})
+def _plain(frame: str, up: str | None = None) -> WorldFacts:
+    return WorldFacts(sentence=frame, warnings=[], content={"frame": frame} | ({"up": up} if up else {}))
 
 
 def _named(facts: WorldFacts, frame: str, priors: Priors) -> WorldFacts:
     if priors.origin is not None:
         frame += " of {:.7f}, {:.7f}, {:.1f} m".format(*priors.origin)
-    content = {"frame": frame, **facts.content}
+    content = {"frame": frame, "up": "z", **facts.content}
     return WorldFacts(sentence=f"{frame}; {facts.sentence}", warnings=facts.warnings, content=content)
 
 

@@ -159,9 +159,8 @@ def in_metres(
 
 def offset_of(xyz: Float64[np.ndarray, "m 3"]) -> tuple[float, float, float]:
     """What to take from local coordinates so that single precision holds them: nothing, or whole kilometres."""
-    if np.abs(xyz).max() <= _LARGE_METRES:
-        return (0.0, 0.0, 0.0)
-    x, y, z = (np.round(np.median(xyz, axis=0) / _OFFSET_STEP_METRES) * _OFFSET_STEP_METRES).tolist()
+    middle = np.round(np.median(xyz, axis=0) / _OFFSET_STEP_METRES) * _OFFSET_STEP_METRES
+    x, y, z = np.where(np.abs(xyz).max(axis=0) > _LARGE_METRES, middle, 0.0).tolist()
     return (x, y, z)
 
 
