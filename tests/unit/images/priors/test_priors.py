@@ -36,16 +36,11 @@ def xmp(*properties: str) -> bytes:
 
 
 def exif_gps(latitude: int, longitude: int) -> Image.Exif:
-    exif = Image.Exif()
+    exif, zero = Image.Exif(), Fraction(0)
     gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
-    gps[ExifTags.GPS.GPSLatitudeRef], gps[ExifTags.GPS.GPSLatitude] = (
-        "N",
-        (Fraction(latitude), Fraction(0), Fraction(0)),
-    )
-    gps[ExifTags.GPS.GPSLongitudeRef], gps[ExifTags.GPS.GPSLongitude] = (
-        "E",
-        (Fraction(longitude), Fraction(0), Fraction(0)),
-    )
+    gps[ExifTags.GPS.GPSLatitudeRef], gps[ExifTags.GPS.GPSLongitudeRef] = "N", "E"
+    gps[ExifTags.GPS.GPSLatitude] = (Fraction(latitude), zero, zero)
+    gps[ExifTags.GPS.GPSLongitude] = (Fraction(longitude), zero, zero)
     return exif
 
 
