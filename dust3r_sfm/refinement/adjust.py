@@ -88,20 +88,18 @@ def adjusted(
             config.set_constant_rig_from_world_pose(image.frame_id)
         if mask.known_cameras[index]:
             config.set_constant_cam_intrinsics(image.camera_id)
+    errors = np.array([point.error for _, point in sorted(model.points3D.items())])
+    scale = float(np.clip(np.median(errors[: len(tracks.xyz)]), *_LOSS_SCALES_RAW_PX))
+    options = _options(mask, scale, _LAST_TOLERANCE_OF_COST if last else _TOLERANCE_OF_COST)
     with quiet():
-        errors = [point.error for _, point in sorted(model.points3D.items())]
-        scale = float(np.clip(np.median(errors[: len(tracks.xyz)]), *_LOSS_SCALES_RAW_PX))
-        options = _options(mask, scale, _LAST_TOLERANCE_OF_COST if last else _TOLERANCE_OF_COST)
         if control:
             solve_with_control(model, control, config, options)
-        elif world is not None and world.has_positions:
-            world.solve_with_positions(model, config, options)
-        else:
+        elif not (world is not None and world.has_positions and world.solve_with_positions(model, config, options)):
             if mask.known_poses[np.unique(tracks.image_of)].sum() < 2:
                 config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
             pycolmap.create_default_bundle_adjuster(options, config, model).solve()
-    if not (mask.known_poses.any() or control or (world is not None and world.has_positions)):
-        _move_back(model, cameras, tracks)
+            if not mask.known_poses.any():
+                _move_back(model, cameras, tracks)
     correction = None if world is None else world.correction(model)
     if correction is not None:
         model.transform(correction)

@@ -65,15 +65,13 @@ class World:
 
     def solve_with_positions(
         self, model: Reconstruction, config: "BundleAdjustmentConfig", options: "BundleAdjustmentOptions"
-    ) -> None:
-        """Adjust a model in place with the positions of its cameras."""
+    ) -> bool:
+        """Adjust a model in place with the positions of its cameras; False where too few agree, and nothing is done."""
         from dust3r_sfm.system._pycolmap import pycolmap
 
         fit = self._fit(model)
         if fit is None:
-            config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
-            pycolmap.create_default_bundle_adjuster(options, config, model).solve()
-            return
+            return False
         model.transform(_sim3d(fit.world_from_model))
         of_priors = pycolmap.PosePriorBundleAdjustmentOptions()
         of_priors.alignment_ransac.random_seed = 0
@@ -90,6 +88,7 @@ class World:
             prior.corr_data_id = model.images[id_of_image(image)].data_id
             pose_priors.append(prior)
         pycolmap.create_pose_prior_bundle_adjuster(options, of_priors, config, pose_priors, model).solve()
+        return True
 
     def with_control(self, cameras: Reconstruction, tracks: Tracks) -> tuple[Reconstruction, list[int]]:
         """Bring cameras and points to the surveyed points, and add these.
@@ -139,7 +138,7 @@ class World:
             if all(one in model.images for one in ids):
                 ends = [model.images[one].projection_center() for one in ids]
                 similarity[:3, :3] *= metres / float(np.linalg.norm(ends[1] - ends[0]))
-        return _sim3d(similarity)
+        return None if np.array_equal(similarity, np.eye(4)) else _sim3d(similarity)
 
     def _fit(self, model: Reconstruction) -> Fit | None:
         positions, images = self.priors.positions, self._positioned(model)

@@ -180,15 +180,15 @@ def _world(record: Mapping[str, Any]) -> str:
         return ""
     parts = [f"<p>{escape(world.get('sentence', ''))}</p>"]
     if positions := world.get("positions"):
-        heads = ("photograph", "misses x or east, m", "y or north, m", "z or up, m", "")
+        of_positions = ("photograph", "misses x or east, m", "y or north, m", "z or up, m", "")
         rows = (
             [one["photograph"], *(f"{value:.2f}" for value in one["miss_m"]), "not believed" if one["wrong"] else ""]
             for one in sorted(positions, key=lambda one: -np.linalg.norm(one["miss_m"]))
         )
-        parts.append(_table(heads, rows))
+        parts.append(_table(of_positions, rows))
     if points := world.get("control_points"):
-        heads = ("control point", "misses x, m", "y, m", "z, m", "error of its marks, px", "photographs")
-        parts.append(_table(heads, map(_point_row, points)))
+        of_points = ("control point", "misses x, m", "y, m", "z, m", "error of its marks, px", "photographs")
+        parts.append(_table(of_points, map(_point_row, points)))
     return "".join(parts)
 
 

@@ -18,7 +18,11 @@ GEOREGISTRATION: str = "georegistration.json"
 """File that says where the model is on the earth."""
 
 _WRONG_STANDARD_DEVIATIONS = 4.0
-"""A position that the model misses by more in one coordinate is called wrong; chosen by hand."""
+"""A position that the model misses by more in a coordinate, and by more than most, is called wrong; chosen by hand."""
+_SIGMA_OF_MEDIAN = 1.4826
+"""Standard deviation over median of a normal distribution's absolute values."""
+_MAX_NUM_NAMES = 8
+"""Photographs that a sentence names; chosen by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,18 +99,18 @@ def _named(facts: WorldFacts, frame: str, priors: Priors) -> WorldFacts:
 def _positions(positions: Positions, cameras: PosedCameras, scene: Scene) -> WorldFacts:
     known = np.flatnonzero(cameras.posed & np.isfinite(positions.xyz).all(1))
     misses = centres(cameras.cam_from_world[known]) - positions.xyz[known]
-    wrong = (np.abs(misses) > _WRONG_STANDARD_DEVIATIONS * positions.sigmas[known]).any(1)
+    usual = _SIGMA_OF_MEDIAN * np.median(np.abs(misses), axis=0) if len(misses) else np.zeros(3)
+    limits = _WRONG_STANDARD_DEVIATIONS * np.maximum(positions.sigmas[known], usual)
+    wrong = (np.abs(misses) > limits).any(1)
     rms = float(np.sqrt((misses[~wrong] ** 2).sum(1).mean())) if (~wrong).any() else float("nan")
     rows = [
         {"photograph": scene.names[image], "miss_m": miss.tolist(), "wrong": is_wrong}
         for image, miss, is_wrong in zip(known.tolist(), misses, wrong.tolist(), strict=True)
     ]
-    warnings = [
-        f"The position of {row['photograph']} misses its camera by {np.linalg.norm(row['miss_m']):.1f} m and is not "
-        "believed."
-        for row in rows
-        if row["wrong"]
-    ]
+    missed = [f"{row['photograph']} ({np.linalg.norm(row['miss_m']):.1f} m)" for row in rows if row["wrong"]]
+    more = f" and {len(missed) - _MAX_NUM_NAMES} more" if len(missed) > _MAX_NUM_NAMES else ""
+    listed = f"{', '.join(missed[:_MAX_NUM_NAMES])}{more}"
+    warnings = [f"{len(missed)} positions miss their cameras and are not believed: {listed}."] if missed else []
     return WorldFacts(
         sentence=f"{(~wrong).sum()} of {len(known)} positions fit their cameras to {rms:.2f} m",
         warnings=warnings,

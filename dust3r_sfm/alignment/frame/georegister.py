@@ -16,6 +16,8 @@ _MAX_ERROR_STANDARD_DEVIATIONS = 2.7954834829151074
 _MAX_ERROR_OF_SPREAD = 0.02
 """At least so much of the positions' spread may be missed, because a model is bent that nothing has straightened yet;
 chosen by hand."""
+_MAX_UP_OF_HORIZONTAL = 2.0
+"""Heights that are less sure than this count as if they were so sure; chosen by hand."""
 _ROUNDS = 5
 """Of fitting to the positions that agree; chosen by hand."""
 
@@ -58,10 +60,11 @@ def fit_positions(
     """
     from dust3r_sfm.system._pycolmap import pycolmap
 
-    sigma = np.sqrt((positions.sigmas**2).mean(1))
-    usual = np.minimum(sigma, np.median(sigma))
+    # A height that is not known must not make a place 1 km wide.
+    east, north, up = positions.sigmas.T
+    sigma = np.sqrt((east**2 + north**2 + np.minimum(up, _MAX_UP_OF_HORIZONTAL * np.maximum(east, north)) ** 2) / 3)
     limit = max(
-        _MAX_ERROR_STANDARD_DEVIATIONS * float(np.median(usual)),
+        _MAX_ERROR_STANDARD_DEVIATIONS * float(np.median(sigma)),
         _MAX_ERROR_OF_SPREAD * float(np.median(np.linalg.norm(positions.xyz - np.median(positions.xyz, 0), axis=1))),
     )
     options = pycolmap.RANSACOptions(max_error=limit, random_seed=seed)
