@@ -20,7 +20,7 @@ _MIN_SPREAD_OF_MISS = 2.0
 """The positions must spread by so many times what they miss the cameras by, or they do not tell the scene's size;
 chosen by hand."""
 _MIN_WIDTH_OF_LENGTH = 0.05
-"""Width of the cameras' track, below which nothing but gravity tells which way is up; chosen by hand."""
+"""Width of the cameras' track, below which the similarity is open; chosen by hand."""
 
 
 def in_world(scene: Scene, options: KnownOptions, priors: Priors | None, seed: int = 0) -> Scene:
@@ -127,7 +127,7 @@ def _georegistered(scene: Scene, priors: Priors, seed: int) -> Scene:
         )
     down = _down(scene, priors)
     spread = spread_of(positions.xyz[known])
-    if spread[1] <= _MIN_WIDTH_OF_LENGTH * spread[0] and down is None:
+    if spread[1] <= _MIN_WIDTH_OF_LENGTH * spread[0]:
         raise InputError(
             "The GPS positions lie on a line or in one place, which leaves open what is up; give --scale-distance "
             "instead."

@@ -33,9 +33,10 @@ def test_a_tenth_of_them_may_be_wrong():
     assert rms < 1.5
 
 
-def test_gravity_holds_the_tilt_of_a_straight_walk():
-    """Positions on a line leave the turn about it open."""
+def test_gravity_holds_the_tilt_of_a_narrow_walk():
+    """Noise of positions turns a narrow model about its length."""
     xyz = np.outer(np.linspace(-100, 100, 30), [1.0, 0.3, 0.0])
+    xyz[:, 1] += 12 * np.sin(np.arange(30))
     down = Down(direction=ROTATION @ [0, 0, -1.0], sigma_degrees=0.5)
     fit = fit_positions(own(xyz), measured(xyz, 1.0), down, 0)
     assert fit is not None
