@@ -49,7 +49,9 @@ def main() -> None:
             scene = Path(folder) / f"scene{seed}"
             sample(scene, num_views=arguments.views, size=(384, 288), seed=seed)
             rows += measure(scene, seed, arguments.kinds)
-    write_record(RESULTS / "priors.json", map(stamped, rows), about())
+    run = about()
+    run["command"] = run["command"].replace("benchmarks/", "benchmarks/cameras/")
+    write_record(RESULTS / "priors.json", map(stamped, rows), run)
 
 
 def measure(scene: Path, seed: int, kinds: list[str]) -> list[Row]:

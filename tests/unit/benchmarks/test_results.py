@@ -22,7 +22,7 @@ def test_a_stored_result_has_the_shape_of_a_record(path: Path) -> None:
     assert list(record) == ["about", "rows"]
     run = record["about"]
     assert run.keys() >= set(common.ABOUT)
-    script, *_ = re.findall(r"^python (benchmarks/\w+\.py)(?: |$)", run["command"])
+    script, *_ = re.findall(r"^python (benchmarks/[\w/]+\.py)(?: |$)", run["command"])
     assert (common.ROOT / script).is_file()
     assert re.fullmatch(r"\w+", run["machine"])
     assert run["cores"] > 0
