@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.common import RESULTS, Row, about, stamped, write_record
+from benchmarks.common import RESULTS, Row, about, read_rows, stamped, write_record
 from dust3r_sfm.geometry.transforms import apply, centres, invert
 from dust3r_sfm.options import KnownOptions, PairOptions, PredictOptions, ReconstructOptions, RunOptions
 from dust3r_sfm.reconstruct import reconstruct
@@ -43,22 +43,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--kinds", nargs="+", default=["upright", "gps", "control"])
     arguments = parser.parse_args()
-    rows = []
+    rows = read_rows(RESULTS / "priors.json")
     with tempfile.TemporaryDirectory() as folder:
         for seed in arguments.seeds:
             scene = Path(folder) / f"scene{seed}"
             sample(scene, num_views=arguments.views, size=(384, 288), seed=seed)
-            rows += measure(scene, seed, arguments.kinds)
-    run = about()
-    run["command"] = run["command"].replace("benchmarks/", "benchmarks/cameras/")
-    write_record(RESULTS / "priors.json", map(stamped, rows), run)
+            for row in measure(scene, seed, arguments.kinds):
+                same = [old for old in rows if all(old[key] == row[key] for key in ("kind", "seed", "views"))]
+                rows = [*(old for old in rows if old not in same), stamped(row)]
+                run = about()
+                run["command"] = run["command"].replace("benchmarks/", "benchmarks/cameras/")
+                write_record(RESULTS / "priors.json", rows, run)
 
 
-def measure(scene: Path, seed: int, kinds: list[str]) -> list[Row]:
+def measure(scene: Path, seed: int, kinds: list[str]) -> Iterator[Row]:
     """Reconstruct with each kind of prior, and compare cameras with the truth."""
     truth = json.loads((scene / "truth" / "poses.json").read_text())
     rng = np.random.default_rng(seed)
-    rows = []
     for kind in kinds:
         out = scene / "out"  # only what depends on the priors is done again
         known = KnownOptions()
@@ -73,9 +74,9 @@ def measure(scene: Path, seed: int, kinds: list[str]) -> list[Row]:
             run=RunOptions(seed=seed, overwrite=True),
         )
         reconstruct(scene / "images", out, options)
-        rows.append({"kind": kind, "seed": seed, "views": len(truth), **compare(out, truth, kind)})
-        print(json.dumps(rows[-1]), flush=True)
-    return rows
+        row = {"kind": kind, "seed": seed, "views": len(truth), **compare(out, truth, kind)}
+        print(json.dumps(row), flush=True)
+        yield row
 
 
 def pose_of(entry: Mapping[str, Any]) -> np.ndarray:

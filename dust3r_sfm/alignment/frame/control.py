@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float64
 
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import apply
+from dust3r_sfm.images.priors.control_points import MIN_POINTS
 from dust3r_sfm.tracks.cameras import PosedCameras
 from dust3r_sfm.tracks.triangulation import Points, triangulate_robustly
 from dust3r_sfm.types import ControlPoints, Tracks
@@ -16,8 +17,6 @@ _MAX_MARK_OF_SIDE = 0.02
 """A mark is wrong that misses its triangulated point by more than this share of the longer side; chosen by hand."""
 _MAX_ERROR_OF_SPREAD = 0.03
 """A surveyed position is wrong that misses by more than this share of the points' extent; chosen by hand."""
-MIN_POINTS = 3
-"""Points that tell position, direction and size of a model."""
 
 
 @dataclass(frozen=True, kw_only=True)

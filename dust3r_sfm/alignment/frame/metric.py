@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float64
 
-from dust3r_sfm.alignment.frame.control import MIN_POINTS, fit_control
+from dust3r_sfm.alignment.frame.control import fit_control
 from dust3r_sfm.alignment.frame.georegister import fit_positions, spread_of
 from dust3r_sfm.alignment.frame.upright import Down, find_down, level_from_world
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.transforms import apply, centres
+from dust3r_sfm.images.priors.control_points import MIN_POINTS
 from dust3r_sfm.options import KnownOptions
 from dust3r_sfm.tracks.cameras import posed_cameras
 from dust3r_sfm.types import Positions, Priors, Scene
