@@ -71,6 +71,7 @@ from dust3r_sfm.scene_file import read_scenes as read_scenes
 from dust3r_sfm.scene_points import confidence_mask as confidence_mask, world_points as world_points
 from dust3r_sfm.tracks.build import build_tracks as build_tracks
 from dust3r_sfm.types import (
+    ControlPoints as ControlPoints,
     Dropped as Dropped,
     ImageSet as ImageSet,
     KnownCamera as KnownCamera,
@@ -78,6 +79,8 @@ from dust3r_sfm.types import (
     Matches as Matches,
     PairGraph as PairGraph,
     PairPrediction as PairPrediction,
+    Positions as Positions,
+    Priors as Priors,
     RelativePose as RelativePose,
     Scene as Scene,
     Tracks as Tracks,

@@ -92,8 +92,8 @@ def extend(
 ) -> None:
     """Register new photographs into an existing COLMAP model, which stays as it is to the last bit.
 
-    What it does not read it refuses: --georegister, --scale-distance, --shard, and what selects pairs, apart from
-    --num-retrieved.
+    What it does not read it refuses: what sets frame and scale (--no-upright, --georegister, --gps, --control-points,
+    --scale-distance), --shard, and what selects pairs, apart from --num-retrieved.
 
     Args:
         model: COLMAP model, or the output folder of a run.

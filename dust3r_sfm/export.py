@@ -134,6 +134,7 @@ def _write_colmap(
         predictions = PredictionStore(predictions_path, scenes[0].names)
         written = write_colmap(scenes, predictions, out, options, step)
     print(f"refinement          {written.refinement}")
+    print(f"frame               {(written.world or {}).get('sentence', '')}")
     for one in written.apart or ():
         print(f"another model       {out / one['model']}, {len(one['photographs'])} photographs, {one['reason']}")
     for name, reason in (written.left_out or {}).items():
@@ -151,6 +152,7 @@ def _write_others(run: Path, out: Path, formats: Collection[Format]) -> None:
     from dust3r_sfm.formats.hloc import write_hloc
     from dust3r_sfm.formats.nerfstudio import write_nerfstudio
     from dust3r_sfm.formats.ply import cloud_of, write_ply
+    from dust3r_sfm.runs.record import read_record
 
     if not (run / "sparse" / "0").is_dir():
         raise InputError(f"{run} holds no model yet; add --colmap, or finish it with dust3r-sfm reconstruct.", path=run)
@@ -158,7 +160,7 @@ def _write_others(run: Path, out: Path, formats: Collection[Format]) -> None:
     if "ply" in formats:
         write_ply(out / "points.ply", cloud_of(reconstruction))
     if "glb" in formats:
-        write_glb(out / "model.glb", reconstruction)
+        write_glb(out / "model.glb", reconstruction, z_up=(read_record(run).world or {}).get("up") == "z")
     if "nerfstudio" in formats:
         write_nerfstudio(run / "dense", out / "nerfstudio")
     if "hloc" in formats:

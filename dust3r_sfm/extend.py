@@ -37,8 +37,9 @@ from dust3r_sfm.system.parallel import workers
 from dust3r_sfm.system.progress import Progress, Silent, Step
 from dust3r_sfm.types import Dropped, ImageSet
 
+_FRAME = "the model sets the frame and scale"
 _UNREAD = (
-    Unread(group="known", names=("georegister", "scale_distance"), why="the model sets the frame and scale"),
+    Unread(group="known", names=("upright", "georegister", "gps", "control_points", "scale_distance"), why=_FRAME),
     Unread(group="predict", names=("shard",), why="shards are for `dust3r-sfm predict`"),
     all_of(
         "pairs", "it pairs new photographs with those that resemble them, --num-retrieved each", but=("num_retrieved",)

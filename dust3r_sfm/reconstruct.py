@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.foreign.camera import ForeignCamera
 from dust3r_sfm.images.known import with_known
+from dust3r_sfm.images.priors.read import with_priors
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.straight import straight_camera, straighten_photographs, strong_lenses
 from dust3r_sfm.matching.windows import require_descriptors
@@ -78,7 +79,7 @@ def _reconstruct(
     with progress.stage("images") as step:
         images = read_images(photos, options.images, predictor.grid, progress=step)
         lenses = strong_lenses(images, options.known)
-        images = images if lenses else with_known(images, options.known)
+        images = images if lenses else with_priors(with_known(images, options.known), options.known)
     _require_enough(images, predictor)
     for given in [photos] if isinstance(photos, Path) else photos:
         require_apart(given, out)

@@ -18,7 +18,7 @@ import numpy as np
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.system.files import atomic_path
 from dust3r_sfm.system.hdf5 import open_or_say
-from dust3r_sfm.types import KnownCamera, Scene, View
+from dust3r_sfm.types import ControlPoints, KnownCamera, Positions, Priors, Scene, View
 
 _FORMAT = "dust3r_sfm scene"
 _VERSION = 2
@@ -59,6 +59,8 @@ def write_scene(path: Path, scene: Scene) -> None:
         h5.attrs["image_root"] = str(scene.image_root)
         _write_strings(h5, "warnings", scene.warnings)
         _write_views(h5, scene.views)
+        if scene.priors is not None:
+            h5["priors"] = json.dumps(asdict(scene.priors), default=lambda array: array.tolist())
         for name in _ARRAYS:
             h5[name] = getattr(scene, name)
         for name in _OPTIONAL_ARRAYS:
@@ -107,6 +109,7 @@ def read_scene(path: Path, image_root: Path | None = None) -> Scene:
             image_root=root,
             views=views,
             warnings=_strings(h5, "warnings"),
+            priors=_priors(h5["priors"].asstr()[()]) if "priors" in h5 else None,
             depths=tuple(h5[f"depths/{i}"][()].astype(np.float32) for i in range(len(views))),
             confidences=tuple(h5[f"confidences/{i}"][()].astype(np.float32) for i in range(len(views))),
             **{name: h5[name][()].astype(np.float64) for name in _OPTIONAL_ARRAYS if name in h5},
@@ -218,6 +221,26 @@ def _known_camera(text: str) -> KnownCamera | None:
     if camera is None:
         return None
     return KnownCamera(model=camera["model"], size=tuple(camera["size"]), params=tuple(camera["params"]))
+
+
+def _priors(text: str) -> Priors:
+    content = json.loads(text)
+    positions, gravity, control, distance, origin = (
+        content[name] for name in ("positions", "gravity", "control", "distance", "origin")
+    )
+    if control is not None:
+        kinds = {"xyz": np.float64, "xy": np.float64, "point_of": np.int64, "image_of": np.int64}
+        arrays = {name: np.array(control[name], kind) for name, kind in kinds.items()}
+        control = ControlPoints(names=tuple(control["names"]), **arrays)
+    return Priors(
+        positions=positions and Positions(**{name: np.array(rows, np.float64) for name, rows in positions.items()}),
+        gravity=None if gravity is None else np.array(gravity, np.float64),
+        control=control,
+        distance=distance and (int(distance[0]), int(distance[1]), float(distance[2])),
+        origin=origin and (origin[0], origin[1], origin[2]),
+        offset=tuple(content["offset"]),
+        upright=bool(content["upright"]),
+    )
 
 
 def _require_shapes(arrays: Mapping[str, tuple[np.ndarray, tuple[int, ...]]]) -> None:

@@ -16,8 +16,9 @@ from dust3r_sfm.system.files import atomic_path
 _POINTS, _LINES = 0, 1
 _FLOAT, _UNSIGNED_BYTE = 5126, 5121
 _VERTEX_BUFFER = 34962
-_TURNED_UP = [1, 0, 0, 0, 0, -1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 1]
-"""glTF's y axis points up: half a turn about x."""
+_HALF_TURN = [1, 0, 0, 0, 0, -1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 1]
+_QUARTER_TURN = [1, 0, 0, 0, 0, 0, -1, 0, 0, 1, 0, 0, 0, 0, 0, 1]
+"""glTF's y axis points up: about x from a model with y down, and from one with z up; column by column."""
 
 _FRUSTUM_COLOUR = (230, 60, 40)
 _FRUSTUM_OF_DISTANCE, _FRUSTUM_OF_DEPTH = 0.4, 0.1
@@ -25,8 +26,13 @@ _FRUSTUM_OF_DISTANCE, _FRUSTUM_OF_DEPTH = 0.4, 0.1
 hand."""
 
 
-def write_glb(path: Path, reconstruction: Reconstruction) -> None:
+def write_glb(path: Path, reconstruction: Reconstruction, *, z_up: bool = False) -> None:
     """Write the points and cameras of a model.
+
+    Args:
+        path: of the file.
+        reconstruction: the model.
+        z_up: whether its z axis points up; otherwise its y axis points down.
 
     Raises:
         OutputError: when the disk is full or the folder cannot be written.
@@ -36,10 +42,12 @@ def write_glb(path: Path, reconstruction: Reconstruction) -> None:
     colour = np.broadcast_to(np.array(_FRUSTUM_COLOUR, np.uint8), frusta.shape)
     parts = [("points", _POINTS, cloud.xyz, cloud.rgb), ("cameras", _LINES, frusta, colour)]
     with atomic_path(path) as temporary:
-        temporary.write_bytes(_binary([part for part in parts if len(part[2])]))
+        temporary.write_bytes(_binary([part for part in parts if len(part[2])], _QUARTER_TURN if z_up else _HALF_TURN))
 
 
-def _binary(parts: list[tuple[str, int, Float32[np.ndarray, "_ 3"], UInt8[np.ndarray, "_ 3"]]]) -> bytes:
+def _binary(
+    parts: list[tuple[str, int, Float32[np.ndarray, "_ 3"], UInt8[np.ndarray, "_ 3"]]], turn: list[int]
+) -> bytes:
     """A GLB file: header, JSON chunk, binary chunk."""
     data = b""
     views: list[dict[str, Any]] = []
@@ -62,7 +70,7 @@ def _binary(parts: list[tuple[str, int, Float32[np.ndarray, "_ 3"], UInt8[np.nda
         attributes = {"POSITION": position, "COLOR_0": colour}
         meshes.append({"name": name, "primitives": [{"mode": mode, "attributes": attributes}]})
     nodes: list[dict[str, Any]] = [{"name": mesh["name"], "mesh": index} for index, mesh in enumerate(meshes)]
-    nodes.append({"name": "model", "matrix": _TURNED_UP} | ({"children": list(range(len(meshes)))} if meshes else {}))
+    nodes.append({"name": "model", "matrix": turn} | ({"children": list(range(len(meshes)))} if meshes else {}))
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "dust3r_sfm"},
         "scene": 0,

@@ -51,8 +51,8 @@ def read_exif(image: Image.Image, size: Size) -> Exif:
     except Exception:  # damaged EXIF blocks raise anything; the picture itself may be fine
         return Exif()
     orientation = tags.get(ExifTags.Base.Orientation)
-    focal_mm = _positive(camera_tags.get(ExifTags.Base.FocalLength))
-    focal_35mm = _positive(camera_tags.get(ExifTags.Base.FocalLengthIn35mmFilm))
+    focal_mm = positive(camera_tags.get(ExifTags.Base.FocalLength))
+    focal_35mm = positive(camera_tags.get(ExifTags.Base.FocalLengthIn35mmFilm))
     make, model = _text(tags.get(ExifTags.Base.Make)), _text(tags.get(ExifTags.Base.Model))
     focal = None
     if focal_35mm:
@@ -93,11 +93,11 @@ def exif_bytes(image: Image.Image) -> bytes:
 
 def _pixels_per_mm(camera_tags: dict[int, Any], size: Size) -> float:
     """Density of the file's pixels on the sensor; 0 when the tags do not say."""
-    density = _positive(camera_tags.get(ExifTags.Base.FocalPlaneXResolution))
+    density = positive(camera_tags.get(ExifTags.Base.FocalPlaneXResolution))
     unit = camera_tags.get(ExifTags.Base.FocalPlaneResolutionUnit, 2)
     taken = (
-        _positive(camera_tags.get(ExifTags.Base.ExifImageWidth)),
-        _positive(camera_tags.get(ExifTags.Base.ExifImageHeight)),
+        positive(camera_tags.get(ExifTags.Base.ExifImageWidth)),
+        positive(camera_tags.get(ExifTags.Base.ExifImageHeight)),
     )
     return density / _MM_OF_UNIT.get(unit, math.inf) * max(size) / (max(taken) or max(size))
 
@@ -108,7 +108,7 @@ def _degrees(parts: Sequence[Any], hemisphere: object, negative: str) -> float:
     return -value if _text(hemisphere).upper() == negative else value
 
 
-def _positive(value: object) -> float:
+def positive(value: object) -> float:
     """A finite positive number, or 0 for everything else that stands in EXIF blocks."""
     try:
         number = float(value)  # type: ignore[arg-type]

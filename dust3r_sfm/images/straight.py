@@ -1,20 +1,22 @@
 """Photographs through a strong lens, taken again as a pinhole camera in the same place would have."""
 
+import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import ExifTags, Image
+from PIL import Image
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.pinhole import intrinsics, rays
-from dust3r_sfm.images.decode import decode, naming
+from dust3r_sfm.images.decode import decode, naming, open_image
+from dust3r_sfm.images.exif import exif_bytes
 from dust3r_sfm.images.known_cameras import colmap_camera, is_strong, read_intrinsics
 from dust3r_sfm.images.load import load_original
 from dust3r_sfm.options import KnownOptions
-from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.files import atomic_path, write_json
 from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import ImageSet, KnownCamera, View
 
@@ -43,6 +45,11 @@ def strong_lenses(images: ImageSet, options: KnownOptions) -> dict[str, KnownCam
     cameras, _ = read_intrinsics(options.intrinsics, images.views, any_lens=True)
     if not any(is_strong(camera) for camera in cameras.values()):
         return {}
+    if options.control_points is not None:
+        raise InputError(
+            f"--control-points does not go with the strong lens in {options.intrinsics}: undistort the photographs and "
+            "their marks first."
+        )
     if options.poses is not None:
         raise InputError(
             f"{options.intrinsics} holds lenses too strong for known poses to be kept exactly; give poses and lenses "
@@ -80,7 +87,7 @@ def straight_camera(camera: KnownCamera) -> KnownCamera:
 
 
 def straighten_photographs(images: ImageSet, cameras: Mapping[str, KnownCamera], folder: Path) -> dict[str, str]:
-    """Write straight pictures of photographs, with the orientation that their EXIF tells, and of their masks.
+    """Write straight pictures of photographs, with their EXIF, and of their masks.
 
     Args:
         images: as read.
@@ -95,23 +102,33 @@ def straighten_photographs(images: ImageSet, cameras: Mapping[str, KnownCamera],
         OutputError: the disk is full or `folder` cannot be written.
     """
     straight = {camera: straight_camera(camera) for camera in dict.fromkeys(cameras.values())}
-    names = {view.name: f"{view.name}.jpg" for view in images.views}
+    is_jpeg = {view.name: PurePosixPath(view.name).suffix.lower() in (".jpg", ".jpeg") for view in images.views}
+    names = {name: name if is_jpeg[name] else f"{name}.jpg" for name in images.names}
+
+    made_of = {view.name: _facts(view, cameras[view.name]) for view in images.views}
+    record = folder / "made_of.json"
+    before = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    kept = {name for name, facts in made_of.items() if before.get(name) == facts}
+    write_json(record, {name: made_of[name] for name in sorted(kept)})
 
     def write(view: View) -> None:
         picture = folder / "images" / names[view.name]
         mask = folder / "masks" / f"{names[view.name]}.png"
-        if picture.is_file() and (view.mask is None or mask.is_file()):
+        if view.name in kept and picture.is_file() and (view.mask is None or mask.is_file()):
             return
         camera = cameras[view.name]
         at = source_positions(camera, straight[camera])
         if view.mask is not None:
             with naming(view.mask):
                 usable = np.array(decode(view.mask).convert("L"))
-            _save(cv2.remap(usable, at, None, cv2.INTER_NEAREST), mask, 1)
-        _save(cv2.remap(load_original(view), at, None, cv2.INTER_CUBIC), picture, view.orientation)
+                _save(cv2.remap(usable, at, None, cv2.INTER_NEAREST), mask)
+        with naming(view.path):
+            exif = exif_bytes(open_image(view.path))
+        _save(cv2.remap(load_original(view), at, None, cv2.INTER_CUBIC), picture, exif)
 
     for _ in map_ordered(write, images.views, num_cores(0)):
         pass
+    write_json(record, made_of)
     return names
 
 
@@ -123,9 +140,13 @@ def source_positions(camera: KnownCamera, straight: KnownCamera) -> Float32[np.n
     return (there.reshape(height, width, 2) - 0.5).astype(np.float32)
 
 
-def _save(pixels: UInt8[np.ndarray, "h w *c"], path: Path, orientation: int) -> None:
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = orientation
+def _facts(view: View, camera: KnownCamera) -> list[str]:
+    """What a straight picture is made of."""
+    files = [(path.stat().st_size, path.stat().st_mtime_ns) for path in (view.path, view.mask) if path is not None]
+    return [str(files), str(camera)]
+
+
+def _save(pixels: UInt8[np.ndarray, "h w *c"], path: Path, exif: bytes = b"") -> None:
     with atomic_path(path) as temporary:
         kind = "PNG" if path.suffix == ".png" else "JPEG"
         Image.fromarray(pixels).save(temporary, kind, quality=_JPEG_QUALITY, subsampling=0, exif=exif)

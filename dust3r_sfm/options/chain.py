@@ -43,8 +43,17 @@ class KnownCameraOptions:
 class KnownOptions(KnownCameraOptions):
     """What is known about the cameras beforehand, and about the world that they stand in."""
 
+    upright: bool = True
+    """Models stand upright, z up: by the attitude that drones and panorama apps write, or by photographs that are held
+    level; as they were aligned where neither tells. With known poses nothing is turned."""
     georegister: bool = False
-    """Place the model by the GPS positions in EXIF: metres east, north and up of the first photograph that has one."""
+    """Place and shape the model by the GPS positions in EXIF and XMP: metres east, north and up of their median."""
+    gps: Path | None = None
+    """Place and shape the model by a table of positions: name,lat,lon,alt[,accuracy_m], or name,x,y,z[,accuracy_m] in
+    metres with z up."""
+    control_points: Path | None = None
+    """Place and shape the model by surveyed points: point,x,y,z,image,px,py, one mark a line; metres with z up, and
+    pixels of the photograph as stored. At least three points that two photographs show."""
     scale_distance: tuple[str, str, float] | None = None
     """Two photographs and the distance between their cameras in metres: gives the model its scale."""
 

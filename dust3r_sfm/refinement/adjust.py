@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from dust3r_sfm.colmap.model import id_of_image, with_points
 from dust3r_sfm.geometry.procrustes import similarity
+from dust3r_sfm.refinement.world import World, solve_with_control
 from dust3r_sfm.system._pycolmap import Reconstruction, Sim3d, quiet
 from dust3r_sfm.types import Scene, Tracks
 
@@ -35,17 +36,19 @@ class AdjustmentMask:
         known_poses: images whose pose stays exactly (n,).
         principal_points: whether principal points move.
         distortion: whether distortion parameters move.
+        world: what is measured of the world, for the last adjustment.
     """
 
     known_cameras: Bool[np.ndarray, " n"]
     known_poses: Bool[np.ndarray, " n"]
     principal_points: bool = False
     distortion: bool = False
+    world: World | None = None
 
     @staticmethod
     def of(scene: Scene) -> "AdjustmentMask":
         """Everything that the user did not give may move, except principal points and distortion."""
-        return AdjustmentMask(known_cameras=scene.known_cameras, known_poses=scene.known_poses)
+        return AdjustmentMask(known_cameras=scene.known_cameras, known_poses=scene.known_poses, world=World.of(scene))
 
 
 def adjusted(
@@ -59,19 +62,24 @@ def adjusted(
         cameras: cameras and poses to start from, image ids those of `id_of_image`; its points do not count.
         tracks: points and observations of those images.
         mask: what may move.
-        last: go on until nothing changes that shows.
+        last: go on until nothing changes that shows, and let what is measured of the world have its say.
 
     Returns:
         The model with its points, and the tracks that took part, moved. Frame and scale are those of the points as they
-        were, or of the known poses.
+        were, or of the known poses; in the end those of the world that is measured.
     """
     from dust3r_sfm.system._pycolmap import pycolmap
 
     well_seen = np.bincount(tracks.image_of, minlength=len(mask.known_poses)) >= _MIN_OBSERVATIONS
     tracks = tracks.take(well_seen[tracks.image_of])
-    model = with_points(cameras, tracks)
     if len(tracks.xyz) == 0:
-        return model, tracks
+        return with_points(cameras, tracks), tracks
+    world = mask.world if last and not mask.known_poses.any() else None
+    control: list[int] = []
+    if world is not None and world.has_control:
+        model, control = world.with_control(cameras, tracks)
+    else:
+        model = with_points(cameras, tracks)
     config = pycolmap.BundleAdjustmentConfig()
     for index in np.unique(tracks.image_of).tolist():
         image = model.images[id_of_image(index)]
@@ -80,22 +88,37 @@ def adjusted(
             config.set_constant_rig_from_world_pose(image.frame_id)
         if mask.known_cameras[index]:
             config.set_constant_cam_intrinsics(image.camera_id)
-    if mask.known_poses[np.unique(tracks.image_of)].sum() < 2:
-        config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    errors = np.array([point.error for _, point in sorted(model.points3D.items())])
+    scale = float(np.clip(np.median(errors[: len(tracks.xyz)]), *_LOSS_SCALES_RAW_PX))
+    options = _options(mask, scale, _LAST_TOLERANCE_OF_COST if last else _TOLERANCE_OF_COST)
     with quiet():
-        scale = float(np.clip(np.median([point.error for point in model.points3D.values()]), *_LOSS_SCALES_RAW_PX))
-        pycolmap.create_default_bundle_adjuster(
-            _options(mask, scale, _LAST_TOLERANCE_OF_COST if last else _TOLERANCE_OF_COST), config, model
-        ).solve()
-    xyz = np.array([point.xyz for _, point in sorted(model.points3D.items())])
-    if not mask.known_poses.any():
-        old_from_new = _similarity(cameras, tracks, xyz)
-        scale = float(np.cbrt(np.linalg.det(old_from_new[:3, :3])))
-        rotation = pycolmap.Rotation3d(old_from_new[:3, :3] / scale)
-        _transform(model, pycolmap.Sim3d(scale, rotation, old_from_new[:3, 3]), np.unique(tracks.image_of))
-        xyz = xyz @ old_from_new[:3, :3].T + old_from_new[:3, 3]
+        if control:
+            solve_with_control(model, control, config, options)
+        elif not (world is not None and world.has_positions and world.solve_with_positions(model, config, options)):
+            if mask.known_poses[np.unique(tracks.image_of)].sum() < 2:
+                config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+            pycolmap.create_default_bundle_adjuster(options, config, model).solve()
+            if not mask.known_poses.any():
+                _move_back(model, cameras, tracks)
+    correction = None if world is None else world.correction(model)
+    if correction is not None:
+        model.transform(correction)
     model.update_point_3d_errors()
-    return model, replace(tracks, xyz=xyz)
+    return model, replace(tracks, xyz=_positions(model))
+
+
+def _positions(model: Reconstruction) -> Float64[np.ndarray, "t 3"]:
+    return np.array([point.xyz for _, point in sorted(model.points3D.items())])
+
+
+def _move_back(model: Reconstruction, cameras: Reconstruction, tracks: Tracks) -> None:
+    """Bring an adjusted model to where its points were."""
+    from dust3r_sfm.system._pycolmap import pycolmap
+
+    old_from_new = _similarity(cameras, tracks, _positions(model))
+    scale = float(np.cbrt(np.linalg.det(old_from_new[:3, :3])))
+    rotation = pycolmap.Rotation3d(old_from_new[:3, :3] / scale)
+    _transform(model, pycolmap.Sim3d(scale, rotation, old_from_new[:3, 3]), np.unique(tracks.image_of))
 
 
 def _options(mask: AdjustmentMask, loss_scale: float, tolerance: float) -> "BundleAdjustmentOptions":

@@ -57,6 +57,7 @@ def write_report(out: Path) -> Path:
         _section("The model from three sides", _sides(model, weak[placed])),
         _section("Pairs", _graph(scene, diagnosis, weak, model)),
         _section("Photographs", _cards(scene, diagnosis, model)),
+        _section("Where it lies in the world", _world(record)),
         _section("Other models", _apart(record)),
         _section("Left out", _left_out(record)),
         _section("How it was made", _making(record)),
@@ -170,6 +171,31 @@ def _cards(scene: Scene, diagnosis: Diagnosis, model: Model) -> str:
             state = f"placed by its keypoints, {observations[view.name]} points"
         cards.append(f'<div class="{kind}"><div class="maps">{shown}</div><b>{escape(view.name)}</b> {state}</div>')
     return f'<div class="cards">{"".join(cards)}</div>'
+
+
+def _world(record: Mapping[str, Any]) -> str:
+    """The frame, and by how much measured positions and points are missed, the worst first."""
+    world = record.get("world", {})
+    if not world:
+        return ""
+    parts = [f"<p>{escape(world.get('sentence', ''))}</p>"]
+    if positions := world.get("positions"):
+        of_positions = ("photograph", "misses x or east, m", "y or north, m", "z or up, m", "")
+        rows = (
+            [one["photograph"], *(f"{value:.2f}" for value in one["miss_m"]), "not believed" if one["wrong"] else ""]
+            for one in sorted(positions, key=lambda one: -np.linalg.norm(one["miss_m"]))
+        )
+        parts.append(_table(of_positions, rows))
+    if points := world.get("control_points"):
+        of_points = ("control point", "misses x, m", "y, m", "z, m", "error of its marks, px", "photographs")
+        parts.append(_table(of_points, map(_point_row, points)))
+    return "".join(parts)
+
+
+def _point_row(point: Mapping[str, Any]) -> list[str]:
+    miss = ["" if point["miss_m"] is None else f"{point['miss_m'][axis]:.3f}" for axis in range(3)]
+    error = "" if point["error_px"] is None else f"{point['error_px']:.2f}"
+    return [point["point"], *miss, error, ", ".join(point["photographs"])]
 
 
 def _apart(record: Mapping[str, Any]) -> str:

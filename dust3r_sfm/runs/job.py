@@ -136,11 +136,12 @@ def begin(
         dropped={dropped.name: dropped.reason for dropped in images.dropped},
         bytes={view.name: view.path.stat().st_size for view in images.views},
     )
+    unmeasured = dataclasses.replace(images, priors=None)
     run = RunFolder(
         out,
         inputs,
         artefacts(chain),
-        defaults={stage.name: stage.inputs(images, _OLD_DEFAULTS) for stage in chain if stage.make is not None},
+        defaults={stage.name: stage.inputs(unmeasured, _OLD_DEFAULTS) for stage in chain if stage.make is not None},
         photographs=photographs,
         overwrite=options.run.overwrite,
         suffix=suffix,

@@ -53,6 +53,7 @@ class Facts:
         num_points: points that were added to an old model.
         left_out: {name: reason} of the photographs that are in no model.
         apart: the models beside the largest: folder, photographs, and why they are not part of it.
+        world: the frame of the largest model, and by how much it misses what is measured, see `runs.world`.
     """
 
     warnings: list[str] | None = None
@@ -62,6 +63,7 @@ class Facts:
     num_points: int | None = None
     left_out: dict[str, str] | None = None
     apart: list[dict[str, Any]] | None = None
+    world: dict[str, Any] | None = None
 
 
 @dataclass(kw_only=True)

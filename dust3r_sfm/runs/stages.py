@@ -20,7 +20,7 @@ from dust3r_sfm.alignment import align_parts
 from dust3r_sfm.alignment.diagnosis import diagnose
 from dust3r_sfm.alignment.doubt import Predictions, align_doubting
 from dust3r_sfm.alignment.frame.anchor import anchored
-from dust3r_sfm.alignment.frame.metric import metric_scene
+from dust3r_sfm.alignment.frame.metric import in_world, part_in_world
 from dust3r_sfm.colmap.database import write_database
 from dust3r_sfm.colmap.model import write_model
 from dust3r_sfm.colmap.seeds import with_seeds
@@ -28,6 +28,7 @@ from dust3r_sfm.dense.check import check_workspace
 from dust3r_sfm.dense.pointmaps import write_pointmaps
 from dust3r_sfm.dense.workspace import write_workspace
 from dust3r_sfm.images.known import known_digest
+from dust3r_sfm.images.priors.read import priors_digest
 from dust3r_sfm.options import PredictorOptions, ReconstructOptions
 from dust3r_sfm.pairs.graph import graph_warnings, write_pairs
 from dust3r_sfm.pairs.select import select_pairs
@@ -38,6 +39,7 @@ from dust3r_sfm.predictors.store import PredictionStore, estimated_size
 from dust3r_sfm.runs.job import PAIRS, PREDICTIONS, SCENE, SCENES, Job, Stage
 from dust3r_sfm.runs.models import refined_models
 from dust3r_sfm.runs.record import Facts
+from dust3r_sfm.runs.world import GEOREGISTRATION, world_facts, write_georegistration
 from dust3r_sfm.scene_file import write_scenes
 from dust3r_sfm.single import predict_alone, scene_of_one
 from dust3r_sfm.system.progress import Step
@@ -68,8 +70,11 @@ def _predict_inputs(images: ImageSet, options: ReconstructOptions) -> dict[str, 
 
 
 def _align_inputs(images: ImageSet, options: ReconstructOptions) -> dict[str, Any]:
-    scale = {name: value for name in ("georegister", "scale_distance") if (value := getattr(options.known, name))}
-    return asdict(options.align) | scale
+    known = options.known
+    world = {name: value for name in ("georegister", "scale_distance") if (value := getattr(known, name))}
+    if not known.upright:
+        world["upright"] = False
+    return asdict(options.align) | world | priors_digest(images)
 
 
 def _export_inputs(images: ImageSet, options: ReconstructOptions) -> dict[str, Any]:
@@ -118,7 +123,9 @@ def _align(job: Job, step: Step) -> Facts:
         scene, *others = align_doubting(solve, job.images, job.predictions)
     else:
         scene, others = anchored(scene_of_one(job.images, job.predictions), job.images), []
-    write_scenes(job.out / SCENE, [metric_scene(scene, job.options.known, seed), *others])
+    known, priors = job.options.known, job.images.priors
+    placed = in_world(scene, known, priors, seed)
+    write_scenes(job.out / SCENE, [placed, *(part_in_world(other, known, priors, seed) for other in others)])
     # The scene says of each pair what the pair graph could only fear.
     return Facts(warnings=list(job.images.warnings), diagnosis=diagnose(job.scene).as_json())
 
@@ -140,7 +147,10 @@ CHAIN: tuple[Stage, ...] = (
     Stage(name="align", artefacts=(SCENE, SCENES), inputs=_align_inputs, make=_align),
     Stage(
         name="export",
-        artefacts=("sparse", "dense", "dense_pointmaps", "database.db", "fused.ply*", "mesh.ply", "report.html"),
+        artefacts=(
+            *("sparse", "dense", "dense_pointmaps", "database.db", GEOREGISTRATION),
+            *("fused.ply*", "mesh.ply", "report.html"),
+        ),
         inputs=_export_inputs,
         make=_export,
     ),
@@ -172,9 +182,12 @@ def write_colmap(
     seeded = with_seeds(first.model, first.seeds)
     write_workspace(out, seeded, first.scene.image_root, first.scene.views, overwrite=options.run.overwrite)
     write_pointmaps(out, first.model, first.scene)
+    world = world_facts(first.model, first.scene)
+    write_georegistration(out / GEOREGISTRATION, first.scene.priors)
     return Facts(
         refinement=first.sentence,
-        findings=check_workspace(first.model),
+        findings=[*world.warnings, *check_workspace(first.model)],
+        world={"sentence": world.sentence, **world.content},
         left_out=refined.left_out,
         apart=[
             {"model": f"sparse/{number}", "photographs": list(one.names), "reason": one.apart}

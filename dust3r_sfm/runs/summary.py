@@ -37,6 +37,7 @@ class Summary:
         predictor: name and licence of the predictor.
         matcher: which matchers had a say.
         refinement: what refining the cameras came to.
+        frame: which way the axes of the model point, its unit, and how well it fits what is measured.
         apart: the models beside it: folder, photographs, and why they are not part of it.
     """
 
@@ -52,6 +53,7 @@ class Summary:
     predictor: str
     matcher: str
     refinement: str
+    frame: str = ""
     apart: tuple[dict[str, Any], ...] = ()
 
     def __str__(self) -> str:
@@ -66,6 +68,7 @@ class Summary:
             f"points              {self.num_points}, seen by {self.mean_track_length:.2f} images on average",
             f"reprojection error  {self.mean_reprojection_error:.2f} px",
             f"refinement          {self.refinement}",
+            *([f"frame               {self.frame}"] if self.frame else []),
             f"predictor           {self.predictor}",
             f"matcher             {self.matcher}",
             "seconds             " + ", ".join(f"{name} {value:.1f}" for name, value in self.seconds.items()),
@@ -121,6 +124,7 @@ def summarize(run: RunFolder, images: ImageSet, scene: Scene) -> Summary:
         predictor=f"{predictor['name']} ({predictor['licence']})",
         matcher=_matcher(record),
         refinement=record.refinement or "none",
+        frame=(record.world or {}).get("sentence", ""),
         apart=tuple(apart),
     )
     record.summary = asdict(summary)

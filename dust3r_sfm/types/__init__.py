@@ -20,11 +20,13 @@ from dust3r_sfm.types.pairs import (
     is_known,
 )
 from dust3r_sfm.types.photographs import Dropped, ImageSet, KnownCamera, Size, View
+from dust3r_sfm.types.priors import ControlPoints, Positions, Priors
 from dust3r_sfm.types.scene import Scene, Tracks
 
 __all__ = [
     "GUESSED",
     "NOTHING_KNOWN",
+    "ControlPoints",
     "Dropped",
     "Edge",
     "ImageSet",
@@ -33,6 +35,8 @@ __all__ = [
     "Matches",
     "PairGraph",
     "PairPrediction",
+    "Positions",
+    "Priors",
     "RelativePose",
     "Scene",
     "Size",

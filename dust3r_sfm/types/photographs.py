@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from dust3r_sfm.types.priors import Priors
+
 Size = tuple[int, int]
 
 
@@ -74,12 +76,14 @@ class ImageSet:
         views: the usable photographs.
         dropped: the others, with reasons.
         warnings: what the user should know about usable ones (mirrored EXIF orientation, duplicates).
+        priors: what is measured of the world, in the order of the views; None where nobody has looked.
     """
 
     root: Path
     views: tuple[View, ...]
     dropped: tuple[Dropped, ...] = ()
     warnings: tuple[str, ...] = ()
+    priors: Priors | None = None
 
     def __len__(self) -> int:
         return len(self.views)

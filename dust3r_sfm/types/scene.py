@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from dust3r_sfm.types.photographs import View
+from dust3r_sfm.types.priors import Priors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class Scene:
             where there is no triangle.
         covariances: optional covariance of each camera's (rotation vector, centre) about the world's axes (n, 6, 6).
         warnings: sentences for the user (images left out, weak links).
+        priors: what is measured in the world that the scene is in; None in a frame of its own or of known poses.
     """
 
     image_root: Path
@@ -47,6 +49,7 @@ class Scene:
     edge_cycles: Float64[np.ndarray, "e 3"] | None = None
     covariances: Float64[np.ndarray, "n 6 6"] | None = None
     warnings: tuple[str, ...] = ()
+    priors: Priors | None = None
 
     @cached_property
     def names(self) -> tuple[str, ...]:

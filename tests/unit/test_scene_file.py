@@ -1,4 +1,4 @@
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import h5py
@@ -9,7 +9,7 @@ from PIL import Image
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.masks import with_masks
 from dust3r_sfm.scene_file import read_scene, write_scene
-from dust3r_sfm.types import KnownCamera, Scene, View
+from dust3r_sfm.types import ControlPoints, KnownCamera, Positions, Priors, Scene, View
 
 CAMERA = KnownCamera(model="RADIAL", size=(9, 5), params=(1 / 3, 4.5, 2.5, 0.1, -1e-17))
 
@@ -184,3 +184,27 @@ def test_a_damaged_scene_is_refused_in_a_sentence(tmp_path, damage):
                     h5["intrinsics"] = np.zeros((2, 3, 3))
     with pytest.raises(InputError, match=r"scene\.h5.*align"):
         read_scene(path)
+
+
+def test_priors_come_back(tmp_path):
+    xyz = np.array([[1.5, 2, 3], [np.nan] * 3, [4, 5, 6]])
+    control = ControlPoints(
+        names=("A", "ü"),
+        xyz=np.array([[1.0, 2, 3], [4, 5, 6]]),
+        point_of=np.array([0, 0, 1]),
+        image_of=np.array([0, 2, 1]),
+        xy=np.array([[1.0, 2], [3, 4], [5, 6]]),
+    )
+    priors = Priors(
+        positions=Positions(xyz=xyz, sigmas=xyz / 3),
+        gravity=-xyz,
+        control=control,
+        distance=(0, 2, 1.25),
+        origin=(48.1, 11.5, 520.0),
+        offset=(691000.0, 0.0, 0.0),
+        upright=True,
+    )
+    for wanted in (priors, Priors()):
+        write_scene(tmp_path / "scene.h5", replace(_scene(), priors=wanted))
+        found = read_scene(tmp_path / "scene.h5").priors
+        np.testing.assert_equal(asdict(found), asdict(wanted))

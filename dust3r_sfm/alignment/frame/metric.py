@@ -1,51 +1,67 @@
-"""A scene in metres: placed by the photographs' GPS positions, or scaled by one known distance."""
+"""Whose world a scene is in: that of measured positions, of surveyed points, or an upright one of its own."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
-from PIL import Image
 
+from dust3r_sfm.alignment.frame.control import fit_control
+from dust3r_sfm.alignment.frame.georegister import fit_positions, spread_of
+from dust3r_sfm.alignment.frame.upright import Down, find_down, level_from_world
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.transforms import apply, centres
-from dust3r_sfm.images.exif import read_gps
+from dust3r_sfm.images.priors.control_points import MIN_POINTS
 from dust3r_sfm.options import KnownOptions
-from dust3r_sfm.types import Scene
+from dust3r_sfm.tracks.cameras import posed_cameras
+from dust3r_sfm.types import Positions, Priors, Scene
 
-_MAX_GPS_ERROR_METRES = 10.0
-"""A position is wrong that misses its camera by more than this; chosen by hand."""
 _MIN_NUM_POSITIONS = 4
 """Three positions always fit somehow; the fourth is the first check."""
 _MIN_SPREAD_OF_MISS = 2.0
 """The positions must spread by so many times what they miss the cameras by, or they do not tell the scene's size;
 chosen by hand."""
 _MIN_WIDTH_OF_LENGTH = 0.05
-"""Width of the cameras' track, below which nothing tells which way is up; chosen by hand."""
+"""Width of the cameras' track, below which the similarity is open; chosen by hand."""
 
 
-def metric_scene(scene: Scene, options: KnownOptions, seed: int = 0) -> Scene:
-    """Bring a scene into metres as the options say; without either option it stays as it is.
+def in_world(scene: Scene, options: KnownOptions, priors: Priors | None, seed: int = 0) -> Scene:
+    """Bring a scene into the world of what is measured, as the options say; without any of it, upright.
+
+    Known poses stay. Where nothing says which way is up, the scene stays as it is.
 
     Args:
         scene: in a frame and unit of its own.
-        options: `georegister`: east, north, up of the first photograph with a GPS position (a similarity to all
-            positions by LO-RANSAC of pycolmap); `scale_distance`: the scene's size alone changes.
+        options: `georegister` and `gps`: a similarity to the positions; `control_points`: one to the points;
+            `scale_distance`: the scene's size; `upright`: z up, and the first camera looks along y.
+        priors: what is measured, of the scene's images.
         seed: of RANSAC.
 
+    Returns:
+        The scene, with the priors that its world is that of.
+
     Raises:
-        InputError: both options, or known poses beside one of them; too few, too close or contradicting positions; a
-            name that is not in the model, or a distance that is not positive.
+        InputError: too few, too close or contradicting positions or points; a name that is not in the model, or a
+            distance that is not positive.
     """
-    if not options.georegister and options.scale_distance is None:
+    if scene.known_poses.any() or priors is None:
         return scene
-    if options.georegister and options.scale_distance is not None:
-        raise InputError("--georegister and --scale-distance both set the scale; give one of them.")
-    if scene.known_poses.any():
-        raise InputError("--poses sets the frame and scale already; drop --georegister and --scale-distance.")
+    if priors.control is not None:
+        return _surveyed(scene, priors, seed)
+    if options.georegister or options.gps is not None:
+        return _georegistered(scene, priors, seed)
+    own = Priors(gravity=priors.gravity)
     if options.scale_distance is not None:
-        return _scaled(scene, *options.scale_distance)
-    return _georegistered(scene, seed)
+        scene, own = _scaled(scene, *options.scale_distance), replace(own, distance=_distance(scene, options))
+    return _upright(scene, own) if options.upright else replace(scene, priors=own)
+
+
+def part_in_world(scene: Scene, options: KnownOptions, priors: Priors | None, seed: int = 0) -> Scene:
+    """The same for a part that stays apart from the first: what does not place it leaves it upright."""
+    try:
+        return in_world(scene, replace(options, scale_distance=None), priors, seed)
+    except InputError:
+        own = KnownOptions(upright=options.upright)
+        return in_world(scene, own, priors and Priors(gravity=priors.gravity), seed)
 
 
 def transform_scene(scene: Scene, new_from_world: Float64[np.ndarray, "4 4"]) -> Scene:
@@ -80,57 +96,60 @@ def _scaled(scene: Scene, name1: str, name2: str, metres: float) -> Scene:
     return transform_scene(scene, np.diag([*[metres / float(np.linalg.norm(second - first))] * 3, 1.0]))
 
 
-def _georegistered(scene: Scene, seed: int) -> Scene:
-    from dust3r_sfm.system._pycolmap import pycolmap
+def _distance(scene: Scene, options: KnownOptions) -> tuple[int, int, float]:
+    assert options.scale_distance is not None, "asked for by the caller"
+    name1, name2, metres = options.scale_distance
+    return scene.names.index(name1), scene.names.index(name2), metres
 
-    indices, positions = _gps_positions(scene)
-    if len(indices) < _MIN_NUM_POSITIONS:
+
+def _down(scene: Scene, priors: Priors) -> Down | None:
+    gravity = None if priors.gravity is None else priors.gravity[scene.registered]
+    return find_down(scene.cam_from_world[scene.registered], gravity)
+
+
+def _upright(scene: Scene, priors: Priors) -> Scene:
+    down = _down(scene, priors)
+    if down is None:
+        return replace(scene, priors=priors)
+    level = np.eye(4)
+    level[:3, :3] = level_from_world(down.direction, scene.cam_from_world[scene.registered])
+    return replace(transform_scene(scene, level), priors=replace(priors, upright=True))
+
+
+def _georegistered(scene: Scene, priors: Priors, seed: int) -> Scene:
+    positions = priors.positions
+    known = np.zeros(0, np.int64)
+    if positions is not None:
+        known = np.flatnonzero(scene.registered & np.isfinite(positions.xyz).all(1))
+    if positions is None or len(known) < _MIN_NUM_POSITIONS:
         raise InputError(
-            f"{len(indices)} photographs of the model have a GPS position in EXIF; --georegister needs "
-            f"{_MIN_NUM_POSITIONS}, --scale-distance none."
+            f"{len(known)} photographs of the model have a GPS position; placing it takes {_MIN_NUM_POSITIONS}: give "
+            "--gps with more, or --scale-distance, which needs none."
         )
-    spread = np.linalg.svd(positions - positions.mean(0), compute_uv=False) / np.sqrt(len(positions))
+    down = _down(scene, priors)
+    spread = spread_of(positions.xyz[known])
     if spread[1] <= _MIN_WIDTH_OF_LENGTH * spread[0]:
         raise InputError(
             "The GPS positions lie on a line or in one place, which leaves open what is up; give --scale-distance "
             "instead."
         )
-    options = pycolmap.RANSACOptions()
-    options.max_error, options.random_seed = _MAX_GPS_ERROR_METRES, seed
-    cameras = centres(scene.cam_from_world)[indices]
-    found: Any = pycolmap.estimate_sim3d_robust(cameras, positions, options)
-    miss, num_inliers = np.inf, 0
-    if found is not None:
-        misses = np.linalg.norm(found["tgt_from_src"] * cameras - positions, axis=1)[found["inlier_mask"]]
-        miss, num_inliers = float(np.sqrt((misses**2).mean())), len(misses)
-    if found is None or num_inliers < _MIN_NUM_POSITIONS or spread[0] < _MIN_SPREAD_OF_MISS * miss:
+    measured = Positions(xyz=positions.xyz[known], sigmas=positions.sigmas[known])
+    fit = fit_positions(centres(scene.cam_from_world)[known], measured, down, seed)
+    if fit is None or fit.spread[0] < _MIN_SPREAD_OF_MISS * fit.miss:
+        miss = np.inf if fit is None else fit.miss
         raise InputError(
             f"The GPS positions spread over {spread[0]:.1f} m and miss the cameras by {miss:.1f} m, too much to tell "
             "the size of the scene; give --scale-distance instead."
         )
-    moved = transform_scene(scene, np.vstack([found["tgt_from_src"].matrix(), [0, 0, 0, 1]]))
-    sentence = (
-        f"The model is in metres east, north and up of the GPS position of {scene.names[indices[0]]}; the positions of "
-        f"{num_inliers} of {len(indices)} photographs fit their cameras to {miss:.2f} m."
-    )
-    return replace(moved, warnings=(*scene.warnings, sentence))
+    return replace(transform_scene(scene, fit.world_from_model), priors=replace(priors, upright=True))
 
 
-def _gps_positions(scene: Scene) -> tuple[list[int], Float64[np.ndarray, "g 3"]]:
-    """Registered images with a GPS position, and the positions in metres east, north and up of the first."""
-    from dust3r_sfm.system._pycolmap import pycolmap
-
-    found = {}
-    for index in np.flatnonzero(scene.registered).tolist():
-        with Image.open(scene.image_root / scene.names[index]) as image:
-            position = read_gps(image)
-        if position is not None:
-            found[index] = position
-    if not found:
-        return [], np.empty((0, 3))
-    # Heights count only where all have one: a missing one would tilt the scene.
-    has_height = all(altitude is not None for _, _, altitude in found.values())
-    table = np.array(
-        [(latitude, longitude, (altitude or 0.0) * has_height) for latitude, longitude, altitude in found.values()]
-    )
-    return list(found), np.asarray(pycolmap.GPSTransform().ellipsoid_to_enu(table, *table[0].tolist()))
+def _surveyed(scene: Scene, priors: Priors, seed: int) -> Scene:
+    assert priors.control is not None, "asked for by the caller"
+    fit = fit_control(priors.control, posed_cameras(scene), seed)
+    if fit is None:
+        raise InputError(
+            f"Fewer than {MIN_POINTS} control points agree with the model; check their coordinates and marks, or mark "
+            "them in more photographs that the model holds."
+        )
+    return replace(transform_scene(scene, fit.world_from_model), priors=replace(priors, upright=True))

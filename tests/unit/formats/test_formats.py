@@ -110,6 +110,14 @@ def test_glb_holds_points_and_frusta(model: Any, tmp_path: Path) -> None:
     assert document["nodes"][document["scenes"][0]["nodes"][0]]["matrix"][5] == -1
 
 
+def test_a_glb_of_an_upright_model_stands_upright(model, tmp_path):
+    write_glb(tmp_path / "a.glb", model, z_up=True)
+    content = (tmp_path / "a.glb").read_bytes()
+    document = json.loads(content[20 : 20 + int.from_bytes(content[12:16], "little")])
+    turn = np.array(document["nodes"][document["scenes"][0]["nodes"][0]]["matrix"]).reshape(4, 4).T
+    assert (turn @ [0, 0, 1, 0]).tolist() == [0, 1, 0, 0] and np.linalg.det(turn) == 1
+
+
 def test_glb_is_read_by_another_program(model: Any, tmp_path: Path) -> None:
     trimesh = pytest.importorskip("trimesh")
     write_glb(tmp_path / "a.glb", model)

@@ -1,4 +1,4 @@
-"""A scene brought into metres: by GPS positions in EXIF, or by one distance."""
+"""A scene brought into the world of what is measured: GPS positions in EXIF, surveyed points, one distance, gravity."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -9,12 +9,13 @@ import pytest
 from PIL import ExifTags, Image
 from scipy.spatial.transform import Rotation
 
-from dust3r_sfm.alignment.frame.metric import metric_scene, transform_scene
+from dust3r_sfm.alignment.frame.metric import in_world, part_in_world, transform_scene
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.transforms import apply, centres, invert
+from dust3r_sfm.images.priors.read import with_priors
 from dust3r_sfm.options import KnownOptions
 from dust3r_sfm.system._pycolmap import pycolmap
-from dust3r_sfm.types import Scene, View
+from dust3r_sfm.types import ImageSet, Scene, View
 
 COUNT = 8
 ORIGIN = (48.137, 11.575, 519.0)
@@ -63,6 +64,15 @@ def scene(tmp_path, positions) -> Scene:
     return transform_scene(metric, own)
 
 
+def placed(scene: Scene, options: KnownOptions) -> Scene:
+    """The scene in the world of what its photographs and the options say."""
+    for view in scene.views:
+        if not view.path.exists():
+            Image.new("RGB", (64, 64)).save(view.path)
+    images = with_priors(ImageSet(root=scene.image_root, views=scene.views), options)
+    return in_world(scene, options, images.priors)
+
+
 def write_photographs(root: Path, positions: np.ndarray, has_height: bool = True) -> None:
     transform = pycolmap.GPSTransform()
     for index, (latitude, longitude, altitude) in enumerate(transform.enu_to_ellipsoid(positions, *ORIGIN)):
@@ -85,24 +95,24 @@ def sexagesimal(degrees: float) -> tuple[Fraction, Fraction, Fraction]:
 
 def test_gps_gives_metres_east_north_up(scene, positions):
     write_photographs(scene.image_root, positions)
-    found = metric_scene(scene, KnownOptions(georegister=True))
+    found = placed(scene, KnownOptions(georegister=True))
     moved = centres(found.cam_from_world)
     np.testing.assert_allclose(moved - moved[0], positions - positions[0], atol=0.02)
-    np.testing.assert_allclose(moved[0], 0, atol=0.02)
-    assert "0.jpg" in found.warnings[-1] and "0.0" in found.warnings[-1]
+    assert found.priors is not None and found.priors.upright and found.priors.origin is not None
+    np.testing.assert_allclose(found.priors.origin[:2], ORIGIN[:2], atol=1e-3)
 
 
 def test_a_wrong_position_does_not_move_the_others(scene, positions):
     wrong = positions.copy()
     wrong[3] += [300, -200, 50]
     write_photographs(scene.image_root, wrong)
-    moved = centres(metric_scene(scene, KnownOptions(georegister=True)).cam_from_world)
+    moved = centres(placed(scene, KnownOptions(georegister=True)).cam_from_world)
     np.testing.assert_allclose(moved - moved[0], positions - positions[0], atol=0.02)
 
 
 def test_depths_and_edges_follow(scene):
     """A pixel's world point moves with the cameras."""
-    found = metric_scene(scene, KnownOptions(scale_distance=("0.jpg", "1.jpg", 7.5)))
+    found = placed(scene, KnownOptions(scale_distance=("0.jpg", "1.jpg", 7.5)))
     moved = centres(found.cam_from_world)
     assert np.linalg.norm(moved[0] - moved[1]) == pytest.approx(7.5)
     ratio = 7.5 / np.linalg.norm(np.diff(centres(scene.cam_from_world)[:2], axis=0))
@@ -118,8 +128,20 @@ def test_depths_and_edges_follow(scene):
     )
 
 
-def test_neither_option_changes_nothing(scene):
-    assert metric_scene(scene, KnownOptions()) is scene
+def test_rolled_photographs_leave_the_scene_as_it_is(scene):
+    found = placed(scene, KnownOptions())
+    assert found.priors is not None and not found.priors.upright
+    np.testing.assert_array_equal(found.cam_from_world, scene.cam_from_world)
+
+
+def test_a_part_without_positions_stands_by_itself(scene, positions):
+    write_photographs(scene.image_root, positions)
+    options = KnownOptions(georegister=True)
+    images = with_priors(ImageSet(root=scene.image_root, views=scene.views), options)
+    few = replace(scene, registered=np.arange(COUNT) < 3)
+    with pytest.raises(InputError, match="3 photographs of the model have a GPS position"):
+        in_world(few, options, images.priors)
+    assert part_in_world(few, options, images.priors).priors.positions is None
 
 
 @pytest.mark.parametrize(
@@ -136,7 +158,7 @@ def test_what_cannot_be_done(scene, options, words):
     for name in scene.names:
         Image.new("RGB", (64, 64)).save(scene.image_root / name)
     with pytest.raises(InputError, match=words):
-        metric_scene(scene, KnownOptions(**options))
+        placed(scene, KnownOptions(**options))
 
 
 def test_known_poses_leave_nothing_to_scale(scene):
@@ -146,13 +168,13 @@ def test_known_poses_leave_nothing_to_scale(scene):
     ]
     posed = replace(scene, views=tuple(views))
     with pytest.raises(InputError, match="--poses"):
-        metric_scene(posed, KnownOptions(scale_distance=("0.jpg", "1.jpg", 1.0)))
+        placed(posed, KnownOptions(scale_distance=("0.jpg", "1.jpg", 1.0)))
 
 
 def test_positions_without_size_or_on_a_line_are_refused(scene, positions):
     write_photographs(scene.image_root, positions[::-1] / 30)
     with pytest.raises(InputError, match="--scale-distance instead"):
-        metric_scene(scene, KnownOptions(georegister=True))
+        placed(scene, KnownOptions(georegister=True))
     line = np.outer(np.linspace(0, 300, COUNT), [1, 0.4, 0])
     on_line = replace(
         scene,
@@ -162,10 +184,10 @@ def test_positions_without_size_or_on_a_line_are_refused(scene, positions):
     )
     write_photographs(scene.image_root, line)
     with pytest.raises(InputError, match="on a line"):
-        metric_scene(on_line, KnownOptions(georegister=True))
+        placed(on_line, KnownOptions(georegister=True))
 
 
 def test_missing_heights_leave_the_scene_flat(scene, positions):
     write_photographs(scene.image_root, positions, has_height=False)
-    moved = centres(metric_scene(scene, KnownOptions(georegister=True)).cam_from_world)
+    moved = centres(placed(scene, KnownOptions(georegister=True)).cam_from_world)
     np.testing.assert_allclose((moved - moved[0])[:, :2], (positions - positions[0])[:, :2], atol=5)

@@ -1,0 +1,1 @@
+"""What files measure of the world: positions, gravity, surveyed points."""
