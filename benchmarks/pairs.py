@@ -17,7 +17,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -174,37 +174,43 @@ def share(which: np.ndarray) -> float:
     return round(100.0 * float(which.mean()), 1)
 
 
-def main(
-    predictors: tyro.conf.Positional[tuple[str, ...]] = ("classical",),
-    sets: tuple[str, ...] = SETS,
-    pairs: int = 60,
-    device: str = "auto",
-    matcher: tuple[str, ...] = ("auto",),
-    wide: bool = False,
-    alone: bool = False,
-    out: Path | None = None,
-) -> None:
-    """Measure every predictor on every set, print a line each, write the JSON.
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What is measured."""
 
-    Args:
-        predictors: NAME or NAME=WEIGHTS.
-        sets: folders of the data.
-        pairs: at most so many of a set.
-        device: where networks compute.
-        matcher: of local features, each in turn.
-        wide: hard pairs.
-        alone: each pair as a set of two.
-        out: where the result goes; default: pairs.json or pairs_wide.json.
-    """
+    predictors: tyro.conf.Positional[tuple[str, ...]] = ("classical",)
+    """NAME or NAME=WEIGHTS."""
+    sets: tuple[str, ...] = SETS
+    """Folders of the data."""
+    pairs: int = 60
+    """At most so many of a set."""
+    device: str = "auto"
+    """Where networks compute."""
+    matcher: tuple[str, ...] = ("auto",)
+    """Of local features, each in turn."""
+    wide: bool = False
+    """Hard pairs."""
+    alone: bool = False
+    """Each pair as a set of two."""
+    out: Path | None = None
+    """Where the result goes; default: pairs.json or pairs_wide.json."""
+
+
+def main(arguments: Arguments) -> None:
+    """Measure every predictor on every set, print a line each, write the JSON."""
     rows = []
-    for name, predictor, local in itertools.product(WIDE if wide else sets, predictors, matcher):
+    sets = tuple(WIDE) if arguments.wide else arguments.sets
+    for name, predictor, matcher in itertools.product(sets, arguments.predictors, arguments.matcher):
         kind, _, weights = predictor.partition("=")
-        options = PredictOptions(predictor=kind, weights=weights or None, device=device, matcher=local)
-        measured = measure_wide(name, options, alone=alone) if wide else measure(name, options, pairs, alone=alone)
-        rows.append({"predictor": predictor, "matcher": local, "alone": alone, **measured})
+        options = PredictOptions(predictor=kind, weights=weights or None, device=arguments.device, matcher=matcher)
+        if arguments.wide:
+            measured = measure_wide(name, options, alone=arguments.alone)
+        else:
+            measured = measure(name, options, arguments.pairs, alone=arguments.alone)
+        rows.append({"predictor": predictor, "matcher": matcher, "alone": arguments.alone, **measured})
         print(json.dumps(rows[-1]), flush=True)
-    write_record(out or RESULTS / ("pairs_wide.json" if wide else "pairs.json"), rows)
+    write_record(arguments.out or RESULTS / ("pairs_wide.json" if arguments.wide else "pairs.json"), rows)
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    main(tyro.cli(Arguments))

@@ -19,6 +19,7 @@ from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.straight import straight_camera, straighten_photographs, strong_lenses
 from dust3r_sfm.matching.windows import require_descriptors
 from dust3r_sfm.options import ReconstructOptions, RefineCommand
+from dust3r_sfm.predictors.classical.predictor import ClassicalPredictor
 from dust3r_sfm.predictors.dust3r import NetworkPredictor
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
 from dust3r_sfm.predictors.shard import parse_shard
@@ -78,13 +79,15 @@ def _reconstruct(
         require_descriptors(predictor)
     with progress.stage("images") as step:
         images = read_images(photos, options.images, predictor.grid, progress=step)
-        lenses = strong_lenses(images, options.known)
+        given = strong_lenses(images, options.known) if until == "export" else {}
+        found = {} if given or not _may_search_lens(out, options, until) else _found_lenses(predictor, images)
+        lenses = given or found
         images = images if lenses else with_priors(with_known(images, options.known), options.known)
     _require_enough(images, predictor)
-    for given in [photos] if isinstance(photos, Path) else photos:
-        require_apart(given, out)
+    for source in [photos] if isinstance(photos, Path) else photos:
+        require_apart(source, out)
     if lenses:
-        return _reconstruct_straightened(images, lenses, out, options, until, progress)
+        return _reconstruct_straightened(images, lenses, out, options, progress, holds_lenses=bool(given))
     job, run = begin(out, images, predictor, options, CHAIN, until, suffix)
     work(job, run, CHAIN, until, progress)
     if until != "export":
@@ -94,14 +97,27 @@ def _reconstruct(
     return summary
 
 
+def _may_search_lens(out: Path, options: ReconstructOptions, until: Stage) -> bool:
+    """Whether strong lenses are looked for: nothing is known, and no run has gone on without them."""
+    is_open = options.known.intrinsics is None and options.known.poses is None
+    went_on = (out / "run.json").is_file() and not (out / STRAIGHTENED).is_dir() and not options.run.overwrite
+    wants_bend = options.refine.camera_model not in ("SIMPLE_PINHOLE", "PINHOLE")
+    return until == "export" and is_open and wants_bend and not went_on
+
+
+def _found_lenses(predictor: PairPredictor, images: ImageSet) -> dict[str, KnownCamera]:
+    return predictor.find_strong_lenses(images.views) if isinstance(predictor, ClassicalPredictor) else {}
+
+
 def _reconstruct_straightened(
     images: ImageSet,
     lenses: Mapping[str, KnownCamera],
     out: Path,
     options: ReconstructOptions,
-    until: Stage,
     progress: Progress,
-) -> Summary | None:
+    *,
+    holds_lenses: bool,
+) -> Summary:
     """Align straight pictures of the photographs, then refine the cameras at the photographs' own pixels."""
     folder = out / STRAIGHTENED
     names = straighten_photographs(images, lenses, folder)
@@ -115,9 +131,7 @@ def _reconstruct_straightened(
         images=replace(options.images, masks=masks),
         known=replace(options.known, intrinsics=str(folder / "cameras.json")),
     )
-    _reconstruct(folder / "images", folder / "run", inner, "align" if until == "export" else until, progress)
-    if until != "export":
-        return None
+    _reconstruct(folder / "images", folder / "run", inner, "align", progress)
     scene = read_scene(folder / "run" / SCENE)
     name_of = {name: view.name for view in images.views for name in [names[view.name]]}
     given = {
@@ -128,7 +142,7 @@ def _reconstruct_straightened(
         if registered
     }
     how = RefineCommand(images=options.images, tracks=options.tracks, refine=options.refine, run=options.run)
-    return refine_given(given, images, folder, out, how, progress, holds_lenses=True)
+    return refine_given(given, images, folder, out, how, progress, holds_lenses)
 
 
 def _require_enough(images: ImageSet, predictor: PairPredictor) -> None:

@@ -25,9 +25,10 @@ from dust3r_sfm.predictors.classical.pointmap import StereoPair, failed_pair, pr
 from dust3r_sfm.predictors.classical.pose import PosedPair, estimate_poses, known_pose
 from dust3r_sfm.predictors.classical.sampson import CalibratedMatches
 from dust3r_sfm.predictors.classical.sift import Keypoints, find_keypoints, match_keypoints
+from dust3r_sfm.predictors.classical.strong_lens import find_strong_lenses, suspected
 from dust3r_sfm.predictors.classical.undecided import with_learned
 from dust3r_sfm.system.parallel import map_ordered, num_cores
-from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
+from dust3r_sfm.types import Edge, ImageSet, KnownCamera, PairGraph, PairPrediction, View
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -71,6 +72,12 @@ class ClassicalPredictor:
     def keep_in(self, folder: Path) -> None:
         """Keep learned features and matches in a folder, from which a killed run goes on."""
         self._folder = folder
+
+    def find_strong_lenses(self, views: Sequence[View]) -> dict[str, KnownCamera]:
+        """Rough lenses of photographs that no pinhole stands for, by name; empty unless all are such."""
+        if not suspected(views):
+            return {}
+        return find_strong_lenses(views, self._find_keypoints(views), self._seed, self._num_workers)
 
     def prepare(self, images: ImageSet, graph: PairGraph) -> None:
         """Match all pairs, find the lenses jointly, then the relative poses that the whole set believes."""
