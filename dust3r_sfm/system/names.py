@@ -33,7 +33,7 @@ def is_unwritable(name: str) -> bool:
     return any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name)
 
 
-def inside(folder: Path, name: str) -> Path:
+def path_inside(folder: Path, name: str) -> Path:
     """The path of a name in a folder, for whoever writes a file there.
 
     Raises:

@@ -23,7 +23,7 @@ def model() -> pycolmap.Reconstruction:
     model.add_camera_with_trivial_rig(camera)
     other = pycolmap.Camera(model="OPENCV", width=640, height=480, params=[500, 500, 320, 240, 0, 0, 0, 0], camera_id=2)
     model.add_camera(other)
-    xyz = np.random.default_rng(0).uniform(-1, 1, (20, 3)) + [0, 0, 5]
+    xyz = np.random.default_rng(0).uniform((-1, -1, 4), (1, 1, 6), (20, 3))
     for image_id in (1, 2, 3):
         shift = np.array([0.1 * image_id, 0.0, 0.0])
         seen = xyz + shift
