@@ -7,7 +7,7 @@ the empty string stand for "not known". Version 1 lacked orientations, masks, fo
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ import numpy as np
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.system.files import atomic_path
-from dust3r_sfm.system.hdf5 import open_or_say
+from dust3r_sfm.system.hdf5 import entry, open_or_say, read_numbers, read_text, read_texts
+from dust3r_sfm.system.names import refuse_unsafe_name
 from dust3r_sfm.types import ControlPoints, KnownCamera, Positions, Priors, Scene, View
 
 _FORMAT = "dust3r_sfm scene"
@@ -33,7 +34,11 @@ _ARRAYS: dict[str, tuple[type, str, tuple[int, ...]]] = {
     "edge_residuals": (np.float64, "edge", ()),
 }
 """Type of each field, whether it has a row per image or per edge, and the shape of a row."""
-_OPTIONAL_ARRAYS = ("edge_cycles", "covariances")
+_OPTIONAL_ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "edge_cycles": ("edge", (3,)),
+    "covariances": ("image", (6, 6)),
+}
+"""Whether each has a row per image or per edge, and the shape of a row."""
 _VIEW_ARRAYS: dict[str, tuple[str, type, tuple[int, ...]]] = {
     "image_sizes": ("size", np.int64, (2,)),
     "network_sizes": ("network_size", np.int64, (2,)),
@@ -102,17 +107,26 @@ def read_scene(path: Path, image_root: Path | None = None) -> Scene:
             )
         root = image_root if image_root is not None else Path(h5.attrs["image_root"])
         views = _read_views_1(h5, root) if h5.attrs["version"] == 1 else _read_views(h5, root)
-        values: dict[str, Any] = {name: h5[name][()].astype(kind) for name, (kind, _, _) in _ARRAYS.items()}
-        counts = {"image": len(views), "edge": len(values["edges"])}
-        _require_shapes({name: (values[name], (counts[per], *row)) for name, (_, per, row) in _ARRAYS.items()})
+        for view in views:
+            refuse_unsafe_name(view.name, path)
+        counts = {"image": len(views), "edge": len(read_numbers(h5, "edges", (None, 2)))}
+        values: dict[str, Any] = {
+            name: read_numbers(h5, name, (counts[per], *row), finite=False).astype(kind)
+            for name, (kind, per, row) in _ARRAYS.items()
+        }
+        _require_use(values, len(views))
         return Scene(
             image_root=root,
             views=views,
-            warnings=_strings(h5, "warnings"),
-            priors=_priors(h5["priors"].asstr()[()]) if "priors" in h5 else None,
-            depths=tuple(h5[f"depths/{i}"][()].astype(np.float32) for i in range(len(views))),
-            confidences=tuple(h5[f"confidences/{i}"][()].astype(np.float32) for i in range(len(views))),
-            **{name: h5[name][()].astype(np.float64) for name in _OPTIONAL_ARRAYS if name in h5},
+            warnings=read_texts(h5, "warnings"),
+            priors=_priors(read_text(h5, "priors")) if entry(h5, "priors") is not None else None,
+            depths=_maps(h5, "depths", views),
+            confidences=_maps(h5, "confidences", views),
+            **{
+                name: read_numbers(h5, name, (counts[per], *row), finite=False).astype(np.float64)
+                for name, (per, row) in _OPTIONAL_ARRAYS.items()
+                if entry(h5, name) is not None
+            },
             **values,
         )
 
@@ -162,25 +176,32 @@ def _write_views(h5: h5py.File, views: tuple[View, ...]) -> None:
 
 
 def _read_views(h5: h5py.File, root: Path) -> tuple[View, ...]:
-    names, cameras, masks = (_strings(h5, name) for name in ("names", "known_cameras", "masks"))
-    tables = {name: h5[name][()] for name in _VIEW_ARRAYS}
+    names = read_texts(h5, "names")
+    cameras, masks = (read_texts(h5, name, len(names)) for name in ("known_cameras", "masks"))
+    tables = _tables(h5, _VIEW_ARRAYS, len(names))
     return _views(root, names, [_known_camera(text) for text in cameras], masks, tables)
 
 
 def _read_views_1(h5: h5py.File, root: Path) -> tuple[View, ...]:
     """The views of version 1: what is known is the scene's own, and orientations and masks were not kept."""
-    names = _strings(h5, "names")
+    names = read_texts(h5, "names")
     count = len(names)
-    texts = _strings(h5, "known_cameras") if "known_cameras" in h5 else ("null",) * count
+    given = entry(h5, "known_cameras") is not None
+    texts = read_texts(h5, "known_cameras", count) if given else ("null",) * count
     cameras = [_known_camera(text) for text in texts]
     calibrated = np.array([camera is not None for camera in cameras], bool)
-    posed = h5["known_poses"][()].astype(bool) if "known_poses" in h5 else np.zeros(count, bool)
-    tables = {name: h5[name][()] for name in ("image_sizes", "network_sizes", "network_from_image", "camera_groups")}
+    posed = np.zeros(count, bool)
+    if entry(h5, "known_poses") is not None:
+        posed = read_numbers(h5, "known_poses", (count,)).astype(bool)
+    tables = _tables(h5, ("image_sizes", "network_sizes", "network_from_image", "camera_groups"), count)
+    intrinsics, poses = (
+        read_numbers(h5, name, (count, *_ARRAYS[name][2]), finite=False) for name in ("intrinsics", "cam_from_world")
+    )
     tables |= {
         "orientations": np.ones(count, np.int64),
         "focal_priors": np.full(count, np.nan),
-        "known_intrinsics": np.where(calibrated[:, None, None], h5["intrinsics"][()], np.nan),
-        "known_cam_from_world": np.where(posed[:, None, None], h5["cam_from_world"][()], np.nan),
+        "known_intrinsics": np.where(calibrated[:, None, None], intrinsics, np.nan),
+        "known_cam_from_world": np.where(posed[:, None, None], poses, np.nan),
     }
     return _views(root, names, cameras, ("",) * count, tables)
 
@@ -192,7 +213,6 @@ def _views(
     masks: Sequence[str],
     tables: Mapping[str, np.ndarray],
 ) -> tuple[View, ...]:
-    _require_shapes({name: (tables[name], (len(names), *row)) for name, (_, _, row) in _VIEW_ARRAYS.items()})
     columns = {field: [_value(row, kind) for row in tables[name]] for name, (field, kind, _) in _VIEW_ARRAYS.items()}
     return tuple(
         View(
@@ -243,14 +263,24 @@ def _priors(text: str) -> Priors:
     )
 
 
-def _require_shapes(arrays: Mapping[str, tuple[np.ndarray, tuple[int, ...]]]) -> None:
-    if any(values.shape != shape for values, shape in arrays.values()):
-        raise ValueError("the arrays do not fit each other")
+def _tables(h5: h5py.File, names: Iterable[str], count: int) -> dict[str, np.ndarray]:
+    return {name: read_numbers(h5, name, (count, *_VIEW_ARRAYS[name][2]), finite=False) for name in names}
+
+
+def _maps(h5: h5py.File, kind: str, views: Sequence[View]) -> tuple[np.ndarray, ...]:
+    """The depths or confidences of all views."""
+    shapes = (view.network_size[::-1] for view in views)
+    return tuple(read_numbers(h5, f"{kind}/{index}", shape).astype(np.float32) for index, shape in enumerate(shapes))
+
+
+def _require_use(values: Mapping[str, np.ndarray], num_images: int) -> None:
+    """Refuse cameras that are not finite, and edges of images that are not there."""
+    placed = values["registered"]
+    if not all(np.isfinite(values[name][placed]).all() for name in ("intrinsics", "cam_from_world")):
+        raise ValueError("a camera that is not finite")
+    if len(values["edges"]) and not ((values["edges"] >= 0) & (values["edges"] < num_images)).all():
+        raise ValueError("an edge of an image that is not there")
 
 
 def _write_strings(h5: h5py.File, name: str, strings: Sequence[str]) -> None:
     h5[name] = np.array(strings, h5py.string_dtype())
-
-
-def _strings(h5: h5py.File, name: str) -> tuple[str, ...]:
-    return tuple(str(string) for string in h5[name].asstr()[()])

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Shaped
 
 from dust3r_sfm.geometry.pinhole import rays
+from dust3r_sfm.system.names import path_inside
 from dust3r_sfm.types import is_known
 
 _CONFIDENCE_PERCENTILE = 10.0
@@ -93,8 +94,8 @@ def depth_map(depth: Float32[np.ndarray, "h w"], matrix: Float64[np.ndarray, "3 
 def write_depth_map(stereo: Path, name: str, maps: DepthMap) -> None:
     """Write both maps of an image below a workspace's `stereo` folder, as the result of geometric stereo."""
     # Not by pycolmap 4.2, whose NormalMap.from_array mistakes the order of the axes.
-    _write_array(stereo / "depth_maps" / f"{name}.geometric.bin", maps.depth[None])
-    _write_array(stereo / "normal_maps" / f"{name}.geometric.bin", np.moveaxis(maps.normal, -1, 0))
+    _write_array(path_inside(stereo / "depth_maps", f"{name}.geometric.bin"), maps.depth[None])
+    _write_array(path_inside(stereo / "normal_maps", f"{name}.geometric.bin"), np.moveaxis(maps.normal, -1, 0))
 
 
 def read_depth(stereo: Path, name: str) -> Float32[np.ndarray, "h w"]:

@@ -23,6 +23,7 @@ from dust3r_sfm.geometry.grid import network_from_raw
 from dust3r_sfm.images.decode import decode, naming
 from dust3r_sfm.system._pycolmap import Camera, Reconstruction
 from dust3r_sfm.system.files import atomic_path, noticing_a_full_disk
+from dust3r_sfm.system.names import path_inside
 from dust3r_sfm.system.parallel import num_cores
 from dust3r_sfm.types import Scene, Size
 
@@ -67,7 +68,7 @@ def write_pointmaps(out: Path, reconstruction: Reconstruction, scene: Scene) -> 
         def shrink(name: str) -> None:
             camera_id = images[name].camera_id
             sizes = ((camera.width, camera.height) for camera in (centred.cameras[camera_id], small.cameras[camera_id]))
-            _write_picture(out / "dense" / "images" / name, temporary / "images" / name, *sizes)
+            _write_picture(out / "dense" / "images" / name, path_inside(temporary / "images", name), *sizes)
 
         def move(name: str) -> PosedDepth:
             image = images[name]

@@ -22,6 +22,7 @@ from dust3r_sfm.errors import ImageError, InputError, OutputError
 from dust3r_sfm.images.decode import as_rgb, decode, naming, open_image, raw_size
 from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.files import atomic_path, noticing_a_full_disk
+from dust3r_sfm.system.names import path_inside
 from dust3r_sfm.system.parallel import num_cores
 from dust3r_sfm.tracks.keypoints import positions
 from dust3r_sfm.types import View
@@ -134,7 +135,7 @@ def write_stereo(workspace: Path, names: Sequence[str]) -> None:
     stereo = workspace / "stereo"
     for kind in ("depth_maps", "normal_maps", "consistency_graphs"):
         for name in names:
-            (stereo / kind / name).parent.mkdir(parents=True, exist_ok=True)
+            path_inside(stereo / kind, name).parent.mkdir(parents=True, exist_ok=True)
     pairs = "".join(f"{name}\n__auto__, {NUM_SOURCES}\n" for name in names)
     (stereo / "patch-match.cfg").write_text(pairs, encoding="utf-8")
     (stereo / "fusion.cfg").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
@@ -172,7 +173,7 @@ def _check_image(path: Path, size: tuple[int, int]) -> None:
 
 def _write_image(root: Path, folder: Path, name: str, moved: Float32[np.ndarray, "h w 2"] | None) -> None:
     """Copy an image (`moved` is None) or resample it; its format stays that of its name."""
-    target = folder / name
+    target = path_inside(folder, name)
     target.parent.mkdir(parents=True, exist_ok=True)
     if moved is None:
         shutil.copyfile(root / name, target)
@@ -196,7 +197,7 @@ def _write_mask(mask: Path, folder: Path, name: str, moved: Float32[np.ndarray, 
     """Write a mask under COLMAP's name (IMG.jpg.png), and under nerfstudio's (IMG.png) where that is free."""
     with naming(mask):
         pixels = np.where(np.asarray(decode(mask).convert("L")) > 0, 255, 0).astype(np.uint8)
-    target = folder / f"{name}.png"
+    target = path_inside(folder, f"{name}.png")
     target.parent.mkdir(parents=True, exist_ok=True)
     save_image(target, pixels if moved is None else resample(pixels, moved, nearest=True))
     short = folder / PurePosixPath(name).with_suffix(".png")

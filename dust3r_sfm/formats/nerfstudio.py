@@ -15,6 +15,7 @@ from dust3r_sfm.formats.ply import cloud_of, write_ply
 from dust3r_sfm.system._pycolmap import Camera
 from dust3r_sfm.system._pycolmap import Image as PosedImage
 from dust3r_sfm.system.files import atomic_path, write_json
+from dust3r_sfm.system.names import path_inside
 
 _OPENGL_AXES = np.array([1.0, -1.0, -1.0, 1.0])
 """nerfstudio's cameras look along -z with y up."""
@@ -43,7 +44,7 @@ def write_nerfstudio(dense: Path, folder: Path) -> Path:
     with atomic_path(folder) as temporary:
         frames = []
         for image in images:
-            _link(dense / "images" / image.name, temporary / "images" / image.name)
+            _link(dense / "images" / image.name, path_inside(temporary / "images", image.name))
             frame = _camera(image.camera) | {
                 "file_path": f"images/{image.name}",
                 "transform_matrix": _world_from_opengl(image).tolist(),

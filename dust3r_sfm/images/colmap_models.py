@@ -1,9 +1,19 @@
-"""What other programs wrote: COLMAP models, and the image names in them."""
+"""COLMAP models as other programs wrote them: measured, and without cameras, poses and names that cannot be."""
 
-from pathlib import Path, PurePosixPath, PureWindowsPath
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.images.foreign.camera import rigid
+from dust3r_sfm.images.foreign.colmap_binary import measure_model
+from dust3r_sfm.images.foreign.colmap_camera import known_camera, refuse_impossible
 from dust3r_sfm.system._pycolmap import Reconstruction
+from dust3r_sfm.system.names import refuse_unsafe_name
+from dust3r_sfm.system.text import has_mark, read_text
 
 _MODEL_FILES = ("cameras", "images", "points3D")
 
@@ -37,27 +47,55 @@ def model_in(folder: Path) -> Reconstruction:
     Raises:
         InputError: when there is no model, or it cannot be read.
     """
-    from dust3r_sfm.system._pycolmap import pycolmap
-
     found = find_model(folder)
     if found is None:
         raise InputError(
             f"{folder} holds no COLMAP model; give the folder of cameras.bin, images.bin and points3D.bin.", path=folder
         )
-    try:
-        return pycolmap.Reconstruction(str(found))
-    except (RuntimeError, ValueError, IndexError) as error:
-        raise InputError(f"The COLMAP model in {found} cannot be read; export it again.") from error
+    reconstruction = read_files(found)
+    _refuse_impossible_parts(reconstruction, found)
+    return reconstruction
 
 
-def refuse_unsafe_name(name: str, model: Path) -> None:
-    """Refuse a name of a foreign model that would leave the image folder.
+def read_files(folder: Path) -> Reconstruction:
+    """Read the files of a COLMAP model, whatever they say of cameras, poses and names.
 
     Raises:
-        InputError: when the name is empty, absolute or contains `..`.
+        InputError: they are damaged or cut short.
     """
-    path = PurePosixPath(name.replace("\\", "/"))
-    if not name or path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive:
+    from dust3r_sfm.system._pycolmap import pycolmap
+
+    measure_model(folder)
+    try:
+        with _without_marks(folder) as plain:
+            reconstruction = pycolmap.Reconstruction(str(plain))
+        _ = [image.name for image in reconstruction.images.values()]  # names that are not UTF-8 end here
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
+        raise InputError(f"The COLMAP model in {folder} cannot be read; export it again.", path=folder) from error
+    return reconstruction
+
+
+@contextlib.contextmanager
+def _without_marks(folder: Path) -> Iterator[Path]:
+    """A model's folder; where its text files have byte order marks, a copy without them, while it is read."""
+    texts = [] if any(folder.glob("*.bin")) else sorted(folder.glob("*.txt"))
+    if not any(map(has_mark, texts)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as name:
+        for path in texts:
+            (Path(name) / path.name).write_text(read_text(path), encoding="utf-8")
+        yield Path(name)
+
+
+def _refuse_impossible_parts(reconstruction: Reconstruction, folder: Path) -> None:
+    for camera_id, camera in reconstruction.cameras.items():
+        refuse_impossible(known_camera(camera), f"camera {camera_id}", folder)
+    for image in reconstruction.images.values():
+        if image.has_pose:
+            rigid(np.asarray(image.cam_from_world().matrix()), image.name, folder)
+    points = np.array([point.xyz for point in reconstruction.points3D.values()])
+    if not np.isfinite(points).all():
         raise InputError(
-            f"The model in {model} names an image '{name}', which leads out of the image folder; rename it.", path=model
+            f"The COLMAP model in {folder} holds points that are not finite; export it again.", path=folder
         )

@@ -1,8 +1,5 @@
 """Cameras that the user knows: COLMAP models, cameras.txt, camera strings, K.txt, transforms.json, poses.json."""
 
-import json
-import math
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +9,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.images.colmap_models import find_model, read_model
+from dust3r_sfm.images.colmap_models import find_model, read_files, read_model
+from dust3r_sfm.images.foreign.colmap_camera import colmap_camera as colmap_camera
+from dust3r_sfm.images.foreign.colmap_camera import focal_of_angle, is_model, read_camera, refuse_impossible
+from dust3r_sfm.images.foreign.colmap_camera import known_camera as known_camera
 from dust3r_sfm.images.known_names import resolve
+from dust3r_sfm.system import text
 from dust3r_sfm.types import KnownCamera, Size, View
 
 MAX_DISTORTION = 0.06
@@ -66,6 +67,8 @@ def check_cameras(
         InputError: a camera is of another size than its file or has impossible parameters, or (unless `any_lens`) is
             not perspective or with a strong distortion.
     """
+    for name, camera in cameras.items():
+        refuse_impossible(camera, name, source)
     for view in views:
         if view.name in cameras and cameras[view.name].size != view.size:
             (width, height), size = cameras[view.name].size, view.size
@@ -73,9 +76,8 @@ def check_cameras(
                 f"The camera of {view.name} in {source} has {width} × {height} pixels but the file has {size[0]} × "
                 f"{size[1]} (as stored, not turned by EXIF); give the camera of the files as they are."
             )
-    for camera in dict.fromkeys(cameras.values()):
-        _refuse_impossible(camera, source)
-        if not any_lens:
+    if not any_lens:
+        for camera in dict.fromkeys(cameras.values()):
             _refuse_strong(camera, source)
 
 
@@ -84,35 +86,11 @@ def is_strong(camera: KnownCamera) -> bool:
     return camera.model not in _MODEL_NAMES or not _largest_shift(camera) <= MAX_DISTORTION * max(camera.size)
 
 
-def colmap_camera(camera: KnownCamera) -> Any:
-    """The `pycolmap.Camera`, with exactly these parameters."""
-    from dust3r_sfm.system._pycolmap import pycolmap
-
-    width, height = camera.size
-    made = pycolmap.Camera(model=camera.model, width=width, height=height, params=list(camera.params))
-    made.has_prior_focal_length = True
-    return made
-
-
-def known_camera(camera: Any) -> KnownCamera:
-    """The value of a `pycolmap.Camera`."""
-    return KnownCamera(
-        model=camera.model.name, size=(int(camera.width), int(camera.height)), params=tuple(map(float, camera.params))
-    )
-
-
 def straighten(camera: KnownCamera, xy: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2"]:
     """Move raw pixels to where a pinhole of the same matrix would see them."""
     made = colmap_camera(camera)
     matrix = made.calibration_matrix()
     return np.asarray(np.asarray(made.cam_from_img(xy)) * matrix[(0, 1), (0, 1)] + matrix[:2, 2])
-
-
-def _refuse_impossible(camera: KnownCamera, source: str | Path) -> None:
-    made = colmap_camera(camera)
-    focals = made.params[made.focal_length_idxs()] if made.verify_params() else np.zeros(1)
-    if not np.isfinite(made.params).all() or (focals <= 0).any():
-        raise InputError(f"{source} holds a {camera.model} camera with the parameters {camera.params}; correct it.")
 
 
 def _refuse_strong(camera: KnownCamera, source: str | Path) -> None:
@@ -144,7 +122,8 @@ def _of_one_size(path: Path, views: Sequence[View]) -> KnownCamera:
     if path.stem == "cameras":
         return _of_cameras_file(path)
     try:
-        matrix = np.loadtxt(path, delimiter="," if "," in path.read_text(encoding="utf-8") else None, ndmin=2)
+        lines = text.read_text(path).replace(",", " ").splitlines()
+        matrix = np.loadtxt([line for line in lines if line.strip()] or ["none"], ndmin=2)
     except (ValueError, OSError) as error:
         raise InputError(
             f"{path} is neither cameras.txt nor a 3 × 3 matrix of numbers (K.txt); correct it.", path=path
@@ -166,16 +145,16 @@ def _of_one_size(path: Path, views: Sequence[View]) -> KnownCamera:
 
 
 def _of_cameras_file(path: Path) -> KnownCamera:
-    from dust3r_sfm.system._pycolmap import pycolmap
-
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copy(path, folder)
-        for stem in ("images", "points3D"):  # COLMAP reads a model as a whole; these two are empty
-            (folder / f"{stem}{path.suffix}").write_bytes(bytes(8) if path.suffix == ".bin" else b"")
+        is_binary = path.suffix == ".bin"
         try:
-            cameras = list(pycolmap.Reconstruction(name).cameras.values())
-        except (RuntimeError, ValueError, IndexError) as error:
+            content = path.read_bytes() if is_binary else text.read_text(path).encode()
+            (folder / path.name).write_bytes(content)
+            for stem in ("images", "points3D"):  # COLMAP reads a model as a whole; these two are empty
+                (folder / f"{stem}{path.suffix}").write_bytes(bytes(8) if is_binary else b"")
+            cameras = list(read_files(folder).cameras.values())
+        except (OSError, ValueError, InputError) as error:
             raise InputError(
                 f"{path} cannot be read as COLMAP's list of cameras; export it again.", path=path
             ) from error
@@ -185,25 +164,29 @@ def _of_cameras_file(path: Path) -> KnownCamera:
     return known_camera(cameras[0])
 
 
-def _of_text(text: str) -> KnownCamera:
+def _of_text(source: str) -> KnownCamera:
     """Read a camera string: model, width, height and parameters, parted by commas or blanks."""
-    from dust3r_sfm.system._pycolmap import pycolmap
-
-    name, *numbers = text.replace(",", " ").split() or [""]
-    if name not in pycolmap.CameraModelId.__members__:
+    name, *numbers = source.replace(",", " ").split() or [""]
+    if not is_model(name):
         raise InputError(
-            f"There is no file {text}, and it is no camera either: a camera reads MODEL,width,height,parameters, as in "
-            "PINHOLE,1200,800,fx,fy,cx,cy."
+            f"There is no file {source}, and it is no camera either: a camera reads MODEL,width,height,parameters, as "
+            "in PINHOLE,1200,800,fx,fy,cx,cy."
         )
     try:
-        width, height, *params = (float(number) for number in numbers)
-        camera = KnownCamera(model=name, size=(int(width), int(height)), params=tuple(params))
-        if not colmap_camera(camera).verify_params():
-            raise ValueError
+        return read_camera(name, numbers[:2], numbers[2:])
     except ValueError as error:
-        wanted = pycolmap.Camera.create_from_model_name(1, name, 1.0, 2, 2).params_info
-        raise InputError(f"The camera {text} does not read {name},width,height,{wanted.replace(' ', '')}.") from error
-    return camera
+        raise InputError(
+            f"The camera {source} does not read {name},width,height,{','.join(params_of(name))}, numbers that a camera "
+            "can have."
+        ) from error
+
+
+def params_of(model: str) -> list[str]:
+    """Names of the parameters of one of COLMAP's camera models, in order."""
+    from dust3r_sfm.system._pycolmap import pycolmap
+
+    info: str = pycolmap.Camera.create_from_model_name(1, model, 1.0, 2, 2).params_info
+    return [name.strip() for name in info.split(",")]
 
 
 def _of_json(path: Path, sizes: Mapping[str, Size]) -> dict[str, KnownCamera]:
@@ -211,17 +194,13 @@ def _of_json(path: Path, sizes: Mapping[str, Size]) -> dict[str, KnownCamera]:
     try:
         if "frames" in content:
             only_size = next(iter(sizes.values())) if len(set(sizes.values())) == 1 else None
-            return {frame["file_path"]: _of_frame(content | frame, only_size) for frame in content["frames"]}
+            return {name_of(frame): _of_frame(content | frame, only_size) for frame in content["frames"]}
         entries = {name: entry["camera"] for name, entry in content.items() if "camera" in entry}
         return {
-            name: KnownCamera(
-                model=str(camera["model"]),
-                size=(int(camera["width"]), int(camera["height"])),
-                params=tuple(map(float, camera["params"])),
-            )
+            name: read_camera(camera["model"], (camera["width"], camera["height"]), camera["params"])
             for name, camera in entries.items()
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
             f"{path} is neither a transforms.json nor a poses.json ({error!r}); correct it.", path=path
         ) from error
@@ -234,7 +213,7 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: the file cannot be read or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = text.read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}); write it again.", path=path) from error
     if not isinstance(content, dict):
@@ -243,10 +222,22 @@ def read_json(path: Path) -> dict[str, Any]:
     return images if isinstance(images, dict) else content
 
 
+def name_of(frame: Mapping[str, Any]) -> str:
+    """The photograph of a frame of transforms.json.
+
+    Raises:
+        TypeError: what stands there is no name.
+    """
+    name = frame["file_path"]
+    if not isinstance(name, str):
+        raise TypeError(f"file_path is {name!r}, not a name")
+    return name
+
+
 def _of_frame(frame: Mapping[str, Any], only_size: Size | None) -> KnownCamera:
     """The camera of a frame of transforms.json (nerfstudio's documentation, "Data conventions")."""
-    width, height = (int(frame["w"]), int(frame["h"])) if "w" in frame else only_size or (0, 0)
-    focal_x = float(frame["fl_x"]) if "fl_x" in frame else width / 2 / math.tan(float(frame["camera_angle_x"]) / 2)
+    width, height = (float(frame["w"]), float(frame["h"])) if "w" in frame else only_size or (0, 0)
+    focal_x = float(frame["fl_x"]) if "fl_x" in frame else focal_of_angle(width, float(frame["camera_angle_x"]))
     pinhole = (
         focal_x,
         float(frame.get("fl_y", focal_x)),
@@ -254,11 +245,15 @@ def _of_frame(frame: Mapping[str, Any], only_size: Size | None) -> KnownCamera:
         float(frame.get("cy", height / 2)),
     )
     k1, k2, k3, p1, p2 = (float(frame.get(name, 0.0)) for name in ("k1", "k2", "k3", "p1", "p2"))
-    model = str(frame.get("camera_model", "OPENCV"))
-    if model not in (*_MODEL_NAMES, "OPENCV"):
-        return KnownCamera(model=model, size=(width, height), params=pinhole)
+    model = "OPENCV_FISHEYE" if frame.get("is_fisheye") else str(frame.get("camera_model", "OPENCV"))
+    if model == "OPENCV_FISHEYE":
+        return read_camera(model, (width, height), (*pinhole, k1, k2, k3, float(frame.get("k4", 0.0))))
+    if model not in _MODEL_NAMES:
+        raise ValueError(f"camera_model {model} is not one that is read")
+    if frame.get("k4"):
+        raise ValueError("k4 of a perspective camera, which programs read differently")
     if k3:
-        return KnownCamera(model="FULL_OPENCV", size=(width, height), params=(*pinhole, k1, k2, p1, p2, k3, 0, 0, 0))
+        return read_camera("FULL_OPENCV", (width, height), (*pinhole, k1, k2, p1, p2, k3, 0, 0, 0))
     if k1 or k2 or p1 or p2:
-        return KnownCamera(model="OPENCV", size=(width, height), params=(*pinhole, k1, k2, p1, p2))
-    return KnownCamera(model="PINHOLE", size=(width, height), params=pinhole)
+        return read_camera("OPENCV", (width, height), (*pinhole, k1, k2, p1, p2))
+    return read_camera("PINHOLE", (width, height), pinhole)

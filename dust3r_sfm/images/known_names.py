@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.images.colmap_models import refuse_unsafe_name
+from dust3r_sfm.system.names import refuse_unsafe_name
 
 Value = TypeVar("Value")
 

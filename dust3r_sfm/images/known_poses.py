@@ -6,19 +6,18 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.spatial.transform import Rotation
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.transforms import invert
 from dust3r_sfm.images.colmap_models import find_model, read_model
-from dust3r_sfm.images.known_cameras import read_json
+from dust3r_sfm.images.foreign.camera import of_quaternion, rigid
+from dust3r_sfm.images.known_cameras import name_of, read_json
 from dust3r_sfm.images.known_names import resolve
+from dust3r_sfm.system.text import read_text
 
 Pose = Float64[np.ndarray, "3 4"]
 
 _OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
-_MAX_SKEW = 1e-2
-"""How far a written rotation may be from the nearest proper one, per entry: files of few digits."""
 
 
 def read_poses(source: Path, names: Sequence[str]) -> tuple[dict[str, Pose], list[str]]:
@@ -47,7 +46,7 @@ def read_poses(source: Path, names: Sequence[str]) -> tuple[dict[str, Pose], lis
         )
     finite = {name: pose for name, pose in found.items() if np.isfinite(pose).all()}
     poses, warnings = resolve(finite, names, source, "pose")
-    return {name: _rigid(pose, name, source) for name, pose in poses.items()}, warnings
+    return {name: rigid(pose, name, source) for name, pose in poses.items()}, warnings
 
 
 def _of_model(folder: Path) -> dict[str, np.ndarray]:
@@ -64,7 +63,9 @@ def _of_pose_files(folder: Path) -> dict[str, np.ndarray]:
     found = {}
     for file in files:
         try:
-            found[file.relative_to(folder).as_posix()] = _inverse(np.loadtxt(file, ndmin=2), file)
+            found[file.relative_to(folder).as_posix()] = _inverse(
+                np.loadtxt(read_text(file).splitlines(), ndmin=2), file
+            )
         except (OSError, ValueError) as error:
             raise InputError(f"{file} is not a 4 × 4 matrix of numbers; correct it.") from error
     return found
@@ -74,9 +75,9 @@ def _of_json(path: Path) -> dict[str, np.ndarray]:
     content = read_json(path)
     try:
         if "frames" in content:
-            return {frame["file_path"]: _of_opengl(frame, path) for frame in content["frames"]}
-        return {name: _of_entry(entry) for name, entry in content.items() if "tvec" in entry}
-    except (KeyError, TypeError, ValueError) as error:
+            return {name_of(frame): _of_opengl(frame, path) for frame in content["frames"]}
+        return {name: of_quaternion(entry) for name, entry in content.items() if "tvec" in entry}
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
             f"{path} is neither a transforms.json nor a poses.json ({error!r}); correct it.", path=path
         ) from error
@@ -84,35 +85,18 @@ def _of_json(path: Path) -> dict[str, np.ndarray]:
 
 def _of_opengl(frame: dict[str, Any], path: Path) -> np.ndarray:
     matrix = np.array(frame["transform_matrix"], float)
+    _require_shape(matrix, path)
     matrix[:3, :3] = matrix[:3, :3] @ _OPENCV_FROM_OPENGL
     return _inverse(matrix, path)
 
 
-def _of_entry(entry: dict[str, Any]) -> np.ndarray:
-    quaternion = np.array(entry["qvec_cam_from_world"], float)
-    rotation = Rotation.from_quat(quaternion, scalar_first=True).as_matrix()
-    return np.column_stack([rotation, np.array(entry["tvec"], float)])
-
-
 def _inverse(world_from_cam: np.ndarray, path: Path) -> np.ndarray:
-    if world_from_cam.shape not in ((4, 4), (3, 4)):
-        raise InputError(
-            f"{path} holds a pose of {world_from_cam.shape} numbers instead of 4 × 4; correct it.", path=path
-        )
+    _require_shape(world_from_cam, path)
     if not np.isfinite(world_from_cam).all():  # 7-Scenes and ScanNet write infinities where tracking was lost
         return np.full((3, 4), np.nan)
-    return invert(_rigid(world_from_cam[:3], path.name, path))
+    return invert(rigid(world_from_cam[:3], path.name, path))
 
 
-def _rigid(pose: np.ndarray, name: str, source: Path) -> Pose:
-    """Replace a rotation of few digits by the nearest proper one; leave one that is already exact as it is."""
-    rotation = pose[:, :3]
-    if np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-12 and np.linalg.det(rotation) > 0:
-        return np.asarray(pose, np.float64)
-    left, _, right = np.linalg.svd(rotation)
-    nearest = left @ right
-    if np.linalg.det(nearest) < 0 or np.abs(nearest - rotation).max() > _MAX_SKEW:
-        raise InputError(
-            f"The pose of {name} in {source} holds no rotation (a scale or a mirror?); correct it.", path=source
-        )
-    return np.column_stack([nearest, pose[:, 3]])
+def _require_shape(matrix: np.ndarray, path: Path) -> None:
+    if matrix.shape not in ((4, 4), (3, 4)):
+        raise InputError(f"{path} holds a pose of {matrix.shape} numbers instead of 4 × 4; correct it.", path=path)

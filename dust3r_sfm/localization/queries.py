@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.images.colmap_models import refuse_unsafe_name
 from dust3r_sfm.images.decode import open_image
 from dust3r_sfm.images.find import SUFFIXES, find_images
-from dust3r_sfm.images.known_cameras import colmap_camera, read_intrinsics
+from dust3r_sfm.images.foreign.colmap_camera import is_model, read_camera
+from dust3r_sfm.images.known_cameras import params_of, read_intrinsics
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import ImageOptions, LocalizeOptions
+from dust3r_sfm.system.names import refuse_unsafe_name
+from dust3r_sfm.system.text import read_text
 from dust3r_sfm.types import KnownCamera, View
 
 _VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
@@ -87,8 +89,8 @@ def read_query_list(path: Path) -> dict[str, KnownCamera | None]:
     seen: dict[str, str] = {}
     for file in paths:
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            lines = read_text(file).splitlines()
+        except (OSError, ValueError) as error:
             raise InputError(
                 f"{file} is neither a photograph, a folder, a video nor a list of queries that can be read; "
                 "check the path."
@@ -114,20 +116,16 @@ def read_query_list(path: Path) -> dict[str, KnownCamera | None]:
 
 
 def _camera(words: Sequence[str], place: str) -> KnownCamera:
-    from dust3r_sfm.system._pycolmap import pycolmap
-
     model = words[0]
-    if model not in pycolmap.CameraModelId.__members__ or model == "INVALID":
+    if not is_model(model):
         raise InputError(f"{place}: '{model}' is not a camera model of COLMAP, such as SIMPLE_RADIAL or PINHOLE.")
     try:
-        width, height, *params = (float(word) for word in words[1:])
-        camera = KnownCamera(model=model, size=(int(width), int(height)), params=tuple(params))
-        if min(camera.size) <= 0 or not colmap_camera(camera).verify_params():
-            raise ValueError
+        return read_camera(model, words[1:3], words[3:])
     except ValueError as error:
-        wanted = pycolmap.Camera.create_from_model_name(1, model, 1.0, 2, 2).params_info.replace(",", "")
-        raise InputError(f"{place}: the camera must read {model} width height {wanted}, all numbers.") from error
-    return camera
+        raise InputError(
+            f"{place}: the camera must read {model} width height {' '.join(params_of(model))}, numbers that a camera "
+            "can have."
+        ) from error
 
 
 def _read(

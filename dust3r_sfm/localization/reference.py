@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float64
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.images.colmap_models import refuse_unsafe_name
 from dust3r_sfm.images.known import add_known
 from dust3r_sfm.images.known_cameras import colmap_camera, known_camera
 from dust3r_sfm.images.read import read_images
@@ -19,6 +18,7 @@ from dust3r_sfm.images.resize import DEFAULT_GRID, Grid, network_grid
 from dust3r_sfm.options import ImageOptions
 from dust3r_sfm.pairs.graph import component_labels
 from dust3r_sfm.system._pycolmap import Reconstruction
+from dust3r_sfm.system.names import refuse_unsafe_name
 from dust3r_sfm.types import ImageSet, KnownCamera, Size, View
 
 _NUM_CAMERAS = 3

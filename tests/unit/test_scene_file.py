@@ -208,3 +208,45 @@ def test_priors_come_back(tmp_path):
         write_scene(tmp_path / "scene.h5", replace(_scene(), priors=wanted))
         found = read_scene(tmp_path / "scene.h5").priors
         np.testing.assert_equal(asdict(found), asdict(wanted))
+
+
+@pytest.mark.parametrize("name", ["../../../escaped.jpg", "/etc/escaped.jpg", "a\x1b[31m.jpg"])
+def test_names_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
+    scene = _scene()
+    write_scene(tmp_path / "scene.h5", replace(scene, views=(replace(scene.views[0], name=name), *scene.views[1:])))
+    with pytest.raises(InputError, match=r"scene\.h5.*rename it"):
+        read_scene(tmp_path / "scene.h5")
+
+
+@pytest.mark.parametrize("name", ["intrinsics", "edges", "depths/1", "names", "image_sizes", "covariances"])
+def test_entries_of_another_kind_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret.txt").write_bytes(b"secret" * 999)
+    write_scene(tmp_path / "other.h5", _scene())
+    wrong = {
+        "a group": lambda h5: h5.create_group(name),
+        "a number": lambda h5: h5.__setitem__(name, 3.0),
+        "a text": lambda h5: h5.__setitem__(name, "three"),
+        "a link in the file": lambda h5: h5.__setitem__(name, h5py.SoftLink("/" + name)),
+        "a link to a file": lambda h5: h5.__setitem__(name, h5py.ExternalLink(str(tmp_path / "other.h5"), name)),
+        "128 GiB": lambda h5: h5.create_dataset(name, (1 << 34, 2), np.float32, fillvalue=1),
+        "in another file": lambda h5: h5.create_dataset(
+            name, (3, 3), np.float64, external=[(str(tmp_path / "secret.txt"), 0, 72)]
+        ),
+    }
+    for what, put in wrong.items():
+        path = tmp_path / f"{what}.h5"
+        write_scene(path, _scene())
+        with h5py.File(path, "r+") as h5:
+            del h5[name]
+            put(h5)
+        with pytest.raises(InputError, match="align the photographs again"):
+            read_scene(path)
+
+
+def test_depths_and_cameras_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    scene = _scene()
+    depths = (np.full_like(scene.depths[0], np.nan), *scene.depths[1:])
+    for wrong in (replace(scene, depths=depths), replace(scene, intrinsics=np.full((3, 3, 3), np.nan))):
+        write_scene(tmp_path / "scene.h5", wrong)
+        with pytest.raises(InputError, match="damaged"):
+            read_scene(tmp_path / "scene.h5")

@@ -1,10 +1,13 @@
 """A camera as another program left it, in our conventions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.spatial.transform import Rotation
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.transforms import invert
@@ -12,6 +15,12 @@ from dust3r_sfm.types import KnownCamera
 
 _MAX_SKEW = 1e-2
 """How far a written rotation may be from the nearest proper one, per entry: files of few digits."""
+
+_EXACT = 1e-12
+"""How far a rotation times its transpose may be from the identity, per entry: rounding of double precision."""
+
+_FARTHEST = 1e12
+"""No camera stands farther from the origin, in whatever unit, and squares of it are finite. Chosen by hand."""
 
 UNKNOWN_SIZE = (0, 0)
 """Size of a camera whose file gives none: that of the photograph."""
@@ -61,18 +70,30 @@ def from_world_from_cam(
     return invert(rigid(pose, name, source))
 
 
+def of_quaternion(entry: Mapping[str, Any]) -> Float64[np.ndarray, "3 4"]:
+    """Give cam_from_world of an entry of poses.json: `qvec_cam_from_world` (w, x, y, z) and `tvec`.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no such entry.
+    """
+    rotation = Rotation.from_quat(np.array(entry["qvec_cam_from_world"], float), scalar_first=True).as_matrix()
+    return np.column_stack([rotation, np.array(entry["tvec"], float)]).reshape(3, 4)
+
+
 def rigid(pose: Float64[np.ndarray, "3 4"], name: str, source: Path) -> Float64[np.ndarray, "3 4"]:
-    """Replace a rotation of few digits by the nearest proper one.
+    """Replace a rotation of few digits by the nearest proper one; leave one that is already exact as it is.
 
     Raises:
         InputError: the pose is not finite, mirrored, or no rotation.
     """
-    if not np.isfinite(pose).all():
+    if not (np.abs(pose) <= _FARTHEST).all():  # not so of NaN either
         raise InputError(
             f"The pose of {name} in {source} holds numbers that are not finite; leave the photograph out of the file.",
             path=source,
         )
     rotation = pose[:, :3]
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() < _EXACT and np.linalg.det(rotation) > 0:
+        return np.asarray(pose, np.float64)
     if np.linalg.det(rotation) < 0:
         raise InputError(
             f"The pose of {name} in {source} is mirrored (left-handed axes); export right-handed ones.", path=source

@@ -6,21 +6,21 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.transforms import centres
 from dust3r_sfm.images.colmap_models import find_model, model_in
 from dust3r_sfm.images.foreign.bundler import read_bundle
-from dust3r_sfm.images.foreign.camera import ForeignCamera, rigid
+from dust3r_sfm.images.foreign.camera import ForeignCamera, of_quaternion, rigid
+from dust3r_sfm.images.foreign.colmap_camera import known_camera, read_camera
 from dust3r_sfm.images.foreign.metashape import read_metashape
 from dust3r_sfm.images.foreign.nvm import read_nvm
 from dust3r_sfm.images.foreign.polycam import camera_files, read_polycam
 from dust3r_sfm.images.foreign.size import at_size_of
 from dust3r_sfm.images.foreign.transforms import read_transforms
-from dust3r_sfm.images.known_cameras import known_camera, read_json
+from dust3r_sfm.images.known_cameras import read_json
 from dust3r_sfm.images.known_names import resolve
-from dust3r_sfm.types import ImageSet, KnownCamera
+from dust3r_sfm.types import ImageSet
 
 _KINDS = (
     "the folder of a COLMAP model, transforms.json, poses.json, bundle.out, model.nvm, Metashape's XML, or a folder of "
@@ -113,18 +113,17 @@ def _of_json(source: Path) -> dict[str, ForeignCamera]:
             for name, entry in content.items()
             if isinstance(entry, dict) and "tvec" in entry
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{source} is no poses.json ({error!r}); correct it.", path=source) from error
 
 
 def _of_entry(entry: Mapping[str, Any], name: str, source: Path) -> ForeignCamera:
-    rotation = Rotation.from_quat(np.array(entry["qvec_cam_from_world"], float), scalar_first=True).as_matrix()
-    pose = rigid(np.column_stack([rotation, np.array(entry["tvec"], float)]), name, source)
+    pose = rigid(of_quaternion(entry), name, source)
     camera = entry.get("camera")
     if camera is None:
         return ForeignCamera(cam_from_world=pose, camera=None)
-    size, params = (int(camera["width"]), int(camera["height"])), tuple(map(float, camera["params"]))
-    return ForeignCamera(cam_from_world=pose, camera=KnownCamera(model=str(camera["model"]), size=size, params=params))
+    read = read_camera(camera["model"], (camera["width"], camera["height"]), camera["params"])
+    return ForeignCamera(cam_from_world=pose, camera=read)
 
 
 def _tail(name: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.foreign.camera import UNKNOWN_SIZE
-from dust3r_sfm.images.known_cameras import colmap_camera, known_camera
+from dust3r_sfm.images.foreign.colmap_camera import colmap_camera, known_camera, refuse_impossible
 from dust3r_sfm.types import KnownCamera, View
 
 _STRETCHED_OF_SIDE = 0.03
@@ -39,7 +39,7 @@ def at_size_of(view: View, camera: KnownCamera | None, source: Path) -> tuple[Kn
     if camera.size == UNKNOWN_SIZE:
         camera = replace(camera, size=view.size)
     camera = _with_centre(camera)
-    _check(camera, view.name, source)
+    refuse_impossible(camera, view.name, source)
     scales = width / camera.size[0], height / camera.size[1]
     made = colmap_camera(camera)
     if max(scales) <= (1 + _STRETCHED_OF_SIDE) * min(scales):
@@ -70,23 +70,3 @@ def _with_centre(camera: KnownCamera) -> KnownCamera:
     for index, side in zip(made.principal_point_idxs(), camera.size, strict=True):
         params[index] = side / 2 if math.isnan(params[index]) else params[index]
     return replace(camera, params=tuple(params.tolist()))
-
-
-def _check(camera: KnownCamera, name: str, source: Path) -> None:
-    """Refuse what is no camera."""
-    from dust3r_sfm.system._pycolmap import pycolmap
-
-    if camera.model not in pycolmap.CameraModelId.__members__ or camera.model == "INVALID":
-        raise InputError(
-            f"The camera of {name} in {source} has the model {camera.model}, which COLMAP does not know; give one of "
-            "COLMAP's.",
-            path=source,
-        )
-    made = colmap_camera(camera)
-    focals = made.params[made.focal_length_idxs()] if made.verify_params() else np.zeros(1)
-    if not np.isfinite(made.params).all() or (focals <= 0).any() or min(camera.size) <= 0:
-        raise InputError(
-            f"The camera of {name} in {source} has {camera.size[0]} × {camera.size[1]} pixels and the parameters "
-            f"{camera.params}; correct it.",
-            path=source,
-        )

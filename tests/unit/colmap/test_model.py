@@ -10,9 +10,9 @@ import pytest
 
 from dust3r_sfm.colmap.model import read_model, reconstruction_from_scene, write_model
 from dust3r_sfm.errors import InputError, ReconstructionError
-from dust3r_sfm.images.colmap_models import refuse_unsafe_name
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.system._pycolmap import pycolmap
+from dust3r_sfm.system.names import refuse_unsafe_name
 from dust3r_sfm.types import Matches, Tracks
 
 FIVE_FILES = {"cameras.bin", "images.bin", "points3D.bin", "rigs.bin", "frames.bin"}
