@@ -45,7 +45,7 @@ from dust3r_sfm.registration.part import Part
 from dust3r_sfm.report.page import write_report
 from dust3r_sfm.runs.folder import RunFolder, require_apart
 from dust3r_sfm.runs.models import features_of, models_of_parts
-from dust3r_sfm.runs.record import Facts, Photographs
+from dust3r_sfm.runs.record import Facts, Photographs, read_record
 from dust3r_sfm.runs.summary import Summary, summarize
 from dust3r_sfm.scene_file import read_scene, write_scenes
 from dust3r_sfm.system.parallel import workers
@@ -179,7 +179,9 @@ def _begin(
         **{name: version(name) for name in ("pycolmap", "numpy", "scipy")},
     }
     run.record.refines = str(cameras.resolve())
-    run.record.predictor = {"name": "none", "licence": f"cameras of {cameras.name}"}
+    # The cameras may come from a run of this program, on straight pictures.
+    inner = read_record(cameras / "run").predictor if cameras.is_dir() else None
+    run.record.predictor = inner or {"name": "none", "licence": f"cameras of {cameras.name}"}
     run.record.options = asdict(options)
     run.record.photographs = photographs
     run.save()
