@@ -5,7 +5,7 @@ changed, so a killed run goes on where it was, and a changed option redoes only 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from dust3r_sfm.images.foreign.camera import ForeignCamera
 from dust3r_sfm.images.known import with_known
 from dust3r_sfm.images.priors.read import with_priors
 from dust3r_sfm.images.read import read_images
-from dust3r_sfm.images.straight import straight_camera, straighten_photographs, strong_lenses
+from dust3r_sfm.images.straight import is_placed, straight_camera, straighten_photographs, strong_lenses, write_cameras
 from dust3r_sfm.matching.windows import require_descriptors
 from dust3r_sfm.options import ReconstructOptions, RefineCommand
 from dust3r_sfm.predictors.classical.predictor import ClassicalPredictor
@@ -30,7 +30,6 @@ from dust3r_sfm.runs.job import SCENE, begin, work
 from dust3r_sfm.runs.stages import CHAIN
 from dust3r_sfm.runs.summary import Summary, summarize
 from dust3r_sfm.scene_file import read_scene
-from dust3r_sfm.system.files import write_json
 from dust3r_sfm.system.parallel import workers
 from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.tracks.cameras import posed_cameras
@@ -99,7 +98,8 @@ def _reconstruct(
 
 def _may_search_lens(out: Path, options: ReconstructOptions, until: Stage) -> bool:
     """Whether strong lenses are looked for: nothing is known, and no run has gone on without them."""
-    is_open = options.known.intrinsics is None and options.known.poses is None
+    known = options.known
+    is_open = known.intrinsics is None and known.poses is None and not is_placed(known)
     went_on = (out / "run.json").is_file() and not (out / STRAIGHTENED).is_dir() and not options.run.overwrite
     wants_bend = options.refine.camera_model not in ("SIMPLE_PINHOLE", "PINHOLE")
     return until == "export" and is_open and wants_bend and not went_on
@@ -121,10 +121,7 @@ def _reconstruct_straightened(
     """Align straight pictures of the photographs, then refine the cameras at the photographs' own pixels."""
     folder = out / STRAIGHTENED
     names = straighten_photographs(images, lenses, folder)
-    straight = {names[name]: {"camera": asdict(straight_camera(lens))} for name, lens in lenses.items()}
-    for entry in straight.values():
-        entry["camera"]["width"], entry["camera"]["height"] = entry["camera"].pop("size")
-    write_json(folder / "cameras.json", straight)
+    write_cameras(folder / "cameras.json", {names[name]: straight_camera(lens) for name, lens in lenses.items()})
     masks = folder / "masks" if (folder / "masks").is_dir() else None
     inner = replace(
         options,
@@ -133,7 +130,7 @@ def _reconstruct_straightened(
     )
     _reconstruct(folder / "images", folder / "run", inner, "align", progress)
     scene = read_scene(folder / "run" / SCENE)
-    name_of = {name: view.name for view in images.views for name in [names[view.name]]}
+    name_of = {straight: name for name, straight in names.items()}
     given = {
         name_of[name]: ForeignCamera(cam_from_world=pose, camera=lenses[name_of[name]])
         for name, pose, registered in zip(

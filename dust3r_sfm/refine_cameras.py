@@ -264,8 +264,7 @@ def _to_given_frame(model: Reconstruction, rough: Reconstruction, images: ImageS
     if len(both) < 2:
         return []
     fit, heeded = given_from_found(found.cam_from_world[both], given.cam_from_world[both])
-    scale = float(np.cbrt(np.linalg.det(fit[:3, :3])))
-    model.transform(pycolmap.Sim3d(scale, pycolmap.Rotation3d(fit[:3, :3] / scale), fit[:3, 3]))
+    model.transform(pycolmap.Sim3d(fit[:3]))
     placed = cameras_of(model, len(images)).cam_from_world[both]
     there = given.cam_from_world[both]
     turns = rotation_angle(placed[:, :, :3] @ np.swapaxes(there[:, :, :3], 1, 2))

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from dust3r_sfm.colmap.camera_models import cameras_of
 from dust3r_sfm.colmap.model import with_points
 from dust3r_sfm.correction.relative import Relation
@@ -11,8 +9,7 @@ from dust3r_sfm.correction.rotations import pose_graph
 from dust3r_sfm.geometry.pinhole import triangulate
 from dust3r_sfm.system._pycolmap import Reconstruction, quiet
 from dust3r_sfm.tracks.depths import AlignedDepths
-from dust3r_sfm.tracks.keypoints import match_ends, unique_keypoints
-from dust3r_sfm.tracks.merge import MatchGraph, merge_matches
+from dust3r_sfm.tracks.merge import tracks_of
 from dust3r_sfm.tracks.spread import spread
 from dust3r_sfm.tracks.triangulation import Points
 from dust3r_sfm.types import Tracks
@@ -55,24 +52,7 @@ def positioned(
 def _tracks(model: Reconstruction, relations: Sequence[Relation], depths: AlignedDepths) -> Tracks:
     """Tracks of all matches, with the points that rough cameras triangulate."""
     count = len(depths.depths)
-    matches = [one.matches for one in relations]
-    image_of, xy, keypoint_of = unique_keypoints(*match_ends(matches))
-    graph = MatchGraph(
-        image_of=image_of,
-        matches=keypoint_of.reshape(2, -1).T,
-        weights=np.concatenate([one.confidence for one in matches]),
-    )
-    track_of = merge_matches(graph)
-    order = np.argsort(track_of, kind="stable")
-    order = order[track_of[order] >= 0]
-    number = int(track_of.max(initial=-1)) + 1
-    tracks = Tracks(
-        xyz=np.full((number, 3), np.nan),
-        rgb=np.zeros((number, 3), np.uint8),
-        track_of=track_of[order],
-        image_of=image_of[order],
-        xy=xy[order],
-    )
+    tracks = tracks_of([one.matches for one in relations])
     tracks = tracks.take(spread(tracks, depths, _MAX_POINTS_PER_IMAGE * count)[tracks.track_of])
     points = Points.of(cameras_of(model, count), tracks)
     poses = points.cameras.cam_from_world[points.image_of]

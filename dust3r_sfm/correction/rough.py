@@ -10,7 +10,7 @@ import numpy as np
 from dust3r_sfm.colmap.model import NO_TRACKS, id_of_image, with_points
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.foreign.camera import ForeignCamera
-from dust3r_sfm.images.known_cameras import colmap_camera, known_camera, straighten
+from dust3r_sfm.images.known_cameras import colmap_camera, known_camera, largest_shift
 from dust3r_sfm.localization.pose import query_camera
 from dust3r_sfm.options import CameraSharing
 from dust3r_sfm.system._pycolmap import Reconstruction
@@ -147,11 +147,8 @@ def with_strong_lens(model: Reconstruction, source: Path) -> tuple[Reconstructio
 
 
 def _bends(camera: KnownCamera) -> bool:
-    """Whether a lens shifts pixels at the border so far that a pinhole is no start."""
-    (width, height), along = camera.size, np.linspace(0, 1, 9)
-    border = np.array([[x * width, y * height] for x in along for y in along if x in (0, 1) or y in (0, 1)])
-    shift = np.linalg.norm(straighten(camera, border) - border, axis=1)
-    return not bool((shift <= _STRONG_OF_SIDE * max(camera.size)).all())  # no ray for a pixel is much, too
+    """Whether a lens shifts pixels at the border so far that a pinhole is no start; no ray for one is much, too."""
+    return not largest_shift(camera) <= _STRONG_OF_SIDE * max(camera.size)
 
 
 def _common_camera(views: Sequence[View], given: Mapping[str, ForeignCamera]) -> Any:

@@ -16,11 +16,11 @@ from dust3r_sfm.dense.check import check_images
 from dust3r_sfm.dense.confirmation import PosedDepth, confirmed
 from dust3r_sfm.dense.depth_maps import clean_depth, depth_map, write_depth_map
 from dust3r_sfm.dense.rescale import corrected_depths
-from dust3r_sfm.dense.undistort import source_positions
 from dust3r_sfm.dense.workspace import NUM_SOURCES, centred_reconstruction, save_image, write_sparse, write_stereo
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.grid import network_from_raw
 from dust3r_sfm.images.decode import decode, naming
+from dust3r_sfm.images.resample import source_positions
 from dust3r_sfm.system._pycolmap import Camera, Reconstruction
 from dust3r_sfm.system.files import atomic_path, noticing_a_full_disk
 from dust3r_sfm.system.names import path_inside

@@ -1,7 +1,7 @@
-"""Cameras without distortion whose principal point is the centre, and the one resampling that gives their pictures."""
+"""Cameras without distortion whose principal point is the centre, and what they see."""
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float64
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.system._pycolmap import Camera
@@ -11,9 +11,6 @@ _CENTRED_RAW_PX = 1e-6
 
 _SMALLEST_OF_SIDE = 0.25
 """A camera of which less than this share of a side would be left has no usable centre; chosen by hand."""
-
-_ROWS_AT_ONCE = 256
-"""Rows of a picture that are projected at once, which bounds the memory; chosen by hand."""
 
 
 def centred_camera(camera: Camera) -> Camera:
@@ -62,38 +59,12 @@ def is_same_picture(camera: Camera, centred: Camera) -> bool:
     return _is_pinhole(camera) and same_size and bool(np.abs(off).max() <= 2 * _CENTRED_RAW_PX)
 
 
-def source_positions(camera: Camera, centred: Camera) -> Float32[np.ndarray, "h w 2"]:
-    """Where the pixels of a centred camera's picture lie in that of the original camera, in COLMAP's convention."""
-    columns = (np.arange(centred.width) + 0.5 - centred.principal_point_x) / centred.focal_length_x
-    positions = np.empty((centred.height, centred.width, 2), np.float32)
-    for start in range(0, centred.height, _ROWS_AT_ONCE):
-        rows = np.arange(start, min(start + _ROWS_AT_ONCE, centred.height))
-        x, y = np.meshgrid(columns, (rows + 0.5 - centred.principal_point_y) / centred.focal_length_y)
-        rays = np.stack([x, y, np.ones_like(x)], axis=-1).reshape(-1, 3)
-        positions[rows] = camera.img_from_cam(rays).reshape(*x.shape, 2)
-    return positions
-
-
 def centred_keypoints(camera: Camera, centred: Camera, xy: Float64[np.ndarray, "k 2"]) -> Float64[np.ndarray, "k 2"]:
     """Move positions in the original picture to the centred one; NaN where the lens model has no ray for them."""
     on_plane = np.asarray(camera.cam_from_img(xy), dtype=np.float64).reshape(-1, 2)
     focal = np.array([centred.focal_length_x, centred.focal_length_y])
     moved: Float64[np.ndarray, "k 2"] = on_plane * focal + [centred.principal_point_x, centred.principal_point_y]
     return moved
-
-
-def resample(
-    pixels: UInt8[np.ndarray, "h w *c"], positions: Float32[np.ndarray, "r s 2"], *, nearest: bool = False
-) -> UInt8[np.ndarray, "r s *c"]:
-    """Take a picture's values at the given positions: Lanczos (OpenCV), or the nearest pixel for masks."""
-    import cv2
-
-    corner_is_zero = positions - np.float32(0.5)  # OpenCV puts (0, 0) at the centre of the first pixel
-    interpolation = cv2.INTER_NEAREST if nearest else cv2.INTER_LANCZOS4
-    resampled: UInt8[np.ndarray, "r s *c"] = cv2.remap(
-        pixels, corner_is_zero, None, interpolation, borderMode=cv2.BORDER_REPLICATE
-    )
-    return resampled
 
 
 def _is_pinhole(camera: Camera) -> bool:

@@ -11,15 +11,10 @@ from jaxtyping import Float32
 from PIL import Image
 
 from dust3r_sfm.dense.orientation import reset_orientation
-from dust3r_sfm.dense.undistort import (
-    centred_camera,
-    centred_keypoints,
-    is_same_picture,
-    resample,
-    source_positions,
-)
+from dust3r_sfm.dense.undistort import centred_camera, centred_keypoints, is_same_picture
 from dust3r_sfm.errors import ImageError, InputError, OutputError
 from dust3r_sfm.images.decode import as_rgb, decode, naming, open_image, raw_size
+from dust3r_sfm.images.resample import resample, source_positions
 from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.files import atomic_path, noticing_a_full_disk
 from dust3r_sfm.system.names import path_inside

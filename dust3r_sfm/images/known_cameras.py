@@ -83,7 +83,7 @@ def check_cameras(
 
 def is_strong(camera: KnownCamera) -> bool:
     """Whether no pinhole stands for a lens: it is no perspective one, or shifts pixels by more than MAX_DISTORTION."""
-    return camera.model not in _MODEL_NAMES or not _largest_shift(camera) <= MAX_DISTORTION * max(camera.size)
+    return camera.model not in _MODEL_NAMES or not largest_shift(camera) <= MAX_DISTORTION * max(camera.size)
 
 
 def straighten(camera: KnownCamera, xy: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2"]:
@@ -101,12 +101,12 @@ def _refuse_strong(camera: KnownCamera, source: str | Path) -> None:
         )
     if is_strong(camera):
         raise InputError(
-            f"{source} holds a camera whose distortion shifts pixels by up to {_largest_shift(camera):.0f}; undistort "
+            f"{source} holds a camera whose distortion shifts pixels by up to {largest_shift(camera):.0f}; undistort "
             f"the photographs first ({_UNDISTORT}) and give the cameras and photographs in UNDISTORTED."
         )
 
 
-def _largest_shift(camera: KnownCamera) -> float:
+def largest_shift(camera: KnownCamera) -> float:
     """How far a lens moves a pixel of the border, raw pixels; NaN or infinite where it has no ray for one."""
     (width, height), along = camera.size, np.linspace(0, 1, 9)
     border = np.array([[x * width, y * height] for x in along for y in along if x in (0, 1) or y in (0, 1)])

@@ -4,17 +4,16 @@ import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.geometry.pinhole import intrinsics, rays
 from dust3r_sfm.images.decode import decode, naming, open_image
 from dust3r_sfm.images.exif import exif_bytes
 from dust3r_sfm.images.known_cameras import colmap_camera, is_strong, read_intrinsics
 from dust3r_sfm.images.load import load_original
+from dust3r_sfm.images.resample import resample, source_positions
 from dust3r_sfm.options import KnownOptions
 from dust3r_sfm.system.files import atomic_path, write_json
 from dust3r_sfm.system.parallel import map_ordered, num_cores
@@ -38,17 +37,18 @@ def strong_lenses(images: ImageSet, options: KnownOptions) -> dict[str, KnownCam
     """The known lens of every photograph, by name, where no pinhole stands for one of them; empty otherwise.
 
     Raises:
-        InputError: the cameras cannot be read, poses are known as well, or photographs have no camera.
+        InputError: the cameras cannot be read, poses are known as well, places in the world are to shape the
+            model, or photographs have no camera.
     """
     if options.intrinsics is None:
         return {}
     cameras, _ = read_intrinsics(options.intrinsics, images.views, any_lens=True)
     if not any(is_strong(camera) for camera in cameras.values()):
         return {}
-    if options.control_points is not None:
+    if is_placed(options):
         raise InputError(
-            f"--control-points does not go with the strong lens in {options.intrinsics}: undistort the photographs and "
-            "their marks first."
+            f"--georegister, --gps and --control-points do not go with the strong lens in {options.intrinsics}; "
+            "undistort the photographs, and marks in them, first."
         )
     if options.poses is not None:
         raise InputError(
@@ -64,10 +64,18 @@ def strong_lenses(images: ImageSet, options: KnownOptions) -> dict[str, KnownCam
     return cameras
 
 
+def is_placed(options: KnownOptions) -> bool:
+    """Whether places in the world are to shape the model: they do so where photographs are aligned as they are."""
+    return options.georegister or options.gps is not None or options.control_points is not None
+
+
 def straight_camera(camera: KnownCamera) -> KnownCamera:
     """The centred pinhole of a lens's own focal length: the largest whose picture has no blank pixels.
 
     It stands in the same place and looks the same way; what the lens sees further out is left away.
+
+    Args:
+        camera: any of COLMAP's models, raw pixels.
     """
     made = colmap_camera(camera)
     focal = float(made.mean_focal_length())
@@ -117,14 +125,14 @@ def straighten_photographs(images: ImageSet, cameras: Mapping[str, KnownCamera],
         if view.name in kept and picture.is_file() and (view.mask is None or mask.is_file()):
             return
         camera = cameras[view.name]
-        at = source_positions(camera, straight[camera])
+        at = source_positions(colmap_camera(camera), colmap_camera(straight[camera]))
         if view.mask is not None:
             with naming(view.mask):
                 usable = np.array(decode(view.mask).convert("L"))
-                _save(cv2.remap(usable, at, None, cv2.INTER_NEAREST), mask)
+                _save(resample(usable, at, nearest=True), mask)
         with naming(view.path):
             exif = exif_bytes(open_image(view.path))
-        _save(cv2.remap(load_original(view), at, None, cv2.INTER_CUBIC), picture, exif)
+        _save(resample(load_original(view), at), picture, exif)
 
     for _ in map_ordered(write, images.views, num_cores(0)):
         pass
@@ -132,12 +140,13 @@ def straighten_photographs(images: ImageSet, cameras: Mapping[str, KnownCamera],
     return names
 
 
-def source_positions(camera: KnownCamera, straight: KnownCamera) -> Float32[np.ndarray, "h w 2"]:
-    """Where the pixels of a straight picture lie in the photograph, counted as OpenCV does."""
-    width, height = straight.size
-    viewing = rays(height, width, intrinsics(straight.params[0], straight.size)).reshape(-1, 3)
-    there = np.asarray(colmap_camera(camera).img_from_cam(viewing))
-    return (there.reshape(height, width, 2) - 0.5).astype(np.float32)
+def write_cameras(path: Path, cameras: Mapping[str, KnownCamera]) -> None:
+    """Write cameras by name as a poses.json without poses, which `--intrinsics` reads."""
+    entries = {
+        name: {"model": one.model, "width": one.size[0], "height": one.size[1], "params": one.params}
+        for name, one in cameras.items()
+    }
+    write_json(path, {name: {"camera": entry} for name, entry in entries.items()})
 
 
 def _facts(view: View, camera: KnownCamera) -> list[str]:

@@ -116,9 +116,7 @@ def _move_back(model: Reconstruction, cameras: Reconstruction, tracks: Tracks) -
     from dust3r_sfm.system._pycolmap import pycolmap
 
     old_from_new = _similarity(cameras, tracks, _positions(model))
-    scale = float(np.cbrt(np.linalg.det(old_from_new[:3, :3])))
-    rotation = pycolmap.Rotation3d(old_from_new[:3, :3] / scale)
-    _transform(model, pycolmap.Sim3d(scale, rotation, old_from_new[:3, 3]), np.unique(tracks.image_of))
+    _transform(model, pycolmap.Sim3d(old_from_new[:3]), np.unique(tracks.image_of))
 
 
 def _options(mask: AdjustmentMask, loss_scale: float, tolerance: float) -> "BundleAdjustmentOptions":

@@ -72,7 +72,7 @@ class World:
         fit = self._fit(model)
         if fit is None:
             return False
-        model.transform(_sim3d(fit.world_from_model))
+        model.transform(pycolmap.Sim3d(fit.world_from_model[:3]))
         of_priors = pycolmap.PosePriorBundleAdjustmentOptions()
         of_priors.alignment_ransac.random_seed = 0
         of_priors.ceres.prior_position_loss_function_type = pycolmap.LossFunctionType.CAUCHY
@@ -96,6 +96,8 @@ class World:
         Returns:
             The model, and the ids of the surveyed points in it; none where they do not agree with the cameras.
         """
+        from dust3r_sfm.system._pycolmap import pycolmap
+
         control = self.priors.control
         assert control is not None, "asked for by the caller"
         posed = cameras_of(cameras, len(self.raw_from_upright))
@@ -116,18 +118,20 @@ class World:
         marks = joined(copies)
         marks = marks.take(np.ones(len(marks.xy), bool))
         model = with_points(cameras, tracks)
-        model.transform(_sim3d(fit.world_from_model))
+        model.transform(pycolmap.Sim3d(fit.world_from_model[:3]))
         moved = replace(tracks, xyz=apply(fit.world_from_model, tracks.xyz))
         model = with_points(model, joined([moved, marks]))
         return model, sorted(model.points3D)[len(tracks.xyz) :]
 
     def correction(self, model: Reconstruction) -> Sim3d | None:
         """The similarity that brings an adjusted model into this world; None where it is there."""
+        from dust3r_sfm.system._pycolmap import pycolmap
+
         if self.has_control:
             return None
         if self.has_positions:
             fit = self._fit(model)
-            return None if fit is None else _sim3d(fit.world_from_model)
+            return None if fit is None else pycolmap.Sim3d(fit.world_from_model[:3])
         similarity = np.eye(4)
         down = self._down(model) if self.priors.upright else None
         if down is not None and -down.direction[2] > np.cos(np.radians(_MAX_TURN_DEGREES)):
@@ -138,7 +142,7 @@ class World:
             if all(one in model.images for one in ids):
                 ends = [model.images[one].projection_center() for one in ids]
                 similarity[:3, :3] *= metres / float(np.linalg.norm(ends[1] - ends[0]))
-        return None if np.array_equal(similarity, np.eye(4)) else _sim3d(similarity)
+        return None if np.array_equal(similarity, np.eye(4)) else pycolmap.Sim3d(similarity[:3])
 
     def _fit(self, model: Reconstruction) -> Fit | None:
         positions, images = self.priors.positions, self._positioned(model)
@@ -194,10 +198,3 @@ def _onto(direction: Float64[np.ndarray, " 3"], target: Float64[np.ndarray, " 3"
     skew = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
     rotation: Float64[np.ndarray, "3 3"] = np.eye(3) + skew + skew @ skew / (1.0 + float(direction @ target))
     return rotation
-
-
-def _sim3d(similarity: Float64[np.ndarray, "4 4"]) -> Sim3d:
-    from dust3r_sfm.system._pycolmap import pycolmap
-
-    scale = float(np.cbrt(np.linalg.det(similarity[:3, :3])))
-    return pycolmap.Sim3d(scale, pycolmap.Rotation3d(similarity[:3, :3] / scale), similarity[:3, 3])

@@ -78,18 +78,6 @@ def entry(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:
     return found
 
 
-def subgroup(group: h5py.Group, name: str) -> h5py.Group | None:
-    """A group in a group, by its path; None where there is none.
-
-    Raises:
-        ValueError: it is a link, or no group.
-    """
-    found = entry(group, name)
-    if found is not None and not isinstance(found, h5py.Group):
-        raise _Unusable(f"{name} is no group")
-    return found
-
-
 def read_numbers(group: h5py.Group, name: str, shape: tuple[int | None, ...], *, finite: bool = True) -> np.ndarray:
     """Read an array of numbers or truth values.
 

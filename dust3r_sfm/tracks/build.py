@@ -11,8 +11,7 @@ from dust3r_sfm.geometry.transforms import invert
 from dust3r_sfm.options import TrackOptions
 from dust3r_sfm.tracks.cameras import PosedCameras, posed_cameras
 from dust3r_sfm.tracks.depths import AlignedDepths
-from dust3r_sfm.tracks.keypoints import match_ends, unique_keypoints
-from dust3r_sfm.tracks.merge import MatchGraph, merge_matches
+from dust3r_sfm.tracks.merge import tracks_of
 from dust3r_sfm.tracks.spread import spread
 from dust3r_sfm.tracks.triangulation import Points, first_of_each, triangulate_robustly
 from dust3r_sfm.types import Matches, Scene, Tracks
@@ -144,25 +143,7 @@ def _triangulated(
 
 def _join(cameras: PosedCameras, matches: Sequence[Matches], limits: Float64[np.ndarray, " n"]) -> Points:
     """Tracks of the matches that agree with the epipolar geometry of the cameras; their xyz is unknown."""
-    agreeing = [_agreeing(cameras, pair, limits) for pair in matches]
-    keypoint_image, keypoint_xy, keypoint_of = unique_keypoints(*match_ends(agreeing))
-    graph = MatchGraph(
-        image_of=keypoint_image,
-        matches=keypoint_of.reshape(2, -1).T,
-        weights=np.concatenate([np.zeros(0), *(pair.confidence for pair in agreeing)]),
-    )
-    track_of = merge_matches(graph)
-    order = np.argsort(track_of, kind="stable")
-    order = order[track_of[order] >= 0]
-    num_tracks = int(track_of.max(initial=-1)) + 1
-    tracks = Tracks(
-        xyz=np.full((num_tracks, 3), np.nan),
-        rgb=np.zeros((num_tracks, 3), np.uint8),
-        track_of=track_of[order],
-        image_of=keypoint_image[order],
-        xy=keypoint_xy[order],
-    )
-    return Points.of(cameras, tracks)
+    return Points.of(cameras, tracks_of([_agreeing(cameras, pair, limits) for pair in matches]))
 
 
 def _agreeing(cameras: PosedCameras, pair: Matches, limits: Float64[np.ndarray, " n"]) -> Matches:

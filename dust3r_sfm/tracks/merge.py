@@ -1,11 +1,15 @@
 """Matches joined to tracks that see each image once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+
+from dust3r_sfm.tracks.keypoints import match_ends, unique_keypoints
+from dust3r_sfm.types import Matches, Tracks
 
 _MAX_ROUNDS = 5
 """Rounds in which keypoints that a track left over make tracks of their own; chosen by hand."""
@@ -24,6 +28,27 @@ class MatchGraph:
     image_of: Int64[np.ndarray, " k"]
     matches: Int64[np.ndarray, "m 2"]
     weights: Float64[np.ndarray, " m"]
+
+
+def tracks_of(matches: Sequence[Matches]) -> Tracks:
+    """Join matches of many pairs, raw pixels, to tracks, ordered by track; their xyz is unknown (NaN)."""
+    image_of, xy, keypoint_of = unique_keypoints(*match_ends(matches))
+    graph = MatchGraph(
+        image_of=image_of,
+        matches=keypoint_of.reshape(2, -1).T,
+        weights=np.concatenate([np.zeros(0), *(pair.confidence for pair in matches)]),
+    )
+    track_of = merge_matches(graph)
+    order = np.argsort(track_of, kind="stable")
+    order = order[track_of[order] >= 0]
+    num_tracks = int(track_of.max(initial=-1)) + 1
+    return Tracks(
+        xyz=np.full((num_tracks, 3), np.nan),
+        rgb=np.zeros((num_tracks, 3), np.uint8),
+        track_of=track_of[order],
+        image_of=image_of[order],
+        xy=xy[order],
+    )
 
 
 def merge_matches(graph: MatchGraph) -> Int64[np.ndarray, " k"]:

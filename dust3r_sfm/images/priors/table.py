@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.system.text import read_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class Row:
 
 
 def read_table(path: Path, heads: Sequence[Sequence[str]], optional: Sequence[str], what: str) -> list[Row]:
-    """Read a table whose first line names its columns; UTF-8, with a byte order mark or without.
+    """Read a table whose first line names its columns.
 
     Args:
         path: of the file.
@@ -55,9 +56,11 @@ def read_table(path: Path, heads: Sequence[Sequence[str]], optional: Sequence[st
     """
     expected = " or ".join(",".join(names) for names in heads) + "".join(f"[,{name}]" for name in optional)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a table of {what}; give a CSV file in UTF-8.", path=path) from error
+        text = read_text(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read as a table of {what}; give a CSV file in UTF-8 or UTF-16.", path=path
+        ) from error
     lines = text.splitlines()
     separator = next((mark for mark in (";", "\t", ",") if mark in next(iter(lines), "")), ",")
     found = [name.strip().lower() for name in next(csv.reader(lines[:1], delimiter=separator), [])]

@@ -83,3 +83,5 @@ def test_strong_lenses_are_taken_and_weak_ones_left_to_the_others(images: ImageS
     assert strong_lenses(images, KnownOptions(intrinsics=text(weak))) == {}
     with pytest.raises(InputError, match="dust3r-sfm refine"):
         strong_lenses(images, KnownOptions(intrinsics=text(BARREL), poses=tmp_path))
+    with pytest.raises(InputError, match="--gps"):
+        strong_lenses(images, KnownOptions(intrinsics=text(BARREL), gps=tmp_path / "gps.csv"))
