@@ -31,7 +31,7 @@ from dust3r_sfm.runs.stages import CHAIN
 from dust3r_sfm.runs.summary import Summary, summarize
 from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.system.parallel import workers
-from dust3r_sfm.system.progress import Progress, Silent
+from dust3r_sfm.system.progress import Progress, Silent, phase
 from dust3r_sfm.tracks.cameras import posed_cameras
 from dust3r_sfm.types import ImageSet, KnownCamera
 
@@ -78,6 +78,7 @@ def _reconstruct(
         require_descriptors(predictor)
     with progress.stage("images") as step:
         images = read_images(photos, options.images, predictor.grid, progress=step)
+        phase("lenses")
         given = strong_lenses(images, options.known) if until == "export" else {}
         found = {} if given or not _may_search_lens(out, options, until) else _found_lenses(predictor, images)
         lenses = given or found

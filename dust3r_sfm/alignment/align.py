@@ -17,6 +17,7 @@ from dust3r_sfm.alignment.start.graph import largest_component
 from dust3r_sfm.alignment.start.pairwise import focals_of_cameras
 from dust3r_sfm.errors import ReconstructionError
 from dust3r_sfm.options import AlignOptions
+from dust3r_sfm.system.progress import phase
 from dust3r_sfm.types import NOTHING_KNOWN, Edge, ImageSet, PairPrediction, Scene
 
 _MIN_PART_IMAGES = 3
@@ -92,6 +93,7 @@ def _parts(
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[tuple[Scene, tuple[str, ...]]]:
     """Align the largest group, then the largest of what is left, and so on; with sentences about what is not in it."""
+    phase("samples")
     samples = draw_samples(images, predictions, options.num_samples, _half(progress, 0, len(predictions)))
     if len(images) > 1 and not len(samples.edges):
         raise ReconstructionError(
@@ -109,6 +111,7 @@ def _parts(
         if not is_first and connected.sum() < _MIN_PART_IMAGES:
             return
         rng = np.random.default_rng(seed)
+        phase("poses")
         aligned = align_component(samples, connected, focals, cameras, known, options, rng)
         # What is cut off from its group may hang together by itself.
         is_left &= ~aligned.images
@@ -116,6 +119,7 @@ def _parts(
             continue
         intrinsics = _intrinsics(images, focals, cameras, aligned, known)
         shown = progress if is_first else None
+        phase("depths")
         depths, confidences = _depth_maps(images, predictions, samples, aligned, intrinsics, shown)
         scene = anchored(scene_of(images, samples, aligned, intrinsics, depths, confidences), images)
         yield scene, left_out(images, samples, aligned, connected)

@@ -22,7 +22,7 @@ from dust3r_sfm.images.load import load_mask, load_original
 from dust3r_sfm.system._pycolmap import quiet
 from dust3r_sfm.system.files import noticing_a_full_disk
 from dust3r_sfm.system.parallel import num_cores
-from dust3r_sfm.system.progress import Step
+from dust3r_sfm.system.progress import Step, phase
 from dust3r_sfm.types import Size, View
 
 _PER_THREAD, _AT_LEAST = 4, 16
@@ -71,6 +71,7 @@ def find_features(views: Sequence[View], path: Path, step: Step = lambda done, t
         path: HDF5 file; photographs that are in it already are not looked at again, so a killed run goes on.
         step: called after each few photographs.
     """
+    phase("keypoints")
     known = names_in(path)
     wanted = [view for view in views if view.name not in known]
     num_threads = _num_threads(wanted)

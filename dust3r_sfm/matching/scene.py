@@ -9,7 +9,7 @@ from dust3r_sfm.options import MatchOptions
 from dust3r_sfm.predictors.predictor import PairPredictor
 from dust3r_sfm.predictors.store import PredictionStore
 from dust3r_sfm.system.parallel import map_ordered, num_cores
-from dust3r_sfm.system.progress import Step
+from dust3r_sfm.system.progress import Step, phase
 from dust3r_sfm.types import Edge, Matches, Scene, View
 
 
@@ -54,6 +54,7 @@ def match_scene(
             return match_pair(forward, None, (views[i], views[j]), edge, options)
         return match_pair(forward, predictions.get((j, i)), (views[i], views[j]), edge, options, nearest_on(device))
 
+    phase("matches of the pointmaps")
     coarse = map_ordered(match, [kept[pair] for pair in sorted(kept)], num_cores())
     matched = []
     # The network of a second look needs torch's threads, which it has when the others are done.

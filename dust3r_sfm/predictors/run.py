@@ -27,6 +27,7 @@ from dust3r_sfm.predictors.store import (
     matches_folder,
     merge_parts,
 )
+from dust3r_sfm.system.progress import phase
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
 
 logger = logging.getLogger("dust3r_sfm")
@@ -112,6 +113,8 @@ def predict_edges(
     if isinstance(predictor, KeepsMatches):
         predictor.keep_in(matches_folder(store_path))
     predictor.prepare(images, job.graph)
+    phase("pointmaps")
+    _report(progress, num_stored, len(edges))
     with PredictionWriter(store_path, images.names, header) as writer, cache:
         for block in blocks(missing, len(images), options.max_encoded):
             for edge, prediction in _predict(predictor, images, cache.features(block), block):

@@ -13,7 +13,7 @@ from dust3r_sfm.features.verified import verified_matches
 from dust3r_sfm.geometry.transforms import apply
 from dust3r_sfm.refinement.state import RefinementState, depth_errors
 from dust3r_sfm.system.parallel import num_cores
-from dust3r_sfm.system.progress import Step
+from dust3r_sfm.system.progress import Step, phase
 from dust3r_sfm.tracks.cameras import PosedCameras
 from dust3r_sfm.tracks.depths import AlignedDepths
 from dust3r_sfm.tracks.sparse_depths import interpolated_depths
@@ -85,6 +85,7 @@ def match_keypoints(
         features: keypoints of every image of the scene.
         step: called after each pair.
     """
+    phase("matches")
     usual = _usual_residual(aligned)
 
     def match(pair: Edge) -> Matches:
@@ -114,6 +115,7 @@ def rematch_keypoints(
         features: keypoints of every image of the scene.
         step: called after each pair.
     """
+    phase("matches, again")
     depths, errors = _guide(state)
     depth = float(np.clip(np.percentile(errors, _DEPTH_PERCENTILE), _DEPTH_OF_DEPTH, _MAX_DEPTH_OF_DEPTH))
 

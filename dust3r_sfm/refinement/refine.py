@@ -32,7 +32,7 @@ from dust3r_sfm.refinement.match import (
 )
 from dust3r_sfm.refinement.state import RefinementState
 from dust3r_sfm.system._pycolmap import Reconstruction
-from dust3r_sfm.system.progress import Step
+from dust3r_sfm.system.progress import Step, phase
 from dust3r_sfm.tracks.depths import AlignedDepths
 from dust3r_sfm.types import Matches, Scene, View
 
@@ -124,6 +124,7 @@ def refine(
         return _kept(start, matches, "none, cameras as aligned")
     if _all_known(scene):
         return _kept(start, matches, "none, cameras are known and kept")
+    phase("adjustment")
     weak = of_weak_images(found, matches, len(scene.names))
     shown, held_out = hold_out([*matches, *weak])
 
@@ -131,6 +132,7 @@ def refine(
         state = start.adjusted(shown, _FIRST_COARSE_NETWORK_PX if coarse else _FIRST_NETWORK_PX, mask)
         if coarse:
             state = state.until_converged(shown, _NEXT_NETWORK_PX, mask)
+        phase("camera model")
         state, mask, camera_model = select_camera_model(state, shown, held_out, mask, options, _NEXT_NETWORK_PX)
         return state.until_converged(shown, _LAST_NETWORK_PX, mask), mask, camera_model
 
@@ -154,6 +156,7 @@ def refine(
     if coarse and features and not options.matches:
         matches = [*matches, *rematch_keypoints(state, pairs, features, step)]
         state = state.until_converged([*matches, *weak], _LAST_NETWORK_PX, mask)
+    phase("adjustment")
     state = state.adjusted([*matches, *weak], _LAST_NETWORK_PX, mask, last=True)
     return Refinement(
         model=state.model,

@@ -13,6 +13,7 @@ from dust3r_sfm.registration.link import Link
 from dust3r_sfm.registration.matcher import PairMatcher, Remembered
 from dust3r_sfm.registration.part import Part
 from dust3r_sfm.registration.photographs import Tools, place_photographs
+from dust3r_sfm.system.progress import phase
 
 _LAST_NETWORK_PX = 1.5
 """Reprojection error of an observation of the last adjustment; that of the refinement."""
@@ -55,6 +56,7 @@ def register(
         features: keypoints of every image, to match placed photographs once more where their poses say; may be empty.
         seed: of the sampling.
     """
+    phase("photographs left out")
     tools = Tools(match=Remembered(match), features=features, seed=seed)
     left: dict[int, Link | None] = dict.fromkeys(range(len(parts[0].scene.names)))
     for image in (image for part in parts for image in part.images):

@@ -24,7 +24,7 @@ from dust3r_sfm.registration.matcher import FirstOf, GivenMatcher, KeypointMatch
 from dust3r_sfm.registration.part import Part
 from dust3r_sfm.registration.register import Registration, register
 from dust3r_sfm.single import tracks_from_depth
-from dust3r_sfm.system.progress import Step
+from dust3r_sfm.system.progress import Step, phase
 from dust3r_sfm.types import Matches, Scene, Tracks, View
 
 NOT_CONNECTED = "no reliable pair connects it to the model"
@@ -177,6 +177,7 @@ def features_of(views: Sequence[View], path: Path, options: ReconstructOptions, 
 
 def _model(part: Part, options: ReconstructOptions, apart: str) -> RefinedModel:
     """The model of a part, which is apart for a reason."""
+    phase("points")
     views = part.scene.views
     points = refined_points(part.refinement, part.found, options.tracks, lambda index: load_original(views[index]))
     return RefinedModel(

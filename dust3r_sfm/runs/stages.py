@@ -42,7 +42,7 @@ from dust3r_sfm.runs.record import Facts
 from dust3r_sfm.runs.world import GEOREGISTRATION, world_facts, write_georegistration
 from dust3r_sfm.scene_file import write_scenes
 from dust3r_sfm.single import predict_alone, scene_of_one
-from dust3r_sfm.system.progress import Step
+from dust3r_sfm.system.progress import Step, phase
 from dust3r_sfm.types import ImageSet, PairGraph, Scene
 
 logger = logging.getLogger("dust3r_sfm")
@@ -172,6 +172,7 @@ def write_colmap(
     the options, where it has been made.
     """
     refined = refined_models(scenes, predictions, out, options, step, predictor)
+    phase("model")
     sparse, (first, *others) = out / "sparse", refined.models
     for number, one in enumerate(refined.models):
         write_model(one.model, sparse / str(number))
@@ -179,8 +180,10 @@ def write_colmap(
         if stale.is_dir() and not (stale.name.isdecimal() and int(stale.name) < len(refined.models)):
             shutil.rmtree(stale)
     write_database(out / "database.db", first.model, first.matches)
+    phase("dense workspace")
     seeded = with_seeds(first.model, first.seeds)
     write_workspace(out, seeded, first.scene.image_root, first.scene.views, overwrite=options.run.overwrite)
+    phase("depth maps")
     write_pointmaps(out, first.model, first.scene)
     world = world_facts(first.model, first.scene)
     write_georegistration(out / GEOREGISTRATION, first.scene.priors)

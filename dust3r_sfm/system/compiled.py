@@ -1,5 +1,6 @@
 """Pixel loops as machine code: Numba, kept on disk after the first use."""
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -7,11 +8,32 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 import numba
+from numba.core import event
+
+logger = logging.getLogger("dust3r_sfm")
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
 _PACKAGE = Path(__file__).parents[1]
 _rooms: set[Path] = set()
+
+
+class _CompilationNotice(event.Listener):  # type: ignore[misc]
+    """Says, once, why the first run on a machine waits."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def on_start(self, event: event.Event) -> None:
+        if not self._said:
+            self._said = True
+            logger.info("Compiling pixel loops; this happens once on a machine and takes about 20 s in all")
+
+    def on_end(self, event: event.Event) -> None:
+        """Nothing is to be said."""
+
+
+event.register("numba:compile", _CompilationNotice())
 
 
 def compiled(function: Function) -> Function:

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,32 +10,20 @@ import tyro
 
 from dust3r_sfm.errors import Dust3rSfmError
 from dust3r_sfm.system.files import as_output_error
-from dust3r_sfm.system.progress import Step
+from dust3r_sfm.system.progress import Step, hearing_phases
+from dust3r_sfm.system.stage_display import StageDisplay
 
 _CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs)
 
 
 class Terminal:
-    """A `Progress` with a bar per stage on a terminal, and one line per finished stage elsewhere."""
+    """A `Progress` with a bar per stage on a terminal, and lines elsewhere."""
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Step]:
         """See `Progress`."""
-        from tqdm import tqdm
-
-        started = time.perf_counter()
-        steps = 0
-        with tqdm(desc=f"{name:<8}", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
-
-            def step(done: int, total: int) -> None:
-                nonlocal steps
-                steps, bar.total = total, total
-                bar.update(done - bar.n)
-
-            yield step
-        if bar.disable:
-            count = f"{steps} steps, " if steps else ""
-            print(f"{name:<8} {count}{time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
+        with StageDisplay(name) as display, hearing_phases(display.phase):
+            yield display.step
 
 
 def run_command(

@@ -28,6 +28,7 @@ from dust3r_sfm.predictors.classical.sift import Keypoints, find_keypoints, matc
 from dust3r_sfm.predictors.classical.strong_lens import find_strong_lenses, suspected
 from dust3r_sfm.predictors.classical.undecided import with_learned
 from dust3r_sfm.system.parallel import map_ordered, num_cores
+from dust3r_sfm.system.progress import phase
 from dust3r_sfm.types import Edge, ImageSet, KnownCamera, PairGraph, PairPrediction, View
 
 Item = TypeVar("Item")
@@ -83,6 +84,7 @@ class ClassicalPredictor:
         """Match all pairs, find the lenses jointly, then the relative poses that the whole set believes."""
         views = images.views
         edges = sorted({(min(i, j), max(i, j)) for i, j in graph.edges.tolist()})
+        phase("keypoints")
         keypoints = self._find_keypoints(views)
 
         def match(edge: Edge) -> CalibratedMatches:
@@ -90,9 +92,11 @@ class ClassicalPredictor:
             index = match_keypoints(first, second)
             return CalibratedMatches(xy1=first.xy[index[:, 0]], xy2=second.xy[index[:, 1]])
 
+        phase("matches")
         matches = dict(zip(edges, self._map(match, edges), strict=True))
         self._keypoints.clear()
         if self._matcher is not None:
+            phase("learned matches")
             learned = MatchedFeatures(self._matcher, views, self._folder, self._num_workers)
             matches = with_learned(matches, learned, self._seed, self._num_workers)
         priors = [_prior_focal(view) for view in views]
@@ -102,6 +106,7 @@ class ClassicalPredictor:
             else Lens.of_known(view)
             for view, prior in zip(views, priors, strict=True)
         ]
+        phase("focal lengths")
         lenses = find_lenses(
             start,
             [prior is not None for prior in priors],
@@ -118,6 +123,7 @@ class ClassicalPredictor:
             hypotheses_of_pair = estimate_poses(matches[edge], lenses[edge[0]], lenses[edge[1]], self._seed)
             return [hypothesis for hypothesis in hypotheses_of_pair if hypothesis.usable]
 
+        phase("poses")
         hypotheses = dict(zip(edges, self._map(pose, edges), strict=True))
         given = {edge for edge in edges if _known_pose(views[edge[0]], views[edge[1]]) is not None}
         self._pairs = {

@@ -1,10 +1,16 @@
 import errno
+import io
+import re
+import sys
+import time
 
 import pytest
 
 from dust3r_sfm import __version__
 from dust3r_sfm.cli import main
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.system import stage_display
+from dust3r_sfm.system.progress import phase
 from dust3r_sfm.system.terminal import Terminal, run_command
 
 
@@ -48,7 +54,42 @@ def test_stages_are_lines_when_nobody_watches(capsys):
     with Terminal().stage("predict") as step:
         step(1, 2)
         step(2, 2)
-    assert capsys.readouterr().err.startswith("predict  2 steps, ")
+    assert re.fullmatch(r"predict  \d+\.\d s\n", capsys.readouterr().err)
+
+
+def test_long_stages_say_where_they_are(capsys, monkeypatch):
+    monkeypatch.setattr(stage_display, "_LINE_SECONDS", 0.05)
+    with Terminal().stage("predict") as step:
+        phase("keypoints")
+        time.sleep(0.12)
+        phase("pointmaps")
+        step(1, 4)
+        time.sleep(0.12)
+    first, *others = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"predict  keypoints, \d+ s", first)
+    assert any(re.fullmatch(r"predict  pointmaps, 1 of 4, \d+ s, about \d+ s left", line) for line in others)
+
+
+def test_phases_outside_a_stage_are_nobodys_business(capsys):
+    phase("keypoints")
+    assert capsys.readouterr().err == ""
+
+
+def test_bars_move_on_a_terminal(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(stage_display, "_REFRESH_SECONDS", 0.05)
+    with Terminal().stage("export") as step:
+        phase("matches")
+        step(3, 5)
+        time.sleep(0.12)
+        phase("points")
+    assert terminal.getvalue().rstrip().endswith(" 00:00")
+    shown = terminal.getvalue()
+    assert "export   matches" in shown
+    assert "3 of 5" in shown
+    assert "export   points" in shown
 
 
 def test_version(capsys):
