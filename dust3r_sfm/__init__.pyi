@@ -58,6 +58,7 @@ from dust3r_sfm.options import (
     RunOptions as RunOptions,
     TrackOptions as TrackOptions,
     TrainOptions as TrainOptions,
+    VideoOptions as VideoOptions,
 )
 from dust3r_sfm.pairs.select import pairs_exhaustive as pairs_exhaustive, select_pairs as select_pairs
 from dust3r_sfm.pose import relative_pose as relative_pose

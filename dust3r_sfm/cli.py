@@ -35,7 +35,7 @@ def reconstruct(photos: Photos, out: Out, options: Annotated[ReconstructOptions,
     """Photographs in, COLMAP model out: every stage, resumed where an earlier run stopped.
 
     Args:
-        photos: Folder of photographs.
+        photos: Folder of photographs, or a video.
         out: Output folder.
         options: Options of every stage.
     """
@@ -48,7 +48,7 @@ def pairs(photos: Photos, out: Out, options: Annotated[PairsCommand, Unnamed]) -
     """Select the pairs of photographs to predict: OUT/pairs.txt.
 
     Args:
-        photos: Folder of photographs.
+        photos: Folder of photographs, or a video.
         out: Output folder.
         options: How photographs are read, and which pairs.
     """
@@ -61,7 +61,7 @@ def predict(photos: Photos, out: Out, options: Annotated[PredictCommand, Unnamed
     """Predict the pointmaps of every pair: OUT/predictions.h5.
 
     Args:
-        photos: Folder of photographs.
+        photos: Folder of photographs, or a video.
         out: Output folder.
         options: Options of the stages up to this one.
     """
@@ -74,7 +74,7 @@ def align(photos: Photos, out: Out, options: Annotated[AlignCommand, Unnamed]) -
     """Align the pointmaps of all pairs in one frame: OUT/scene.h5.
 
     Args:
-        photos: Folder of photographs.
+        photos: Folder of photographs, or a video.
         out: Output folder.
         options: Options of the stages up to this one.
     """

@@ -37,6 +37,7 @@ _DONE = "SOURCE is a run that has done this already"
 _AS_IT_IS = "without --colmap the model of the run is taken as it is"
 _UNREAD_OF_RUN = (
     Unread(group="images", names=("camera_sharing", "strict"), why=_DONE),
+    all_of("video", _DONE),
     all_of("known", _DONE),
     all_of("pairs", _DONE),
     Unread(group="predict", names=("one_direction", "max_encoded", "shard", "ray"), why=_DONE),

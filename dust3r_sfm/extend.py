@@ -39,6 +39,7 @@ from dust3r_sfm.types import Dropped, ImageSet
 
 _FRAME = "the model sets the frame and scale"
 _UNREAD = (
+    all_of("video", "it takes photographs; make them of a video with dust3r-sfm pairs"),
     Unread(group="known", names=("upright", "georegister", "gps", "control_points", "scale_distance"), why=_FRAME),
     Unread(group="predict", names=("shard",), why="shards are for `dust3r-sfm predict`"),
     all_of(

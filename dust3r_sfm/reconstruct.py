@@ -26,6 +26,7 @@ from dust3r_sfm.predictors.shard import parse_shard
 from dust3r_sfm.refine_cameras import refine_given
 from dust3r_sfm.report import write_report
 from dust3r_sfm.runs.folder import STRAIGHTENED, require_apart
+from dust3r_sfm.runs.frames import with_frames
 from dust3r_sfm.runs.job import SCENE, begin, work
 from dust3r_sfm.runs.stages import CHAIN
 from dust3r_sfm.runs.summary import Summary, summarize
@@ -49,7 +50,8 @@ def reconstruct(
     """Reconstruct photographs.
 
     Args:
-        photos: folder of photographs, sub-folders included; or a list of files and folders (see `read_images`).
+        photos: folder of photographs, sub-folders included; a video; or a list of files and folders (see `read_images`
+            and `with_frames`).
         out: output folder: pairs.txt, predictions.h5, scene.h5, sparse/0, database.db, dense, run.json.
         options: options of every stage.
         until: last stage to run.
@@ -76,6 +78,9 @@ def _reconstruct(
     predictor = load_predictor(options.predict, options.run.seed)
     if options.match.fine_size is not None:
         require_descriptors(predictor)
+    for source in [photos] if isinstance(photos, Path) else photos:
+        require_apart(source, out)
+    photos = with_frames(photos, out, options.video.frames, progress, overwrite=options.run.overwrite)
     with progress.stage("images") as step:
         images = read_images(photos, options.images, predictor.grid, progress=step)
         phase("lenses")
@@ -84,8 +89,6 @@ def _reconstruct(
         lenses = given or found
         images = images if lenses else with_priors(with_known(images, options.known), options.known)
     _require_enough(images, predictor)
-    for source in [photos] if isinstance(photos, Path) else photos:
-        require_apart(source, out)
     if lenses:
         return _reconstruct_straightened(images, lenses, out, options, progress, holds_lenses=bool(given))
     job, run = begin(out, images, predictor, options, CHAIN, until, suffix)

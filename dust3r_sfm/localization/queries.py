@@ -13,13 +13,11 @@ from dust3r_sfm.images.foreign.colmap_camera import is_model, read_camera
 from dust3r_sfm.images.known_cameras import params_of, read_intrinsics
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.images.resize import Grid
+from dust3r_sfm.images.video import is_video, read_video
 from dust3r_sfm.options import ImageOptions, LocalizeOptions
 from dust3r_sfm.system.names import refuse_unsafe_name
 from dust3r_sfm.system.text import read_text
 from dust3r_sfm.types import KnownCamera, View
-
-_VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
-"""Files that are taken for videos."""
 
 _SAME_BYTES = "it has the same bytes as "
 
@@ -62,7 +60,7 @@ def open_queries(path: Path, image_root: Path, options: LocalizeOptions, grid: G
         if not names:
             raise InputError(f"There are no photographs in {path}; give a folder, a list or one photograph.", path=path)
         yield _read(path, names, {}, options, grid)
-    elif path.suffix.lower() in _VIDEO_SUFFIXES:
+    elif is_video(path):
         with tempfile.TemporaryDirectory() as folder:
             yield _read(Path(folder), _frames(path, Path(folder), options.frame_step), {}, options, grid)
     elif path.suffix.lower() in SUFFIXES and path.is_file():
@@ -180,19 +178,10 @@ def _frames(video: Path, folder: Path, step: int) -> list[str]:
     """Write every n-th frame of a video as a PNG file `VIDEO/frame-000000.png` below a folder."""
     import cv2
 
-    reader = cv2.VideoCapture(str(video))
-    names, number = [], 0
+    names = []
     (folder / video.name).mkdir()
-    while reader.grab():
-        if number % max(step, 1) == 0:
-            decoded, frame = reader.retrieve()
-            name = f"{video.name}/frame-{number:06d}.png"
-            if decoded and cv2.imwrite(str(folder / name), frame):
-                names.append(name)
-        number += 1
-    reader.release()
-    if not names:
-        raise InputError(
-            f"{video} is not a video that OpenCV can read; convert it to MP4 or give its frames.", path=video
-        )
+    for frame, picture in read_video(video, step):
+        name = f"{video.name}/frame-{frame.number:06d}.png"
+        if cv2.imwrite(str(folder / name), picture):
+            names.append(name)
     return names

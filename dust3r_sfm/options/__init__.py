@@ -26,6 +26,7 @@ from dust3r_sfm.options.chain import (
     RefineOptions,
     RunOptions,
     TrackOptions,
+    VideoOptions,
 )
 from dust3r_sfm.options.localize import LocalizeOptions
 from dust3r_sfm.options.train import TrainOptions
@@ -53,4 +54,5 @@ __all__ = [
     "RunOptions",
     "TrackOptions",
     "TrainOptions",
+    "VideoOptions",
 ]

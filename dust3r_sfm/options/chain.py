@@ -28,6 +28,15 @@ class ImageOptions(ReadOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class VideoOptions:
+    """How a video, or several, become photographs: the sharpest frame of each stretch of motion."""
+
+    frames: int | None = None
+    """How many frames to take, of all videos together; default: one whenever the picture has moved by 6 % of its
+    diagonal."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class KnownCameraOptions:
     """What is known about the cameras beforehand; it is kept exactly."""
 
@@ -226,6 +235,7 @@ class PairsCommand:
     """Options of the chain up to the selection of pairs."""
 
     images: ImageOptions = field(default_factory=ImageOptions)
+    video: VideoOptions = field(default_factory=VideoOptions)
     known: KnownCameraOptions = field(default_factory=KnownCameraOptions)
     pairs: PairOptions = field(default_factory=PairOptions)
     predict: PredictorOptions = field(default_factory=PredictorOptions)

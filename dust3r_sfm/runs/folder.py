@@ -20,6 +20,9 @@ from dust3r_sfm.system.files import write_json
 STRAIGHTENED = "straightened"
 """Folder of a run in OUT, of the same photographs without the distortion of a strong lens."""
 
+FRAMES = "frames"
+"""Folder in OUT with the frames of videos, which are the run's photographs."""
+
 _SHARED = ("images", "pairs", "predict")
 """Stages that shards have in common."""
 
@@ -60,7 +63,8 @@ class RunFolder:
         taken_over = self._take_over() if is_new else None
         self.record = taken_over or read_record(path, self._file_name)
         if is_new and taken_over is None:
-            occupied = path.is_file() or (path.is_dir() and any(each.name != STRAIGHTENED for each in path.iterdir()))
+            others = (each.name for each in path.iterdir()) if path.is_dir() else ()
+            occupied = path.is_file() or any(name not in (STRAIGHTENED, FRAMES) for name in others)
             if occupied and not overwrite:
                 raise OutputError(
                     f"{path} is not empty and holds no run of this program; choose another folder or add --overwrite.",

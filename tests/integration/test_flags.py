@@ -43,8 +43,8 @@ UNTIL = {"pairs": "pairs", "predict": "predict", "align": "align", "reconstruct"
 """Verbs that are a part of the chain, and the last stage of each."""
 HOW = {"device", "num_workers", "max_encoded", "shard", "ray", "strict", "overwrite", "verbose"}
 """Flags about how the work is done, not about what comes out."""
-BY_CONTENT = {"intrinsics", "poses", "gps", "control_points"}
-"""Flags that count by what their file says of the photographs; see test_known.py and test_priors.py."""
+BY_CONTENT = {"intrinsics", "poses", "gps", "control_points", "frames"}
+"""Flags that count by what their file says of the photographs; see test_known.py, test_priors.py and test_video.py."""
 
 
 def groups_of(verb: str) -> dict[str, type]:
