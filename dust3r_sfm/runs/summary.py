@@ -1,6 +1,5 @@
 """What a run came to: the closing lines of the command, and the same in run.json."""
 
-import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from dust3r_sfm.colmap.model import read_model
 from dust3r_sfm.features.matcher import AUTO, BEST
 from dust3r_sfm.runs.folder import RunFolder
 from dust3r_sfm.runs.models import NOT_CONNECTED
+from dust3r_sfm.runs.next_steps import next_steps
 from dust3r_sfm.runs.record import RunRecord
 from dust3r_sfm.types import ImageSet, Scene
 
@@ -57,7 +57,7 @@ class Summary:
     apart: tuple[dict[str, Any], ...] = ()
 
     def __str__(self) -> str:
-        """The closing lines of the command, with the next command to type."""
+        """The closing lines of the command, with the next commands to type."""
         total = len(self.registered) + len(self.dropped) + sum(len(one["photographs"]) for one in self.apart)
         focal = f"{np.median(self.focals):.1f} px" if self.focals else "none"
         if len(self.focals) > 1 and max(self.focals) > 1.001 * min(self.focals):
@@ -85,10 +85,7 @@ class Summary:
             f"report              {self.out / 'report.html'}",
         ]
         if len(self.registered) > 1 and self.num_points:
-            dense = shlex.quote(str(self.out / "dense"))
-            lines.append(f"next                colmap patch_match_stereo --workspace_path {dense}")
-            if (self.out / "dense_pointmaps").is_dir():
-                lines.append(f"or without CUDA     dust3r-sfm densify {shlex.quote(str(self.out))}")
+            lines += next_steps(self.out)
         return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ from dust3r_sfm.runs.summary import Summary
 
 @pytest.mark.parametrize(("num_points", "num_images", "is_offered"), [(500, 2, True), (0, 2, False), (500, 1, False)])
 @pytest.mark.parametrize("has_pointmaps", [True, False])
-def test_stereo_is_the_next_step_only_where_it_can_work(num_points, num_images, is_offered, has_pointmaps, tmp_path):
+def test_there_is_a_next_step_only_where_it_can_work(num_points, num_images, is_offered, has_pointmaps, tmp_path):
     out = tmp_path / "my out"
     (out / ("dense_pointmaps" if has_pointmaps else "dense")).mkdir(parents=True)
     text = str(
@@ -24,6 +24,5 @@ def test_stereo_is_the_next_step_only_where_it_can_work(num_points, num_images, 
             refinement="none",
         )
     )
-    assert (f"patch_match_stereo --workspace_path '{out}/dense'" in text) == is_offered
-    assert (f"dust3r-sfm densify '{out}'" in text) == (is_offered and has_pointmaps)
+    assert (f"dust3r-sfm view '{out}'" in text) == is_offered
     assert ("the model has no points" in text) == (num_points == 0)
