@@ -67,6 +67,14 @@ class PoseErrors:
             "mean_reprojection_error": self.mean_reprojection_error,
         }
 
+    def sentence(self) -> str:
+        """The result in words: how many cameras, and how far they are off."""
+        placed = f"{self.num_registered} of {self.num_images} cameras"
+        if self.num_registered < 2:
+            return placed
+        ate = "" if self.ate is None else f" and {100 * self.ate:.2g} % of the scene's extent"
+        return f"{placed}, {self.median_rotation:.2g}°{ate} off the reference"
+
     def __str__(self) -> str:
         """The figures as a table of names and rounded values."""
         return "\n".join(

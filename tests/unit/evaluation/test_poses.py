@@ -1,6 +1,7 @@
 """Pose errors against made-up errors of known size, and against the reference tool."""
 
 import json
+import re
 import os
 import subprocess
 import sys
@@ -79,6 +80,7 @@ def test_a_turned_camera_counts_in_its_pairs_only(tmp_path: Path) -> None:
     turn = np.column_stack([transforms.rotation_exp(np.radians([0.0, 0.0, 4.0])), np.zeros(3)])
     frame.rig_from_world = pycolmap.Rigid3d(turn) * frame.rig_from_world
     errors = evaluate_poses(model, tmp_path / "poses.json")
+    assert re.fullmatch(r"5 of 5 cameras, \S+° and \S+ % of the scene's extent off the reference", errors.sentence())
     # 4 of the 10 pairs hold the turned camera; its centre has not moved.
     assert errors.rra == {1: 60.0, 2: 60.0, 5: 100.0, 15: 100.0}
     assert errors.auc[10] <= 100 * (6 + 4 * 0.6) / 10 + 1e-6
