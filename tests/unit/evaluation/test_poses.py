@@ -1,8 +1,8 @@
 """Pose errors against made-up errors of known size, and against the reference tool."""
 
 import json
-import re
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
