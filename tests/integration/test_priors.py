@@ -60,7 +60,7 @@ def scaled_centres(poses: dict[str, np.ndarray], names) -> np.ndarray:
 
 @pytest.mark.slow
 def test_a_place_of_200_metres_by_gps(tmp_path):
-    """3 m of noise, an eighth of the positions wrong: as good as the noise lets a similarity be; the wrong are named."""
+    """3 m of noise, an eighth of the positions wrong: as good as that noise lets it be, and the wrong are named."""
     folder, out = tmp_path / "scene", tmp_path / "out"
     sample(folder, num_views=24, size=(256, 192), seed=3)
     true = true_poses(folder)

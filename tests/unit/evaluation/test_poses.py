@@ -123,11 +123,25 @@ def test_what_cannot_be_compared_says_so(tmp_path: Path) -> None:
     path.write_text('{"a": 1}')
     with pytest.raises(InputError, match="fewer than two"):
         evaluate_poses(model, path)
-    path.write_text("[]")
-    with pytest.raises(InputError, match=r"is no poses\.json"):
-        evaluate_poses(model, path)
-    with pytest.raises(InputError, match=r"is no poses\.json"):
+    for content in ("[]", "[" * 200_000, "no JSON"):
+        path.write_text(content)
+        with pytest.raises(InputError, match=r"poses\.json"):
+            evaluate_poses(model, path)
+    with pytest.raises(InputError, match=r"missing\.json cannot be read"):
         evaluate_poses(model, tmp_path / "missing.json")
+    for changed in ({"width": 0}, {"params": []}, {"params": [float("nan"), 1, 1, 1]}, {"model": "NONE"}):
+        write_poses(path, model)
+        entries = json.loads(path.read_text())
+        for entry in entries.get("images", entries).values():
+            entry["camera"] = {
+                "model": "PINHOLE",
+                "width": 320,
+                "height": 240,
+                "params": [300, 300, 160, 120],
+            } | changed
+        path.write_text(json.dumps(entries))
+        with pytest.raises(InputError, match=r"is no poses\.json"):
+            evaluate_poses(model, path)
     write_poses(path, model)
     path.write_text(path.read_text().replace("camera0", "other0"))
     with pytest.raises(InputError, match="has none of the names"):
