@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from dust3r_sfm import __version__
 from dust3r_sfm.commands.chain import align, pairs, predict, reconstruct
 from dust3r_sfm.commands.installation import doctor, features, predictors, train
-from dust3r_sfm.commands.models import clean, densify, evaluate, extend, refine, view
+from dust3r_sfm.commands.models import clean, densify, evaluate, extend, refine, splat, view
 from dust3r_sfm.commands.photographs import depth, localize, pose, sample
 from dust3r_sfm.export import command as export
 from dust3r_sfm.system.terminal import run_command
@@ -25,6 +25,7 @@ GROUPS: Mapping[str, Mapping[str, Verb]] = {
     "with a model": {
         "view": view,
         "densify": densify,
+        "splat": splat,
         "export": export,
         "evaluate": evaluate,
         "extend": extend,

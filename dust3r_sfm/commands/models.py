@@ -68,6 +68,22 @@ def densify(out: Out, patch_match: Flag = False) -> None:
     print(densify(out, patch_match=patch_match, progress=Terminal()))
 
 
+def splat(out: Out, run: Flag = False) -> None:
+    """Say which splatting trainers are here, and what starts each on a run.
+
+    Args:
+        out: Output folder of a run.
+        run: Start the first trainer that is installed.
+    """
+    from dust3r_sfm.splatting import run_trainer, trainers
+
+    known = trainers(out)
+    if run:
+        run_trainer(known)
+    else:
+        print(*known, sep="\n")
+
+
 def evaluate(
     model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")],
     reference: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="REFERENCE")],
