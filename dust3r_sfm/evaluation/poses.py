@@ -1,6 +1,5 @@
 """Camera poses against reference cameras: RRA, RTA, AUC, ATE and focal length, as the pose literature counts them."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +7,14 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64
-from scipy.spatial.transform import Rotation
 
 from dust3r_sfm.colmap.model import Reconstruction, read_model
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import apply, centres, compose, invert, rotation_angle
+from dust3r_sfm.images.foreign.camera import of_quaternion, rigid
+from dust3r_sfm.images.foreign.colmap_camera import read_camera
+from dust3r_sfm.system.text import read_json
 
 _ACCURACY_DEGREES = (1, 2, 5, 15)
 _AUC_DEGREES = (1, 3, 5, 10, 30)
@@ -141,18 +142,16 @@ def _from_model(reconstruction: Reconstruction) -> _Cameras:
 
 def _from_json(path: Path) -> _Cameras:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         content = content.get("images", content)
         images = {name: content[name] for name in sorted(content) if _is_camera(content[name])}
-        quaternions = np.array([image["qvec_cam_from_world"] for image in images.values()], dtype=float).reshape(-1, 4)
-        translations = np.array([image["tvec"] for image in images.values()], dtype=float).reshape(-1, 3)
-        rotations = Rotation.from_quat(quaternions[:, [1, 2, 3, 0]]).as_matrix()
+        poses = [rigid(of_quaternion(image), name, path) for name, image in images.items()]
         focals = [_json_focal(image.get("camera")) for image in images.values()]
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, LookupError, TypeError, OverflowError) as error:
         raise InputError(f"{path} is no poses.json; give one, or the folder of a COLMAP model.", path=path) from error
     return _Cameras(
         names=tuple(images),
-        cam_from_world=np.concatenate([rotations, translations[:, :, None]], axis=2),
+        cam_from_world=np.array(poses, float).reshape(-1, 3, 4),
         focals=np.array(focals, dtype=float),
     )
 
@@ -161,8 +160,12 @@ def _is_camera(entry: Any) -> bool:
     return isinstance(entry, dict) and "tvec" in entry
 
 
-def _json_focal(camera: dict[str, Any] | None) -> float:
-    return camera["params"][0] / camera["width"] if camera else float("nan")
+def _json_focal(entry: Mapping[str, Any] | None) -> float:
+    """Focal length over width; NaN where the file says nothing of it."""
+    if entry is None:
+        return float("nan")
+    camera = read_camera(entry["model"], (entry["width"], entry["height"]), entry["params"])
+    return camera.params[0] / camera.size[0]
 
 
 def _pair_errors(
