@@ -37,7 +37,12 @@ def read_nvm(source: Path) -> dict[str, ForeignCamera]:
         ) from error
     found = {}
     for (name, *_), (focal, w, x, y, z, *centre, radial) in zip(rows, values.tolist(), strict=True):
-        rotation = Rotation.from_quat([x, y, z, w]).as_matrix()
+        try:
+            rotation = Rotation.from_quat([x, y, z, w]).as_matrix()
+        except ValueError as error:
+            raise InputError(
+                f"The pose of {name} in {source} has no rotation; export it again.", path=source
+            ) from error
         pose = rigid(np.column_stack([rotation, -rotation @ np.array(centre)]), name, source)
         params = (focal, math.nan, math.nan, -radial)
         camera = fixed or KnownCamera(model="SIMPLE_RADIAL", size=UNKNOWN_SIZE, params=params)
