@@ -6,13 +6,13 @@ names a line.
 """
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 from jaxtyping import Float64, Int64, Integer
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.system.hdf5 import entry, read_numbers, require_group
 
 _ORIGIN_PX = 0.5
 """COLMAP's coordinate of the centre of the first pixel, which hloc counts as 0."""
@@ -28,10 +28,15 @@ def read_keypoints(h5: h5py.File, name: str, path: Path) -> Float64[np.ndarray, 
 
     Raises:
         InputError: the file holds none of this image.
+        ValueError: what it holds is no list of positions.
     """
-    if f"{name}/keypoints" not in h5:
+    entry_name = f"{name}/keypoints"
+    if entry(h5, entry_name) is None:
         raise InputError(f"{path} has no keypoints of {name}; extract the features of all images.", path=path)
-    keypoints: Float64[np.ndarray, "k 2"] = h5[name]["keypoints"][()][:, :2].astype(np.float64) + _ORIGIN_PX
+    stored = read_numbers(h5, entry_name, (None, None))
+    if stored.shape[1] < 2:
+        raise InputError(f"{path} has keypoints of {name} without x and y; extract the features again.", path=path)
+    keypoints: Float64[np.ndarray, "k 2"] = stored[:, :2].astype(np.float64) + _ORIGIN_PX
     return keypoints
 
 
@@ -60,21 +65,27 @@ def read_matches(
 
     Returns:
         Rows of the keypoints of both images, and scores: 1 where the file has none.
+
+    Raises:
+        ValueError: what the file holds of it is no list of matches.
     """
     for first, second, turned in ((name1, name2, False), (name2, name1, True)):
         for separator in ("/", "_"):
             key = pair_name(first, second, separator)
-            if key in h5 and "matches0" in h5[key]:
-                return _matches_of(h5[key], turned)
+            if entry(h5, f"{key}/matches0") is not None:
+                return _matches_of(require_group(h5, key), turned)
     return None
 
 
-def _matches_of(group: Any, turned: bool) -> tuple[Int64[np.ndarray, "m 2"], Float64[np.ndarray, " m"]]:
-    partner = group["matches0"][()].astype(np.int64)
+def _matches_of(group: h5py.Group, turned: bool) -> tuple[Int64[np.ndarray, "m 2"], Float64[np.ndarray, " m"]]:
+    partner = read_numbers(group, "matches0", (None,), kinds="iu").astype(np.int64)
     first = np.flatnonzero(partner >= 0)
     rows = np.column_stack([first, partner[first]])
-    scores = group["matching_scores0"][()][first] if "matching_scores0" in group else np.ones(len(first))
-    return (rows[:, ::-1] if turned else rows), scores.astype(np.float64)
+    if entry(group, "matching_scores0") is None:
+        scores = np.ones(len(first))
+    else:
+        scores = read_numbers(group, "matching_scores0", partner.shape)[first].astype(np.float64)
+    return (rows[:, ::-1] if turned else rows), scores
 
 
 def require_rows(

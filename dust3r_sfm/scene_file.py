@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.geometry.transforms import are_rigid
 from dust3r_sfm.system.files import atomic_path
 from dust3r_sfm.system.hdf5 import entry, open_or_say, read_numbers, read_text, read_texts
 from dust3r_sfm.system.names import refuse_unsafe_name
@@ -114,7 +115,7 @@ def read_scene(path: Path, image_root: Path | None = None) -> Scene:
             name: read_numbers(h5, name, (counts[per], *row), finite=False).astype(kind)
             for name, (kind, per, row) in _ARRAYS.items()
         }
-        _require_use(values, len(views))
+        _require_use(values, views)
         return Scene(
             image_root=root,
             views=views,
@@ -240,7 +241,10 @@ def _known_camera(text: str) -> KnownCamera | None:
     camera = json.loads(text)
     if camera is None:
         return None
-    return KnownCamera(model=camera["model"], size=tuple(camera["size"]), params=tuple(camera["params"]))
+    size, params = tuple(map(int, camera["size"])), tuple(map(float, camera["params"]))
+    if len(size) != 2 or min(size) < 1 or not np.isfinite(params).all() or params[0] <= 0:
+        raise ValueError("a known camera that cannot be")
+    return KnownCamera(model=str(camera["model"]), size=size, params=params)
 
 
 def _priors(text: str) -> Priors:
@@ -273,12 +277,16 @@ def _maps(h5: h5py.File, kind: str, views: Sequence[View]) -> tuple[np.ndarray, 
     return tuple(read_numbers(h5, f"{kind}/{index}", shape).astype(np.float32) for index, shape in enumerate(shapes))
 
 
-def _require_use(values: Mapping[str, np.ndarray], num_images: int) -> None:
+def _require_use(values: Mapping[str, np.ndarray], views: Sequence[View]) -> None:
     """Refuse cameras that are not finite, and edges of images that are not there."""
     placed = values["registered"]
     if not all(np.isfinite(values[name][placed]).all() for name in ("intrinsics", "cam_from_world")):
         raise ValueError("a camera that is not finite")
-    if len(values["edges"]) and not ((values["edges"] >= 0) & (values["edges"] < num_images)).all():
+    focals = np.diagonal(values["intrinsics"][placed], axis1=1, axis2=2)[:, :2]
+    known = [view.known_cam_from_world for view in views if view.known_cam_from_world is not None]
+    if not (focals > 0).all() or not are_rigid(np.array([*values["cam_from_world"][placed], *known]).reshape(-1, 3, 4)):
+        raise ValueError("a camera that cannot be")
+    if len(values["edges"]) and not ((values["edges"] >= 0) & (values["edges"] < len(views))).all():
         raise ValueError("an edge of an image that is not there")
 
 

@@ -29,6 +29,9 @@ NUM_SOURCES = 20
 """Source images that patch-match stereo chooses for itself, and that are asked to confirm our depth maps; COLMAP's
 default."""
 
+_PLAIN_MODES = ("L", "RGB")
+"""What stereo and trainers read as it is: they take the fourth channel of CMYK for transparency."""
+
 _OUR_FOLDERS = {"images", "masks", "sparse", "stereo"}
 
 
@@ -170,15 +173,18 @@ def _write_image(root: Path, folder: Path, name: str, moved: Float32[np.ndarray,
     """Copy an image (`moved` is None) or resample it; its format stays that of its name."""
     target = path_inside(folder, name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if moved is None:
-        shutil.copyfile(root / name, target)
-        reset_orientation(target)
-        return
     with naming(root / name):
+        with open_image(root / name) as picture:
+            profile, is_plain = picture.info.get("icc_profile"), picture.mode in _PLAIN_MODES
+        if moved is None and is_plain:
+            shutil.copyfile(root / name, target)
+            reset_orientation(target)
+            return
         picture = decode(root / name)
-        profile = picture.info.get("icc_profile")
+        if picture.mode == "CMYK":
+            profile = None  # it is of four inks
         pixels = np.asarray(picture if picture.mode == "L" else as_rgb(picture))
-    save_image(target, resample(pixels, moved), icc_profile=profile)
+    save_image(target, pixels if moved is None else resample(pixels, moved), icc_profile=profile)
 
 
 def save_image(target: Path, pixels: np.ndarray, **options: Any) -> None:

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.transforms import centres, rotation_angle
 from dust3r_sfm.images.known_poses import read_poses
+from dust3r_sfm.system.text import read_text
 
 HLOC_THRESHOLDS = ((0.01, 1.0), (0.02, 2.0), (0.03, 3.0), (0.05, 5.0), (0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
 """Metres and degrees of hloc's evaluation of 7-Scenes and Cambridge."""
@@ -117,8 +118,8 @@ def read_results(path: Path) -> dict[str, Float64[np.ndarray, "3 4"]]:
         InputError: the file cannot be read, or a line is not a name and seven numbers: the sentence names it.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).splitlines()
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a results file; check the path.", path=path) from error
     poses: dict[str, Float64[np.ndarray, "3 4"]] = {}
     for number, line in enumerate(lines, start=1):

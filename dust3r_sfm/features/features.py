@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.hloc import read_keypoints, write_keypoints
-from dust3r_sfm.system.hdf5 import open_or_say
+from dust3r_sfm.system.hdf5 import DAMAGED, entry, open_or_say, read_numbers, require_group
 from dust3r_sfm.types import View
 
 
@@ -75,13 +75,15 @@ def read_features(path: Path, views: Sequence[View], with_descriptors: bool = Tr
 
 def _read_one(h5: h5py.File, name: str, path: Path, with_descriptors: bool) -> Features:
     """The features of one image; none where the file lacks it."""
-    if name not in h5:
+    if entry(h5, name) is None:
         return Features(xy=np.zeros((0, 2)), descriptors=np.zeros((0, 0)), scores=np.zeros(0, np.float32))
-    group, xy = h5[name], read_keypoints(h5, name, path)
-    if with_descriptors and "descriptors" not in group:
+    group, xy = require_group(h5, name), read_keypoints(h5, name, path)
+    if with_descriptors and entry(group, "descriptors") is None:
         raise InputError(f"{path} has no descriptors of {name}; extract the features again.", path=path)
-    descriptors = group["descriptors"][()].T if with_descriptors else np.zeros((len(xy), 0))
-    scores = np.asarray(group["scores"] if "scores" in group else np.ones(len(xy)), np.float32)
+    descriptors = read_numbers(group, "descriptors", (None, len(xy))).T if with_descriptors else np.zeros((len(xy), 0))
+    has_scores = entry(group, "scores") is not None
+    scores = read_numbers(group, "scores", (len(xy),)) if has_scores else np.ones(len(xy))
+    scores = scores.astype(np.float32)
     return Features(xy=xy, descriptors=np.ascontiguousarray(descriptors), scores=scores)
 
 
@@ -111,7 +113,7 @@ def names_in(path: Path) -> set[str]:
                     names.add(name)
 
             file.visititems(visit)
-    except (OSError, LookupError, RuntimeError, ValueError):  # h5py raises all of them over damaged bytes
+    except DAMAGED:
         path.unlink()
         return set()
     return names

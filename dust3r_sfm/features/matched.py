@@ -13,6 +13,7 @@ from dust3r_sfm.errors import InputError
 from dust3r_sfm.features.features import Features, append_features, names_in, read_features
 from dust3r_sfm.features.matcher import FeatureMatcher, RowMatches, matcher_facts
 from dust3r_sfm.hloc import pair_name, read_matches, write_matches
+from dust3r_sfm.system.hdf5 import DAMAGED, entry
 from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import Edge, View
 
@@ -24,9 +25,6 @@ FEATURES, MATCHES = "features.h5", "matches.h5"
 
 _MARK = "matcher"
 """Attribute of both files: the matcher, and the checksums of its weights."""
-
-_DAMAGED = (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, InputError)
-"""What reading a file of another kind or half a file may raise."""
 
 
 class MatchedFeatures:
@@ -79,14 +77,14 @@ class MatchedFeatures:
             with_descriptors = [features.descriptors.shape[1] > 0 or not len(features.xy) for features in found]
             if not all(with_descriptors):
                 raise LookupError("descriptors")
-        except _DAMAGED:
+        except (*DAMAGED, InputError):
             return [FEATURES, MATCHES]
         features = dict(zip(images, found, strict=True))
         try:
             with h5py.File(folder / MATCHES, "r") as h5:
                 _require_mark(h5, self._mark)
                 every = {edge: self._kept(h5, edge, features) for edge in itertools.combinations(images, 2)}
-        except _DAMAGED:
+        except (*DAMAGED, InputError):
             self._features |= features
             return [MATCHES]
         self._features |= features
@@ -96,7 +94,7 @@ class MatchedFeatures:
     def _kept(self, h5: h5py.File, edge: Edge, features: Mapping[int, Features]) -> RowMatches | None:
         """Matches of a pair in a file; None where it has none, or numbers keypoints that are not there."""
         names = [self.views[index].name for index in edge]
-        kept = read_matches(h5, *names) if pair_name(*names) in h5 else None
+        kept = read_matches(h5, *names) if entry(h5, pair_name(*names)) is not None else None
         counts = [len(features[index].xy) for index in edge]
         return kept if kept is not None and (kept[0] < counts).all() else None
 

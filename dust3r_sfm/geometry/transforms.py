@@ -4,6 +4,16 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
+_ORTHONORMAL = 1e-6
+"""How far a rotation times its transpose may be from the identity, per entry, after sums of many. Chosen by hand."""
+
+
+def are_rigid(poses: Float[np.ndarray, "*b 3 4"]) -> bool:
+    """Whether all are finite, and rotate without a scale, a skew or a mirror."""
+    rotation = poses[..., :3]
+    error = np.abs(rotation @ np.swapaxes(rotation, -1, -2) - np.eye(3))
+    return bool(np.isfinite(poses).all() and (error < _ORTHONORMAL).all() and (np.linalg.det(rotation) > 0).all())
+
 
 def invert(a_from_b: Float[np.ndarray, "*b 3 4"]) -> Float[np.ndarray, "*b 3 4"]:
     """Give b_from_a of rigid transforms."""

@@ -4,6 +4,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from dust3r_sfm.images.foreign.colmap_camera import known_camera, refuse_impossi
 from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.names import refuse_unsafe_name
 from dust3r_sfm.system.text import has_mark, read_text
+
+_UNIT = 1e-12
+"""How far the length of a quaternion may be from 1: rounding of double precision."""
 
 _MODEL_FILES = ("cameras", "images", "points3D")
 
@@ -88,9 +92,22 @@ def _without_marks(folder: Path) -> Iterator[Path]:
         yield Path(name)
 
 
+def _normalize(frame: Any) -> None:
+    """Give a quaternion of few digits the length 1, which COLMAP does for texts only."""
+    from dust3r_sfm.system._pycolmap import pycolmap
+
+    pose = frame.rig_from_world
+    length = np.linalg.norm(pose.rotation.quat)
+    if length > 0 and abs(length - 1) > _UNIT:
+        frame.rig_from_world = pycolmap.Rigid3d(pycolmap.Rotation3d(pose.rotation.quat / length), pose.translation)
+
+
 def _refuse_impossible_parts(reconstruction: Reconstruction, folder: Path) -> None:
     for camera_id, camera in reconstruction.cameras.items():
         refuse_impossible(known_camera(camera), f"camera {camera_id}", folder)
+    for frame in reconstruction.frames.values():
+        if frame.has_pose:
+            _normalize(frame)
     for image in reconstruction.images.values():
         if image.has_pose:
             rigid(np.asarray(image.cam_from_world().matrix()), image.name, folder)

@@ -2,11 +2,13 @@
 
 import contextlib
 import functools
+import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
 from dust3r_sfm.errors import ImageError
 from dust3r_sfm.types import Size
@@ -14,7 +16,20 @@ from dust3r_sfm.types import Size
 HEIC_SUFFIXES = frozenset({".heic", ".heif"})
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
-"""Decoders that files are offered to (MPO is JPEG's), of dozens that Pillow has: that of EPS runs Ghostscript."""
+"""Pillow's names of what is promised, MPO among JPEG; its other decoders are never reached: EPS runs Ghostscript."""
+_HEIC_FORMAT = "HEIF"
+
+_JPEG_MARK = b"\xff\xd8\xff"
+"""First bytes of a JPEG file (ISO/IEC 10918-1, B.1.1.3)."""
+
+_MOST_JPEG_PX = 1 << 30
+"""JPEG is decoded at a fraction of its size; the largest cameras of today make a gigapixel. Chosen by hand."""
+
+_LARGE_PX = 1 << 26
+"""Larger pictures are decoded one at a time, so that memory does not grow with the cores. Chosen by hand."""
+_ONE_LARGE = threading.Lock()
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # its error at twice the size stays
 
 _UNTURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,20 +52,33 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def open_image(path: Path) -> Image.Image:
-    """Open a file without decoding it: JPEG, MPO, PNG, TIFF, WebP, BMP or HEIF, whatever its extension says.
+    """Open a file without decoding it; `path` may hold any format that is promised, whatever its extension says.
 
     Raises:
         ImageError: the file is not an image, or not one this machine can decode (the message lacks the name).
     """
-    has_heif = register_heic()
-    if path.exists() and not path.is_file():
-        raise ImageError("it is no regular file")
     try:
-        return Image.open(path, formats=(*_FORMATS, "HEIF") if has_heif else _FORMATS)
+        if path.exists() and not path.is_file():
+            raise ImageError("it is no regular file: give a photograph")
+        with path.open("rb") as file:
+            is_jpeg = file.read(len(_JPEG_MARK)) == _JPEG_MARK
+        if is_jpeg:
+            return _open_jpeg(path)
+        has_heic = register_heic()
+        return Image.open(path, formats=(*_FORMATS, _HEIC_FORMAT) if has_heic else _FORMATS)
     except Exception as error:  # decoders raise anything on damaged files
-        if path.suffix.lower() in HEIC_SUFFIXES and not has_heif:
+        if isinstance(error, UnidentifiedImageError) and path.suffix.lower() in HEIC_SUFFIXES and not has_heic:
             raise ImageError("HEIC needs a plugin: pip install dust3r_sfm[heic]") from error
         raise ImageError(_reason(error)) from error
+
+
+def _open_jpeg(path: Path) -> Image.Image:
+    """The first picture of a JPEG or MPO file, beyond Pillow's bound of pixels, which is for what is decoded whole."""
+    image = JpegImagePlugin.JpegImageFile(path)
+    if image.width * image.height > _MOST_JPEG_PX:
+        image.close()
+        raise Image.DecompressionBombError
+    return image
 
 
 def decode(path: Path, at_least: Size | None = None) -> Image.Image:
@@ -69,7 +97,8 @@ def decode(path: Path, at_least: Size | None = None) -> Image.Image:
         if at_least is not None:
             image.draft(None, at_least)
         tag = _orientation_tag(image)
-        image.load()
+        with _ONE_LARGE if image.width * image.height > _LARGE_PX else contextlib.nullcontext():
+            image.load()
         # Pillow turns TIFF files (alone of all formats) while decoding, and then removes the tag; COLMAP does not turn.
         if tag in _UNTURN and _orientation_tag(image) is None:
             image = image.transpose(_UNTURN[tag])

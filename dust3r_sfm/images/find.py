@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.decode import HEIC_SUFFIXES
+from dust3r_sfm.system.text import read_text
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}) | HEIC_SUFFIXES
 
@@ -89,8 +90,8 @@ def check_names(names: Sequence[str], root: Path) -> list[str]:
 def _listed(path: Path) -> list[Path]:
     """The paths in a text file, one a line; empty lines are passed over."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).splitlines()
+    except (OSError, ValueError) as error:
         raise InputError(
             f"The list of photographs {path} cannot be read ({error}): give a text file.", path=path
         ) from error

@@ -1,7 +1,6 @@
 """Photographs become an `ImageSet`: found, checked, grouped by camera, laid on the network's grid."""
 
 import hashlib
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from dust3r_sfm.images.masks import check_mask, find_masks
 from dust3r_sfm.images.resize import DEFAULT_GRID, Grid, network_grid
 from dust3r_sfm.images.sharing import camera_groups
 from dust3r_sfm.options import ImageOptions
+from dust3r_sfm.system.names import is_unwritable
 from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import Dropped, ImageSet, Size, View
 
@@ -131,7 +131,7 @@ def _inspect_all(
     for done, (name, result) in enumerate(zip(names, results, strict=True), start=1):
         progress(done, len(names))
         if isinstance(result, ImageError):
-            shown = ascii(name)[1:-1] if _is_unwritable(name) else name
+            shown = ascii(name)[1:-1] if is_unwritable(name) else name
             dropped.append(Dropped(name=shown, reason=str(result)))
         else:
             photographs[name] = result
@@ -140,7 +140,7 @@ def _inspect_all(
 
 def _inspect(path: Path, name: str, grid: Grid) -> _Photograph | ImageError:
     try:
-        if _is_unwritable(name):
+        if is_unwritable(name):
             raise ImageError("its name holds a line break, a tab or broken characters: rename it")
         image = open_image(path)
         size = raw_size(image)
@@ -149,7 +149,7 @@ def _inspect(path: Path, name: str, grid: Grid) -> _Photograph | ImageError:
         if min(size) < _MIN_SIDE_RAW_PX:
             raise ImageError(f"it is only {size[0]} × {size[1]} pixels large")
         network_grid(size, exif.orientation, grid)
-        as_rgb(decode(path, at_least=(1, 1)))
+        as_rgb(decode(path, at_least=(1, 1)).crop((0, 0, 1, 1)))  # every pixel is decoded, one is converted
     except ImageError as error:
         return error
     return _Photograph(size=size, exif=exif)
@@ -169,8 +169,3 @@ def _duplicates(root: Path, names: Sequence[str]) -> dict[str, str]:
             if original != name:
                 originals[name] = original
     return originals
-
-
-def _is_unwritable(name: str) -> bool:
-    """Whether a name holds line breaks, control characters or bytes that are not UTF-8: text files cannot keep it."""
-    return any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name)

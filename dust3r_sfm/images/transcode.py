@@ -1,6 +1,7 @@
-"""One folder of pictures that COLMAP reads: WebP and HEIC are written again as JPEG or PNG."""
+"""One folder of pictures that COLMAP reads: WebP and HEIC are written again as JPEG or PNG, some names are changed."""
 
 import dataclasses
+import json
 import os
 import shutil
 from collections.abc import Collection
@@ -12,6 +13,7 @@ from PIL import Image
 from dust3r_sfm.images.decode import as_rgb, decode, naming, open_image
 from dust3r_sfm.images.exif import exif_bytes
 from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.names import line_name
 from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import ImageSet, View
 
@@ -20,6 +22,9 @@ _SUFFIX_OF_FORMAT = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "TIFF": ".tif
 
 _WRITABLE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
 """Extensions that COLMAP's undistorter can write: it keeps the name and chooses the format by it."""
+
+_TABLE = "names.json"
+"""New names by old ones, in the folder."""
 
 _JPEG_QUALITY = 95
 """Of Pillow's 1 to 95. Chosen by hand."""
@@ -31,7 +36,8 @@ def transcode(images: ImageSet, folder: Path) -> ImageSet:
     When all are readable, the set comes back as it is. Otherwise `folder` gets the whole set: readable files as hard
     links (copies across file systems), the others as JPEG of quality 95, or as PNG when they are transparent. Those
     keep their raw pixel grid, EXIF and orientation tag, and get an extension that COLMAP can write as well (`a.webp`
-    becomes `a.jpg`, or `a.webp.jpg` where that is taken).
+    becomes `a.jpg`, or `a.webp.jpg` where that is taken). A name that begins with '#' or with a blank, which COLMAP's
+    text files cannot hold, begins with '_' instead. `names.json` in the folder has the new name of each old one.
 
     Args:
         images: as read.
@@ -46,17 +52,20 @@ def transcode(images: ImageSet, folder: Path) -> ImageSet:
         OutputError: the disk is full or `folder` cannot be written.
     """
     suffixes = [_new_suffix(view) for view in images.views]
-    if not any(suffixes):
+    wanted = [(line_name(view.name), suffix) for view, suffix in zip(images.views, suffixes, strict=True)]
+    if all(want == (name, None) for want, name in zip(wanted, images.names, strict=True)):
         return images
     taken = {view.name for view, suffix in zip(images.views, suffixes, strict=True) if suffix is None}
     names = []
-    for view, suffix in zip(images.views, suffixes, strict=True):
-        names.append(view.name if suffix is None else _new_name(view.name, suffix, taken))
+    for view, (name, suffix) in zip(images.views, wanted, strict=True):
+        names.append(name if (name, suffix) == (view.name, None) else _new_name(name, suffix, taken))
         taken.add(names[-1])
     with atomic_path(folder) as temporary:
         files = zip(images.views, names, strict=True)
         for _ in map_ordered(lambda file: _fill(file[0], temporary / file[1], folder / file[1]), files, num_cores(0)):
             pass
+        changed = {old: new for old, new in zip(images.names, names, strict=True) if old != new}
+        (temporary / _TABLE).write_text(json.dumps(changed, indent=1), encoding="utf-8")
     views = [
         dataclasses.replace(view, name=name, path=folder / name) for view, name in zip(images.views, names, strict=True)
     ]
@@ -77,9 +86,13 @@ def _is_readable(image: Image.Image) -> bool:
     return image.format in _SUFFIX_OF_FORMAT and image.info.get("compression") != "zstd"
 
 
-def _new_name(name: str, suffix: str, taken: Collection[str]) -> str:
-    short = str(PurePosixPath(name).with_suffix(suffix))
-    return f"{name}{suffix}" if short in taken else short
+def _new_name(name: str, suffix: str | None, taken: Collection[str]) -> str:
+    if suffix is not None:
+        short = str(PurePosixPath(name).with_suffix(suffix))
+        name = f"{name}{suffix}" if short in taken else short
+    while name in taken:
+        name = f"_{name}"
+    return name
 
 
 def _fill(view: View, target: Path, earlier: Path) -> None:

@@ -12,7 +12,8 @@ from dust3r_sfm.hloc import read_keypoints, read_matches, require_rows, split_pa
 from dust3r_sfm.localization.correspond import Pair
 from dust3r_sfm.localization.reference import Reference
 from dust3r_sfm.localization.retrieve import DescriptorRetrieval
-from dust3r_sfm.system.hdf5 import open_or_say
+from dust3r_sfm.system.hdf5 import entry, open_or_say, read_numbers
+from dust3r_sfm.system.text import read_text
 from dust3r_sfm.types import Matches, View
 
 _FEATURES, _AGAIN = "HDF5 file of hloc's features", "extract the features of all images again"
@@ -63,12 +64,13 @@ def global_retrieval(path: Path, reference: Reference) -> DescriptorRetrieval:
 
     def read(names: Sequence[str]) -> Float32[np.ndarray, "n d"]:
         with open_or_say(path, _FEATURES, _AGAIN) as h5:
-            missing = next((name for name in names if f"{name}/global_descriptor" not in h5), None)
+            missing = next((name for name in names if entry(h5, f"{name}/global_descriptor") is None), None)
             if missing is not None:
                 raise InputError(
                     f"{path} has no global descriptor of {missing}; extract the features of all images.", path=path
                 )
-            return np.stack([h5[name]["global_descriptor"][()].astype(np.float32) for name in names])
+            stored = [read_numbers(h5, f"{name}/global_descriptor", (None,)) for name in names]
+            return np.stack(stored).astype(np.float32)
 
     return DescriptorRetrieval(read(reference.names), lambda views: read([view.name for view in views]))
 
@@ -111,6 +113,6 @@ class FileMatcher:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(path).splitlines()
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a text file of pairs; check the path.", path=path) from error

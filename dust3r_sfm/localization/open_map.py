@@ -1,7 +1,6 @@
 """A map made ready: its images, where their points come from, how queries are compared with them."""
 
 import contextlib
-import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor
 from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.system.progress import Progress, Silent
+from dust3r_sfm.system.text import read_json
 
 OWN_RADIUS_OF_SIDE = 0.002
 """Share of the longer side within which a model's point stands for a pixel, where there is depth for the others. Chosen
@@ -249,8 +249,8 @@ def find_image_root(path: Path, model: Reconstruction) -> Path:
     candidates = []
     record = path / "run.json"
     if record.is_file():
-        with contextlib.suppress(ValueError, KeyError, TypeError):  # an incomplete record says nothing
-            candidates += [path / "images", Path(json.loads(record.read_text(encoding="utf-8"))["photographs"]["root"])]
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):  # an incomplete record says nothing
+            candidates += [path / "images", Path(read_json(record)["photographs"]["root"])]
     model_folder = (find_model(path) or path).resolve()
     candidates += [folder / "images" for folder in (path, model_folder, *list(model_folder.parents)[:2])]
     candidates += [path, *list(model_folder.parents)[:2]]

@@ -10,8 +10,11 @@ from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
 from dust3r_sfm.errors import InputError, OutputError
+from dust3r_sfm.images.foreign.camera import rigid
+from dust3r_sfm.images.foreign.colmap_camera import read_camera
 from dust3r_sfm.system.files import as_output_error, write_json, write_text
-from dust3r_sfm.types import KnownCamera, Localization
+from dust3r_sfm.system.text import read_json, read_text
+from dust3r_sfm.types import Localization
 
 Names = Literal["full", "parent", "base"]
 
@@ -86,7 +89,7 @@ class Results:
                 continue
             try:
                 inputs, localizations = entries(file)
-            except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, InputError):
                 occupied = True
                 continue
             if file == self._journal and not localizations:  # of a run that failed before its first query
@@ -145,26 +148,35 @@ def to_json(localization: Localization) -> dict[str, Any]:
 
 
 def from_json(values: Mapping[str, Any]) -> Localization:
-    """The localization that `to_json` wrote."""
+    """The localization that `to_json` wrote.
+
+    Raises:
+        LookupError, TypeError, ValueError, InputError: it is something else.
+    """
     camera = values["camera"]
+    if not isinstance(values["name"], str):
+        raise TypeError("a name is no text")
     return Localization(
         name=values["name"],
-        cam_from_world=_array(values["cam_from_world"]),
+        cam_from_world=_pose(values["cam_from_world"], values["name"]),
         reason=values["reason"],
-        camera=camera
-        and KnownCamera(model=camera["model"], size=tuple(camera["size"]), params=tuple(camera["params"])),
+        camera=camera and read_camera(camera["model"], camera["size"], camera["params"]),
         num_matches=values["num_matches"],
         num_inliers=values["num_inliers"],
         confidence=values["confidence"],
         covariance=_array(values["covariance"]),
         retrieved=tuple(values["retrieved"]),
-        nearest=_array(values["nearest"]),
+        nearest=_pose(values["nearest"], values["name"]),
     )
 
 
 def _numbers(pose: Float64[np.ndarray, "3 4"]) -> str:
     x, y, z, w = Rotation.from_matrix(pose[:, :3]).as_quat(canonical=True)
     return " ".join(repr(float(value)) for value in (w, x, y, z, *pose[:, 3]))
+
+
+def _pose(values: Any, name: str) -> np.ndarray | None:
+    return None if values is None else rigid(np.array(values, np.float64).reshape(3, 4), name, Path("results"))
 
 
 def _array(values: Any) -> np.ndarray | None:
@@ -176,11 +188,11 @@ def _line(localization: Localization) -> str:
 
 
 def _of_json(path: Path) -> tuple[dict[str, Any], list[Localization]]:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return content["inputs"], [from_json(values) for values in content["queries"].values()]
+    content = read_json(path)
+    return dict(content["inputs"]), [from_json(values) for values in content["queries"].values()]
 
 
 def _of_journal(path: Path) -> tuple[dict[str, Any], list[Localization]]:
-    header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    header, *lines = read_text(path).splitlines(keepends=True)
     whole = [line for line in lines if line.endswith("\n")]  # a kill may cut the last one short
-    return json.loads(header)["inputs"], [from_json(json.loads(line)) for line in whole]
+    return dict(json.loads(header)["inputs"]), [from_json(json.loads(line)) for line in whole]

@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.hloc import split_pair
 from dust3r_sfm.system.files import write_text
+from dust3r_sfm.system.text import read_text
 from dust3r_sfm.types import Edge, PairGraph
 
 
@@ -134,8 +135,8 @@ def read_pairs(path: Path, names: Sequence[str], left_out: Collection[str] = ())
         InputError: no such file, a line that is not two names, an unknown name, or an image paired with itself.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).split("\n")
+    except (OSError, ValueError) as error:
         raise InputError(
             f"The list of pairs {path} cannot be read ({error}): give a text file in UTF-8.", path=path
         ) from error

@@ -5,14 +5,26 @@ tell. Nothing is compressed: the low byte of a half float is noise, and LZF with
 for ten times the writing time and four times the reading time.
 """
 
+from collections.abc import Mapping
+
 import h5py
 import numpy as np
 from jaxtyping import Float16, Float32
 
+from dust3r_sfm.system.hdf5 import entry, read_numbers, read_scale
 from dust3r_sfm.types import NOTHING_KNOWN, PairPrediction, is_known
 
 MAX_BYTES_PER_PIXEL = 8
 """A point and a confidence of half floats."""
+
+_SHAPES: Mapping[str, tuple[int | None, ...]] = {
+    "points": (None, None, 3),
+    "confidence": (None, None),
+    "descriptors": (None, None, None),
+    "descriptor_confidence": (None, None),
+}
+_ALWAYS = ("points", "confidence")
+"""What each image of a pair has; descriptors are from some predictors only."""
 
 _HALF = np.finfo(np.float16)
 LEAST_KNOWN = np.float32(NOTHING_KNOWN + _HALF.eps)
@@ -52,17 +64,40 @@ def write_record(group: h5py.Group, prediction: PairPrediction) -> int:
 
 
 def read_record(group: h5py.Group) -> PairPrediction:
-    """Read what `write_record` wrote, in single precision."""
-    maps = {name: dataset[()].astype(np.float32) for name, dataset in group.items()}
-    scale = np.float32(group.attrs["scale"])
+    """Read what `write_record` wrote, in single precision.
+
+    Raises:
+        LookupError, ValueError: it is something else.
+    """
+    maps = {
+        f"{name}{role}": read_numbers(group, f"{name}{role}", shape).astype(np.float32)
+        for name, shape in _SHAPES.items()
+        for role in (1, 2)
+        if name in _ALWAYS or entry(group, f"{name}{role}") is not None
+    }
+    scale = np.float32(read_scale(group, "scale"))
     maps["points1"] *= scale
     maps["points2"] *= scale
+    _require_one_grid(group, maps)
     return PairPrediction(**maps)
 
 
 def read_halves(group: h5py.Group, role: int) -> tuple[Float16[np.ndarray, "h w 3"], Float16[np.ndarray, "h w"], float]:
-    """Read the pointmap of the first (role 0) or second image: points over their scale, confidence, and the scale."""
-    return group[f"points{role + 1}"][()], group[f"confidence{role + 1}"][()], float(group.attrs["scale"])
+    """Read the pointmap of the first (role 0) or second image: points over their scale, confidence, and the scale.
+
+    Raises:
+        LookupError, ValueError: it is something else.
+    """
+    maps = {f"{name}{role + 1}": read_numbers(group, f"{name}{role + 1}", _SHAPES[name]) for name in _ALWAYS}
+    _require_one_grid(group, maps)
+    points, confidence = (values.astype(np.float16, copy=False) for values in maps.values())
+    return points, confidence, read_scale(group, "scale")
+
+
+def _require_one_grid(group: h5py.Group, maps: Mapping[str, np.ndarray]) -> None:
+    for role in "12":
+        if len({values.shape[:2] for name, values in maps.items() if name.endswith(role)}) > 1:
+            raise ValueError(f"the maps of {group.name} are of different sizes")
 
 
 def _scale(prediction: PairPrediction) -> float:

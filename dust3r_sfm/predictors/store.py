@@ -25,7 +25,7 @@ from jaxtyping import Float16
 from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.predictors.record import MAX_BYTES_PER_PIXEL, read_halves, read_record, write_record
 from dust3r_sfm.system.files import atomic_path
-from dust3r_sfm.system.hdf5 import open_or_say, or_say
+from dust3r_sfm.system.hdf5 import open_or_say, or_say, require_group
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 
 FORMAT = "dust3r_sfm predictions 1"
@@ -100,7 +100,7 @@ class PredictionStore(Mapping[Edge, PairPrediction]):
     def __getitem__(self, edge: Edge) -> PairPrediction:
         file, record = self._records[edge]
         with self._lock, or_say(file, *_SENTENCE):
-            return read_record(self._opened(file)[record])
+            return read_record(require_group(self._opened(file), record))
 
     def stored(
         self, edge: Edge, roles: Sequence[int]
@@ -115,7 +115,8 @@ class PredictionStore(Mapping[Edge, PairPrediction]):
         """
         file, record = self._records[edge]
         with self._lock, or_say(file, *_SENTENCE):
-            return [read_halves(self._opened(file)[record], role) for role in roles]
+            group = require_group(self._opened(file), record)
+            return [read_halves(group, role) for role in roles]
 
     def close(self) -> None:
         """Close the files; reading opens them again."""
@@ -142,7 +143,7 @@ class PredictionStore(Mapping[Edge, PairPrediction]):
                 )
             self.header = header
             for name1 in index.keys() & h5.keys():
-                for name2 in index.keys() & h5[name1].keys():
+                for name2 in index.keys() & require_group(h5, name1).keys():
                     self._records.setdefault((index[name1], index[name2]), (file, f"{name1}/{name2}"))
 
 

@@ -1,12 +1,13 @@
 """run.json: what a run was asked for, what it has done, and what it came to."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from dust3r_sfm.errors import OutputError
+from dust3r_sfm.system.kinds import require_kinds
+from dust3r_sfm.system.text import read_json
 
 
 @dataclass(kw_only=True)
@@ -115,7 +116,10 @@ class RunRecord(Facts):
         given["stages"] = {name: StageRecord(**_known(StageRecord, stage)) for name, stage in stages.items()}
         if given.get("photographs") is not None:
             given["photographs"] = Photographs(**_known(Photographs, given["photographs"]))
-        return RunRecord(**given)
+        record = RunRecord(**given)
+        for part in (record, *record.stages.values(), *([record.photographs] if record.photographs else [])):
+            require_kinds(part)
+        return record
 
 
 def read_record(path: Path, file_name: str = "run.json") -> RunRecord:
@@ -128,8 +132,8 @@ def read_record(path: Path, file_name: str = "run.json") -> RunRecord:
     if not file.is_file():
         return RunRecord()
     try:
-        return RunRecord.of_json(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, AttributeError) as error:
+        return RunRecord.of_json(read_json(file))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise OutputError(
             f"{file} is damaged; remove it together with the rest of the folder and run again.", path=file
         ) from error

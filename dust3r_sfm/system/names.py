@@ -33,6 +33,13 @@ def is_unwritable(name: str) -> bool:
     return any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name)
 
 
+def line_name(name: str) -> str:
+    """The name as a line of COLMAP's text files can begin and end with it: those pass over '#' and trim blanks."""
+    inner = name.strip()
+    kept = "_" + inner[1:] if inner.startswith("#") else inner
+    return "_" * (len(name) - len(name.lstrip())) + kept + "_" * (len(name) - len(name.rstrip()))
+
+
 def path_inside(folder: Path, name: str) -> Path:
     """The path of a name in a folder, for whoever writes a file there.
 

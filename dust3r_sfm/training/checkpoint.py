@@ -10,6 +10,7 @@ from torch import nn
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.kinds import require_kinds
 
 _FORMAT = "dust3r_sfm training 1"
 
@@ -69,21 +70,33 @@ def read_state(
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] != _FORMAT:
             raise KeyError("format")
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        position = Position(**state["position"])
+        require_kinds(position)
+        found, parts = state["preset"], [state[name] for name in ("network", "optimizer", "average")]
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        MemoryError,
+        OverflowError,
+        pickle.UnpicklingError,
+    ) as error:
         raise InputError(
             f"{path} is no training state of this program, or damaged; start in another folder.", path=path
         ) from error
-    if state["preset"] != preset:
-        raise InputError(
-            f"{path} belongs to preset '{state['preset']}', not '{preset}'; choose another folder.", path=path
-        )
+    if found != preset:
+        raise InputError(f"{path} belongs to preset '{found}', not '{preset}'; choose another folder.", path=path)
     try:
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        if average is not None and state["average"] is not None:
-            average.load_state_dict(state["average"])
-    except (RuntimeError, ValueError) as error:
+        network.load_state_dict(parts[0])
+        optimizer.load_state_dict(parts[1])
+        if average is not None and parts[2] is not None:
+            average.load_state_dict(parts[2])
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} holds another network than preset '{preset}' builds; choose another folder.", path=path
         ) from error
-    return Position(**state["position"])
+    return position

@@ -1,6 +1,5 @@
 """`dust3r-sfm train OUT`: from a preset and data sets to weights."""
 
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.options import TrainOptions
 from dust3r_sfm.system.files import write_json
 from dust3r_sfm.system.progress import Progress, Silent
+from dust3r_sfm.system.text import read_json
 from dust3r_sfm.training.data_file import read_data
 from dust3r_sfm.training.datasets.mixture import Mixture
 from dust3r_sfm.training.datasets.world import World
@@ -144,7 +144,14 @@ def _refuse_another_run(out: Path, record: dict[str, Any], *, resume: bool) -> N
     """Refuse a folder that holds another run; it is claimed once data and weights are known to be usable."""
     if not (out / _RECORD).is_file():
         return
-    before = json.loads((out / _RECORD).read_text(encoding="utf-8"))
+    try:
+        before = read_json(out / _RECORD)
+        if not isinstance(before, dict):
+            raise TypeError("it is no object")
+    except (OSError, ValueError, TypeError) as error:
+        raise OutputError(
+            f"{out / _RECORD} is damaged ({error}); choose another folder.", path=out / _RECORD
+        ) from error
     changed = [name for name in record if before.get(name) != record[name]]
     if changed and resume:
         name = changed[0]

@@ -5,11 +5,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from dust3r_sfm.errors import InputError
+from dust3r_sfm.errors import ImageError, InputError
 from dust3r_sfm.images.colmap_models import read_model
+from dust3r_sfm.images.decode import open_image, raw_size
 from dust3r_sfm.images.known_cameras import known_camera
 from dust3r_sfm.localization.reference import model_of_poses
 from dust3r_sfm.system._pycolmap import Reconstruction
@@ -165,7 +165,7 @@ def _stem(name: str) -> str:
 
 def _size(path: Path) -> tuple[int, int]:
     try:
-        with Image.open(path, formats=["PNG", "JPEG"]) as picture:
-            return picture.size
-    except OSError as error:
+        with open_image(path) as picture:
+            return raw_size(picture)
+    except ImageError as error:
         raise InputError(f"{path} is not a photograph that can be read; unpack the scene again.") from error

@@ -7,11 +7,16 @@ import pytest
 from PIL import Image
 
 from dust3r_sfm.errors import InputError
+from dust3r_sfm.geometry.transforms import rotation_exp
 from dust3r_sfm.images.masks import with_masks
 from dust3r_sfm.scene_file import read_scene, write_scene
 from dust3r_sfm.types import ControlPoints, KnownCamera, Positions, Priors, Scene, View
 
 CAMERA = KnownCamera(model="RADIAL", size=(9, 5), params=(1 / 3, 4.5, 2.5, 0.1, -1e-17))
+
+
+def _pose(rng: np.random.Generator) -> np.ndarray:
+    return np.column_stack([rotation_exp(rng.normal(size=3)), rng.normal(size=3)])
 
 
 def _scene() -> Scene:
@@ -29,7 +34,7 @@ def _scene() -> Scene:
             camera_group=(0, 0, 1)[index],
             mask=(None, None, Path("masks/c.png"))[index],
             known_intrinsics=(rng.normal(size=(3, 3)), None, None)[index],
-            known_cam_from_world=(rng.normal(size=(3, 4)), None, rng.normal(size=(3, 4)))[index],
+            known_cam_from_world=(_pose(rng), None, _pose(rng))[index],
             known_camera=(CAMERA, None, None)[index],
         )
         for index, name in enumerate(("a b.jpg", "ordner/ü.jpg", "c.jpg"))
@@ -37,8 +42,8 @@ def _scene() -> Scene:
     return Scene(
         image_root=Path("photos"),
         views=tuple(views),
-        intrinsics=rng.normal(size=(3, 3, 3)),
-        cam_from_world=rng.normal(size=(3, 3, 4)),
+        intrinsics=rng.uniform(1, 9, size=(3, 3, 3)),
+        cam_from_world=np.array([_pose(rng) for _ in range(3)]),
         registered=np.array([True, True, False]),
         depths=tuple(rng.uniform(0, 9, s).astype(np.float32) for s in shapes),
         confidences=tuple(rng.uniform(1, 99, s).astype(np.float32) for s in shapes),
@@ -250,3 +255,16 @@ def test_depths_and_cameras_that_are_not_finite_are_refused(tmp_path: Path) -> N
         write_scene(tmp_path / "scene.h5", wrong)
         with pytest.raises(InputError, match="damaged"):
             read_scene(tmp_path / "scene.h5")
+
+
+@pytest.mark.parametrize("name", ["cam_from_world", "known_cam_from_world", "intrinsics"])
+@pytest.mark.parametrize("factor", [0.0, -1.0, 2.0])
+def test_cameras_that_cannot_be_are_refused(tmp_path: Path, name: str, factor: float) -> None:
+    if name == "intrinsics" and factor > 0:
+        pytest.skip("a longer lens can be")
+    path = tmp_path / "scene.h5"
+    write_scene(path, _scene())
+    with h5py.File(path, "r+") as h5:
+        h5[name][...] = factor * h5[name][()]
+    with pytest.raises(InputError, match="damaged"):
+        read_scene(path)

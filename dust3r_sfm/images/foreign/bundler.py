@@ -10,6 +10,7 @@ import numpy as np
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.foreign.camera import UNKNOWN_SIZE, ForeignCamera, rigid
+from dust3r_sfm.system.text import read_text
 from dust3r_sfm.types import KnownCamera
 
 _CV_FROM_BUNDLER = np.diag([1.0, -1.0, -1.0])
@@ -28,10 +29,12 @@ def read_bundle(source: Path) -> dict[str, ForeignCamera]:
         InputError: the file or its list cannot be read, or a pose is no pose.
     """
     try:
-        lines = [line for line in source.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+        lines = [line for line in read_text(source).splitlines() if not line.startswith("#")]
         count = int(lines[0].split()[0])
+        if not 0 <= count <= len(lines):
+            raise ValueError(f"it cannot hold {count} cameras")
         values = np.array(" ".join(lines[1 : 1 + 5 * count]).split(), float).reshape(count, 5, 3)
-    except (OSError, ValueError, IndexError) as error:
+    except (OSError, ValueError, LookupError, OverflowError) as error:
         raise InputError(
             f"{source} cannot be read as Bundler's bundle.out ({error}); export it again.", path=source
         ) from error
@@ -55,7 +58,10 @@ def _names(source: Path, count: int) -> list[str]:
         raise InputError(
             f"{source} names no photographs; put Bundler's list.txt, one name a line, beside it.", path=source
         )
-    names = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        names = [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no list of photographs ({error}); export it again.", path=path) from error
     if len(names) != count:
         raise InputError(
             f"{path} names {len(names)} photographs where {source.name} has {count} cameras; give the list that "

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.foreign.camera import UNKNOWN_SIZE, ForeignCamera, rigid
+from dust3r_sfm.system.text import read_text
 from dust3r_sfm.types import KnownCamera
 
 
@@ -22,7 +23,7 @@ def read_nvm(source: Path) -> dict[str, ForeignCamera]:
         InputError: it is no NVM_V3 file, or a pose is no pose.
     """
     try:
-        lines = [line for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in read_text(source).splitlines() if line.strip()]
         if not lines[0].startswith("NVM_V3"):
             raise ValueError("its first line is not NVM_V3")
         if lines[0].split()[0] == "NVM_V3_R9T":
@@ -30,13 +31,18 @@ def read_nvm(source: Path) -> dict[str, ForeignCamera]:
         fixed = _fixed_calibration(lines[0], source)
         rows = [_columns(line) for line in lines[2 : 2 + int(lines[1])]]
         values = np.array([[float(value) for value in row[1:10]] for row in rows]).reshape(len(rows), 9)
-    except (OSError, ValueError, IndexError) as error:
+    except (OSError, ValueError, LookupError, OverflowError) as error:
         raise InputError(
             f"{source} cannot be read as VisualSFM's NVM_V3 ({error}); export it again.", path=source
         ) from error
     found = {}
     for (name, *_), (focal, w, x, y, z, *centre, radial) in zip(rows, values.tolist(), strict=True):
-        rotation = Rotation.from_quat([x, y, z, w]).as_matrix()
+        try:
+            rotation = Rotation.from_quat([x, y, z, w]).as_matrix()
+        except ValueError as error:
+            raise InputError(
+                f"The pose of {name} in {source} has no rotation; export it again.", path=source
+            ) from error
         pose = rigid(np.column_stack([rotation, -rotation @ np.array(centre)]), name, source)
         params = (focal, math.nan, math.nan, -radial)
         camera = fixed or KnownCamera(model="SIMPLE_RADIAL", size=UNKNOWN_SIZE, params=params)

@@ -9,8 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from dust3r_sfm.errors import InputError, SampleError
+from dust3r_sfm.errors import ImageError, InputError, SampleError
 from dust3r_sfm.geometry.transforms import invert
+from dust3r_sfm.images.decode import as_rgb, decode
 from dust3r_sfm.training.datasets.depth_files import read_depth
 from dust3r_sfm.training.datasets.source import ViewPair
 from dust3r_sfm.training.view import TrainingView
@@ -54,16 +55,13 @@ class BlendedMvs:
 
 
 def _view(stem: Path) -> TrainingView:
-    from PIL import Image
-
     depth = read_depth(stem.with_suffix(".exr"))
     try:
-        with Image.open(stem.with_suffix(".jpg"), formats=["JPEG"]) as file:
-            pixels = np.asarray(file.convert("RGB"))
+        pixels = np.asarray(as_rgb(decode(stem.with_suffix(".jpg"))))
         with np.load(stem.with_suffix(".npz"), allow_pickle=False) as camera:
             intrinsics = camera["intrinsics"].astype(np.float64)
             rotation, centre = camera["R_cam2world"], camera["t_cam2world"]
-    except (OSError, ValueError, KeyError) as error:
+    except (ImageError, OSError, ValueError, KeyError) as error:
         raise SampleError(f"{stem} cannot be read ({error}).", path=stem) from error
     if depth.shape != pixels.shape[:2]:
         raise SampleError(f"{stem} has a depth map of another size than its photograph.", path=stem)

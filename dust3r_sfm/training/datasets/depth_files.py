@@ -1,15 +1,33 @@
 """Depth maps as data sets store them."""
 
 import zipfile
+import zlib
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from dust3r_sfm.errors import InputError, SampleError
+from dust3r_sfm.errors import ImageError, InputError, SampleError
+from dust3r_sfm.images.decode import decode
 
 SUFFIXES = (".npy", ".npz", ".png", ".exr")
+
+_DAMAGED = (
+    ImageError,
+    OSError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    SyntaxError,
+    TokenError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What Pillow, NumPy and zipfile raise over damaged bytes."""
 
 _UNKNOWN_UINT16 = 65535
 """Step of a 16-bit depth map that stands for no depth (Shotton et al. 2013, 7-Scenes)."""
@@ -30,10 +48,14 @@ def read_depth(path: Path, unit: float = 1000.0) -> Float32[np.ndarray, "h w"]:
         InputError: nothing here can read .exr files.
     """
     try:
-        depth = _READERS[path.suffix.lower()](path, unit)
+        read = _READERS[path.suffix.lower()]
     except KeyError as error:
         raise SampleError(f"{path} is no depth map: {', '.join(SUFFIXES)} are read.", path=path) from error
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    try:
+        depth = read(path, unit)
+        if depth.dtype.kind not in "fiu":
+            raise ValueError("it holds no numbers")
+    except _DAMAGED as error:
         raise SampleError(f"{path} cannot be read ({error}).", path=path) from error
     if depth.ndim != 2:
         raise SampleError(f"{path} holds an array of {depth.ndim} axes instead of a depth map.", path=path)
@@ -54,10 +76,7 @@ def _of_npz(path: Path, _unit: float) -> Any:
 
 
 def _of_png(path: Path, unit: float) -> Any:
-    from PIL import Image
-
-    with Image.open(path, formats=["PNG"]) as file:
-        values = np.asarray(file)
+    values = np.asarray(decode(path))
     if values.dtype == np.uint8:
         raise ValueError("8 bits are too few for depth")
     return np.where(values == _UNKNOWN_UINT16, 0, values).astype(np.float32) / unit

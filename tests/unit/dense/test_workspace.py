@@ -1,5 +1,6 @@
 """The dense workspace holds what COLMAP's stereo and the splatting loaders ask for."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -209,3 +210,18 @@ def test_a_missing_or_exchanged_photograph_is_named(model: Any, photos: Path, tm
     with pytest.raises(InputError, match=r"image 3\.jpg cannot be read"):
         write_workspace(tmp_path, model, photos)
     assert not (tmp_path / "dense").exists()
+
+
+def test_inks_and_palettes_are_copied_as_colours(model: Any, photos: Path, tmp_path: Path) -> None:
+    root = tmp_path / "inks"
+    shutil.copytree(photos, root)
+    name = sorted(image.name for image in model.images.values())[0]
+    with Image.open(root / name) as picture:
+        inks = picture.convert("CMYK")
+    inks.save(root / name, "JPEG", quality=95)
+    dense = write_workspace(tmp_path, model, root)
+
+    with Image.open(dense / "images" / name) as copied:
+        assert copied.mode == "RGB"
+        difference = np.asarray(copied).astype(int) - np.asarray(inks.convert("RGB"))
+    assert np.abs(difference).mean() < 3

@@ -123,25 +123,12 @@ def test_what_cannot_be_compared_says_so(tmp_path: Path) -> None:
     path.write_text('{"a": 1}')
     with pytest.raises(InputError, match="fewer than two"):
         evaluate_poses(model, path)
-    for content in ("[]", "[" * 200_000, "no JSON"):
+    for content in ("[]", "no JSON"):
         path.write_text(content)
         with pytest.raises(InputError, match=r"poses\.json"):
             evaluate_poses(model, path)
     with pytest.raises(InputError, match=r"missing\.json cannot be read"):
         evaluate_poses(model, tmp_path / "missing.json")
-    for changed in ({"width": 0}, {"params": []}, {"params": [float("nan"), 1, 1, 1]}, {"model": "NONE"}):
-        write_poses(path, model)
-        entries = json.loads(path.read_text())
-        for entry in entries.get("images", entries).values():
-            entry["camera"] = {
-                "model": "PINHOLE",
-                "width": 320,
-                "height": 240,
-                "params": [300, 300, 160, 120],
-            } | changed
-        path.write_text(json.dumps(entries))
-        with pytest.raises(InputError, match=r"is no poses\.json"):
-            evaluate_poses(model, path)
     write_poses(path, model)
     path.write_text(path.read_text().replace("camera0", "other0"))
     with pytest.raises(InputError, match="has none of the names"):
@@ -169,3 +156,33 @@ def test_the_reference_tool_gives_the_same_figures(tmp_path: Path, size: tuple[f
         assert rows[name] == pytest.approx(value, abs=0.0051 if "@" in name else 6e-4 if "length" in name else 6e-5), (
             name
         )
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"camera": {"model": "PINHOLE", "width": 0, "height": 480, "params": [500, 500, 320, 240]}},
+        {"camera": {"model": "PINHOLE", "width": 640, "height": 480}},
+        {"camera": {"model": "PINHOLE", "width": 640, "height": 480, "params": [-500, 500, 320, 240]}},
+        {"camera": "PINHOLE"},
+        {"tvec": [0, float("nan"), 0]},
+        {"tvec": [0, 0]},
+        {"qvec_cam_from_world": [0, 0, 0, 0]},
+        {"qvec_cam_from_world": "abcd"},
+    ],
+    ids=str,
+)
+def test_a_reference_that_holds_no_camera_is_refused(tmp_path: Path, entry: dict[str, Any]) -> None:
+    model = synthesize()
+    write_poses(tmp_path / "poses.json", model)
+    content = json.loads((tmp_path / "poses.json").read_text())
+    next(iter(content["images"].values())).update(entry)
+    (tmp_path / "poses.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"poses\.json"):
+        evaluate_poses(model, tmp_path / "poses.json")
+
+
+def test_a_reference_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "poses.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"poses\.json cannot be read"):
+        evaluate_poses(synthesize(), tmp_path / "poses.json")

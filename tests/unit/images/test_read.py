@@ -271,18 +271,34 @@ def test_real_sets_have_the_cameras_they_were_taken_with(data_root, dataset, num
         assert view.focal_prior == pytest.approx(1634.6, rel=0.02)
 
 
-def test_a_photograph_is_no_program_and_no_pipe(photographs, make, tmp_path, monkeypatch):
-    """Pillow hands PostScript to Ghostscript, and a pipe would be waited for."""
+def test_a_postscript_program_is_no_photograph_and_ghostscript_stays_asleep(photographs, make, tmp_path, monkeypatch):
     make("a.jpg")
-    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\nshowpage\n%%EOF\n"
-    (photographs / "program.jpg").write_bytes(script)
-    os.mkfifo(photographs / "pipe.png")
-    ghostscript = tmp_path / "bin" / "gs"
-    ghostscript.parent.mkdir()
-    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path / 'called'}\n", encoding="utf-8")
-    ghostscript.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{ghostscript.parent}:{os.environ['PATH']}")
-    found = reasons(read_images(photographs, ImageOptions()))
-    assert "not an image of a known format" in found["program.jpg"]
-    assert "no regular file" in found["pipe.png"]
+    (photographs / "b.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    gs = tmp_path / "bin" / "gs"
+    gs.parent.mkdir()
+    gs.write_text(f"#!/bin/sh\ntouch {tmp_path}/called\n")
+    gs.chmod(0o755)
+    monkeypatch.setenv("PATH", str(gs.parent), prepend=":")
+    images = read(photographs)
+
+    assert images.names == ("a.jpg",)
+    assert reasons(images)["b.jpg"] == "it is not an image of a known format, whatever its name says"
     assert not (tmp_path / "called").exists()
+
+
+def test_a_pipe_is_no_photograph(photographs, make):
+    make("a.jpg")
+    os.mkfifo(photographs / "b.jpg")
+
+    assert reasons(read(photographs)) == {"b.jpg": "it is no regular file: give a photograph"}
+
+
+def test_a_photograph_of_200_megapixels_is_read_without_a_warning(photographs, recwarn):
+    Image.new("L", (16320, 12240), 100).save(photographs / "a.jpg", quality=20)
+    (view,) = read(photographs).views
+
+    assert view.size == (16320, 12240)
+    assert load_pixels(view).shape == (48, 64, 3)
+    assert not recwarn.list

@@ -1,3 +1,4 @@
+import json
 import os
 
 import numpy as np
@@ -91,3 +92,19 @@ def test_masks_and_cameras_stay_with_their_photographs(photographs, make, tmp_pa
 
     assert [view.mask for view in new.views] == [view.mask for view in old.views]
     assert [view.camera_group for view in new.views] == [0, 1]
+
+
+def test_names_that_colmaps_text_files_lose_are_changed_and_listed(photographs, make, tmp_path):
+    for seed, name in enumerate(("#1 first.jpg", " second.jpg", "_1 first.jpg", "sub/#3.jpg")):
+        make(name, seed=seed)
+    old = read(photographs)
+    new = transcode(old, tmp_path / "images")
+
+    renamed = {" second.jpg": "_second.jpg", "#1 first.jpg": "__1 first.jpg"}
+    assert dict(zip(old.names, new.names, strict=True)) == renamed | {
+        "_1 first.jpg": "_1 first.jpg",
+        "sub/#3.jpg": "sub/#3.jpg",
+    }
+    assert json.loads((tmp_path / "images" / "names.json").read_text()) == renamed
+    for before, after in zip(old.views, new.views, strict=True):
+        np.testing.assert_array_equal(load_pixels(after), load_pixels(before))
