@@ -25,6 +25,7 @@ from dust3r_sfm.runs.folder import require_apart
 from dust3r_sfm.single import OwnGeometry, own_geometry, require_network
 from dust3r_sfm.system.files import atomic_path, write_json
 from dust3r_sfm.system.progress import Progress, Silent
+from dust3r_sfm.system.ranges import require_ranges
 from dust3r_sfm.types import View
 
 _FORMAT = "dust3r_sfm depth 1"
@@ -92,6 +93,7 @@ def estimate_depth(
     """
     images, predictor = images or ReadOptions(), predictor or PredictorOptions()
     run, progress = run or OutputOptions(), progress or Silent()
+    require_ranges(predictor)
     network = require_network(load_predictor(predictor, seed=0))  # nothing in a network is random
     with progress.stage("images") as step:
         alone = ImageOptions(masks=images.masks, strict=images.strict, camera_sharing="per-image")

@@ -35,6 +35,7 @@ from dust3r_sfm.runs.stages import CHAIN, describe
 from dust3r_sfm.runs.unread import Unread, all_of, refuse_unread
 from dust3r_sfm.system.parallel import workers
 from dust3r_sfm.system.progress import Progress, Silent, Step
+from dust3r_sfm.system.ranges import require_ranges
 from dust3r_sfm.types import Dropped, ImageSet
 
 _FRAME = "the model sets the frame and scale"
@@ -126,6 +127,7 @@ def _extend(
     model: Path, photos: Path, out: Path, options: ReconstructOptions, image_root: Path | None, progress: Progress
 ) -> Extension:
     refuse_unread("extend", options, _UNREAD)
+    require_ranges(options)
     require_apart(photos, out)
     require_apart(model, out)
     reconstruction = read_model(model)

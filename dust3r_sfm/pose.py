@@ -27,6 +27,7 @@ from dust3r_sfm.predictors.predictor import PairPredictor, check_predictor, load
 from dust3r_sfm.single import own_geometry
 from dust3r_sfm.system.files import atomic_path, write_json
 from dust3r_sfm.system.progress import Progress, Silent
+from dust3r_sfm.system.ranges import require_ranges
 from dust3r_sfm.types import ImageSet, Matches, PairGraph, PairPrediction, View, is_known
 
 FORMAT = "dust3r_sfm pose 1"
@@ -126,6 +127,7 @@ def relative_pose(
         ReconstructionError: the photographs share too little, or were taken from one place.
     """
     predictor, run, progress = predictor or PredictorOptions(), run or RunOptions(), progress or Silent()
+    require_ranges(predictor, run)
     if out is not None:
         _require_free(out, run.overwrite)
     loaded = load_predictor(predictor, run.seed)

@@ -33,6 +33,7 @@ from dust3r_sfm.runs.summary import Summary, summarize
 from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.system.parallel import workers
 from dust3r_sfm.system.progress import Progress, Silent, phase
+from dust3r_sfm.system.ranges import require_ranges
 from dust3r_sfm.tracks.cameras import posed_cameras
 from dust3r_sfm.types import ImageSet, KnownCamera
 
@@ -66,6 +67,7 @@ def reconstruct(
         ReconstructionError: the photographs do not overlap.
     """
     options = options or ReconstructOptions()
+    require_ranges(options)
     # BLAS on one thread: the matrices are small, and its threads only wait for each other.
     with threadpool_limits(limits=1, user_api="blas"), workers(options.predict.num_workers):
         return _reconstruct(photos, out, options, until, progress or Silent())

@@ -50,6 +50,7 @@ from dust3r_sfm.runs.summary import Summary, summarize
 from dust3r_sfm.scene_file import read_scene, write_scenes
 from dust3r_sfm.system.parallel import workers
 from dust3r_sfm.system.progress import Progress, Silent, Step
+from dust3r_sfm.system.ranges import require_ranges
 from dust3r_sfm.tracks.depths import AlignedDepths
 from dust3r_sfm.types import ImageSet
 
@@ -101,6 +102,7 @@ def _refine(cameras: Path, photos: Path, out: Path, options: RefineCommand, prog
         )
     if options.refine.matches and not options.refine.features:
         raise InputError("--matches numbers the keypoints of a feature file: give it with --features.")
+    require_ranges(options)
     with progress.stage("images") as step:
         images = read_images(photos, options.images, progress=step)
     given, warnings = read_foreign(cameras, images)

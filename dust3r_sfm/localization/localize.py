@@ -30,6 +30,7 @@ from dust3r_sfm.localization.results import Results
 from dust3r_sfm.options import ImageOptions, LocalizeOptions, PredictorOptions, RunOptions
 from dust3r_sfm.predictors.predictor import predictor_facts
 from dust3r_sfm.system.progress import Progress, Silent
+from dust3r_sfm.system.ranges import require_ranges
 from dust3r_sfm.types import KnownCamera, Localization, Matches, View
 
 logger = logging.getLogger("dust3r_sfm")
@@ -96,6 +97,7 @@ def localize(
     """
     options, predict = options or LocalizeOptions(), predict or PredictorOptions()
     run, progress = run or RunOptions(), progress or Silent()
+    require_ranges(options, predict, run)
     unopened = unopened_map(path, options, predict, run.seed)
     listed = options.query_images is None and queries.suffix.lower() == ".txt"
     root = unopened.image_root if listed else path

@@ -18,6 +18,9 @@ from dust3r_sfm.types import ImageSet, PairGraph
 MAX_EXHAUSTIVE = 16
 """Photographs of which `auto` takes all pairs, 120 of them, a minute on a laptop. Chosen by hand."""
 
+_MOST_POWERS = 31
+"""Distances of powers of two: more photographs than 2^31 nobody has. Chosen by hand."""
+
 _AUTO_WINDOW_IMAGES = 2
 """Sequential neighbours that `auto` adds to retrieval for numbered names; similar frames are found anyway. Chosen by
 hand."""
@@ -121,7 +124,7 @@ def window_distances(window: int) -> set[int]:
 
 def logarithmic_distances(window: int) -> set[int]:
     """1, 2, 4, … 2^(window - 1): DUSt3R's `logwin`, and what COLMAP's `quadratic_overlap` adds to the others."""
-    return {2**power for power in range(window)}
+    return {2**power for power in range(min(window, _MOST_POWERS))}
 
 
 def pairs_with_one(num_images: int, reference: int) -> PairGraph:

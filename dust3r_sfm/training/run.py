@@ -11,6 +11,7 @@ from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.options import TrainOptions
 from dust3r_sfm.system.files import write_json
 from dust3r_sfm.system.progress import Progress, Silent
+from dust3r_sfm.system.ranges import require_ranges
 from dust3r_sfm.system.text import read_json
 from dust3r_sfm.training.data_file import read_data
 from dust3r_sfm.training.datasets.mixture import Mixture
@@ -43,6 +44,7 @@ def train(out: Path, options: TrainOptions, progress: Progress | None = None) ->
         OutputError: OUT holds another run, or the disk is full.
         TrainingError: the loss is no number any more.
     """
+    require_ranges(options)
     preset = _preset(options)
     device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     with joined_processes(device) as processes:

@@ -42,7 +42,7 @@ def read_metashape(source: Path) -> dict[str, ForeignCamera]:
             found[label] = ForeignCamera(
                 cam_from_world=from_world_from_cam(pose, label, source), camera=lenses[camera.get("sensor_id")]
             )
-    except (OSError, ParseError, ValueError, KeyError) as error:
+    except (OSError, ParseError, ValueError, LookupError, ArithmeticError) as error:
         raise InputError(
             f"{source} cannot be read as Metashape's file of cameras ({error!r}); export them again.", path=source
         ) from error

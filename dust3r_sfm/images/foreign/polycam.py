@@ -39,7 +39,7 @@ def read_polycam(files: Sequence[Path]) -> dict[str, ForeignCamera]:
             matrix = np.array([[float(content[f"t_{row}{column}"]) for column in range(4)] for row in range(3)])
             focals, centre = (float(content["fx"]), float(content["fy"])), (float(content["cx"]), float(content["cy"]))
             size = (int(content["width"]), int(content["height"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"{path} is no camera of Polycam ({error!r}); export the raw data again.", path=path
             ) from error

@@ -50,7 +50,7 @@ def read_transforms(content: Mapping[str, Any], source: Path) -> dict[str, Forei
             name = str(frame["file_path"])
             matrix = np.array(frame["transform_matrix"], float)
             camera = _camera(content | frame, name, source)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"Frame {number} of {source} cannot be read ({error!r}); correct it.", path=source
             ) from error

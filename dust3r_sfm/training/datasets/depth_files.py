@@ -24,6 +24,7 @@ _DAMAGED = (
     SyntaxError,
     TokenError,
     MemoryError,
+    RuntimeError,  # of zipfile: encrypted, or packed by what it does not know
     zipfile.BadZipFile,
     zlib.error,
 )
