@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.hloc import read_keypoints, write_keypoints
 from dust3r_sfm.system.hdf5 import open_or_say
+from dust3r_sfm.system.hdf5_writer import GrowingFile
 from dust3r_sfm.types import View
 
 
@@ -85,17 +86,20 @@ def _read_one(h5: h5py.File, name: str, path: Path, with_descriptors: bool) -> F
     return Features(xy=xy, descriptors=np.ascontiguousarray(descriptors), scores=scores)
 
 
-def append_features(path: Path, view: View, features: Features) -> None:
-    """Write the features of one more photograph into a file, made where there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "a") as file:
-        if view.name in file:
-            del file[view.name]
-        group = file.create_group(view.name)
-        write_keypoints(group, features.xy)
-        group["descriptors"] = features.descriptors.T
-        group["scores"] = features.scores
-        group["image_size"] = np.array(view.size)
+def growing_features(path: Path) -> GrowingFile[tuple[View, Features]]:
+    """A file of features that takes those of more photographs, made where there is none."""
+    return GrowingFile(path, _write_one)
+
+
+def _write_one(file: h5py.File, found: tuple[View, Features]) -> None:
+    view, features = found
+    if view.name in file:
+        del file[view.name]
+    group = file.create_group(view.name)
+    write_keypoints(group, features.xy)
+    group["descriptors"] = features.descriptors.T
+    group["scores"] = features.scores
+    group["image_size"] = np.array(view.size)
 
 
 def names_in(path: Path) -> set[str]:

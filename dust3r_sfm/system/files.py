@@ -73,13 +73,23 @@ def set_default_mode(path: Path) -> None:
 
 
 def as_output_error(error: OSError, path: Path | None = None) -> Exception:
-    """Turn a full disk or a forbidden folder into a sentence; give any other `OSError` back unchanged."""
+    """Turn a full disk or a folder that cannot be into a sentence; give any other `OSError` back unchanged."""
     message = str(error)
     path = path or Path(error.filename or "the output folder")
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in message or "errno = 28" in message:
+    if (
+        error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        or "No space left" in message
+        or "errno = 28" in message
+    ):
         return OutputError(
             f"The disk is full: {path} could not be written; free some space and run the same command again.", path=path
         )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        inner = next((folder for folder in path.parents if folder.is_file()), None)
+        if inner is not None:
+            return OutputError(
+                f"{path} cannot be written because {inner} is a file; choose another output folder.", path=path
+            )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return OutputError(
             f"{path} cannot be written; choose another output folder or change its permissions.", path=path
