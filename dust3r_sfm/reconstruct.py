@@ -30,6 +30,7 @@ from dust3r_sfm.runs.job import SCENE, begin, work
 from dust3r_sfm.runs.stages import CHAIN
 from dust3r_sfm.runs.summary import Summary, summarize
 from dust3r_sfm.scene_file import read_scene
+from dust3r_sfm.system.lock import locked
 from dust3r_sfm.system.parallel import workers
 from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.tracks.cameras import posed_cameras
@@ -65,7 +66,8 @@ def reconstruct(
     """
     options = options or ReconstructOptions()
     # BLAS on one thread: the matrices are small, and its threads only wait for each other.
-    with threadpool_limits(limits=1, user_api="blas"), workers(options.predict.num_workers):
+    blas = threadpool_limits(limits=1, user_api="blas")
+    with blas, workers(options.predict.num_workers), locked(out, shared=options.predict.shard is not None):
         return _reconstruct(photos, out, options, until, progress or Silent())
 
 

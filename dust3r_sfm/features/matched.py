@@ -75,7 +75,10 @@ class MatchedFeatures:
         try:
             with h5py.File(folder / FEATURES, "r") as h5:
                 _require_mark(h5, self._mark)
-            images = sorted(names[name] for name in names_in(folder / FEATURES) & names.keys())
+                num_kept = sum(name in h5 for name in names)
+            images = sorted(names[name] for name in names_in(folder / FEATURES, self.views))
+            if len(images) < num_kept:
+                raise LookupError("a photograph has changed, and matches with it")
             found = read_features(folder / FEATURES, [self.views[index] for index in images])
             with_descriptors = [features.descriptors.shape[1] > 0 or not len(features.xy) for features in found]
             if not all(with_descriptors):

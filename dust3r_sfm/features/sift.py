@@ -71,7 +71,7 @@ def find_features(views: Sequence[View], path: Path, step: Step = lambda done, t
         path: HDF5 file; photographs that are in it already are not looked at again, so a killed run goes on.
         step: called after each few photographs.
     """
-    known = names_in(path)
+    known = names_in(path, views)
     wanted = [view for view in views if view.name not in known]
     num_threads = _num_threads(wanted)
     size = max(_PER_THREAD * num_threads, _AT_LEAST)

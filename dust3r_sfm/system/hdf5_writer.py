@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 import h5py
 
 from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.signals import deferred
 
 Item = TypeVar("Item")
 
@@ -100,7 +101,7 @@ def _patient(path: Path, mode: str) -> Iterator[h5py.File]:
     with path.open("r+b" if path.exists() else "w+b", buffering=0) as raw:
         file = _Patient(raw)
         try:
-            with h5py.File(file, mode) as h5:
+            with deferred(), h5py.File(file, mode) as h5:
                 yield h5
         finally:
             if file.error is not None:  # before whatever HDF5 made of what it could not read again

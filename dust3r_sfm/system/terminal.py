@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,10 +12,15 @@ from typing import Any
 import tyro
 
 from dust3r_sfm.errors import Dust3rSfmError
+from dust3r_sfm.system import signals
 from dust3r_sfm.system.files import as_output_error
 from dust3r_sfm.system.progress import Step
 
 _CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.CascadeSubcommandArgs)
+
+
+_SIGPIPE = 13
+"""Number of the signal that ends other programs then; Windows has none."""
 
 
 class Terminal:
@@ -30,6 +37,7 @@ class Terminal:
 
             def step(done: int, total: int) -> None:
                 nonlocal steps
+                signals.check()
                 steps, bar.total = total, total
                 bar.update(done - bar.n)
 
@@ -49,13 +57,14 @@ def run_command(
     """Parse the arguments for a function, or for one of several named functions, and call it.
 
     Returns:
-        0 when done, 1 after an error of ours (one sentence on standard error), 130 when interrupted. Wrong usage
-        leaves through `SystemExit(2)`.
+        0 when done, 1 after an error of ours (one sentence on standard error), 130 when interrupted, 143 when asked to
+        end by SIGTERM, 141 when nobody reads the output any more. Wrong usage leaves through `SystemExit(2)`.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "--verbose" in arguments
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("dust3r_sfm").setLevel(logging.DEBUG if verbose else logging.INFO)
+    signals.catch()
     try:
         if isinstance(command, Mapping):
             tyro.extras.subcommand_cli_from_dict(
@@ -63,13 +72,31 @@ def run_command(
             )
         else:
             tyro.cli(command, prog=prog, description=description, args=arguments, config=_CONFIG)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with contextlib.suppress(OSError, ValueError):  # else Python complains at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + _SIGPIPE
     except (Dust3rSfmError, OSError) as error:
+        if signals.received():  # what a library made of the interruption
+            return _interrupted(prog)
         sentence = as_output_error(error, None) if isinstance(error, OSError) else error
         if verbose or not isinstance(sentence, Dust3rSfmError):
             raise
         print(f"{prog}: {sentence}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted; the same command goes on where it stopped.", file=sys.stderr)
-        return 130
+        return _interrupted(prog)
+    except Exception:
+        if signals.received():
+            return _interrupted(prog)
+        raise
+    finally:
+        signals.release()
     return 0
+
+
+def _interrupted(prog: str) -> int:
+    code = 128 + (signals.received() or signal.SIGINT)
+    print(f"{prog}: interrupted; the same command goes on where it stopped.", file=sys.stderr)
+    return code

@@ -1,5 +1,6 @@
 """`dust3r-sfm train OUT`: from a preset and data sets to weights."""
 
+import contextlib
 import json
 import logging
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.options import TrainOptions
 from dust3r_sfm.system.files import write_json
+from dust3r_sfm.system.lock import locked
 from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.training.data_file import read_data
 from dust3r_sfm.training.datasets.mixture import Mixture
@@ -45,7 +47,7 @@ def train(out: Path, options: TrainOptions, progress: Progress | None = None) ->
     """
     preset = _preset(options)
     device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    with joined_processes(device) as processes:
+    with joined_processes(device) as processes, locked(out) if processes.is_first else contextlib.nullcontext():
         record = _record(preset, options, processes)
         if processes.is_first:  # torchrun ends the others when the first one refuses
             _refuse_another_run(out, record, resume=options.resume)

@@ -23,7 +23,7 @@ IMAGES = {"photographs": "0123abc", "camera_sharing": "auto", "masks": None}
     [
         ({"camera_sharing": "single"}, "camera sharing was auto, is now single"),
         ({"camera_sharing": "single", "known": "77ef"}, "camera sharing was auto, is now single"),
-        ({"masks": "MASKS"}, "masks was not given, is now MASKS"),
+        ({"masks": "77ef"}, "masks was not given, is now given"),
         ({"known": "77ef"}, "of other known cameras or poses"),
         ({"model": "77ef"}, "of another model"),
     ],
