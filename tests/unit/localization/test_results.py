@@ -99,5 +99,5 @@ def test_results_that_cannot_be_written_are_refused_before_the_work(tmp_path):
     with pytest.raises(InputError, match=r"is a folder; name a file"):
         Results(tmp_path, {})
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"cannot be written \("):
+    with pytest.raises(OutputError, match=r"cannot be written because .* is a file"):
         Results(tmp_path / "file" / "results.txt", {})

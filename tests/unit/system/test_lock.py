@@ -30,7 +30,7 @@ def test_a_second_run_is_told_and_a_killed_one_holds_nothing(tmp_path: Path) -> 
     out = tmp_path / "out"
     process = holder(out)
     try:
-        with pytest.raises(OutputError, match="Another run is at work on .*out"), locked(out):
+        with pytest.raises(OutputError, match=r"Another run is at work on .*out"), locked(out):
             pass
     finally:
         process.send_signal(signal.SIGKILL)

@@ -1,5 +1,6 @@
 """A program that is asked to end says so, once, whatever it was doing."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -76,10 +77,8 @@ def test_what_must_be_whole_is_not_interrupted() -> None:
 
 def test_a_swallowed_signal_comes_again() -> None:
     def command() -> None:
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-        except KeyboardInterrupt:
-            pass
         signals.check()
         raise AssertionError("it went on")
 
