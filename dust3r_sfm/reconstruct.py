@@ -4,6 +4,7 @@ Each stage leaves its file in the output folder and is skipped when that file is
 changed, so a killed run goes on where it was, and a changed option redoes only what follows from it.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,8 @@ from dust3r_sfm.system.parallel import workers
 from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.tracks.cameras import posed_cameras
 from dust3r_sfm.types import ImageSet, KnownCamera
+
+logger = logging.getLogger("dust3r_sfm")
 
 Stage = Literal["pairs", "predict", "align", "export"]
 
@@ -92,6 +95,8 @@ def _reconstruct(
     job, run = begin(out, images, predictor, options, CHAIN, until, suffix)
     work(job, run, CHAIN, until, progress)
     if until != "export":
+        for dropped in images.dropped:  # a whole run says so in its summary
+            logger.warning("%s was left out: %s", dropped.name, dropped.reason)
         return None
     summary = summarize(run, job.images, job.scene)
     write_report(out)

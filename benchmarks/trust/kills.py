@@ -26,8 +26,11 @@ from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.synthetic.sample import sample
 from dust3r_sfm.system.files import write_json
 
-_NUM_VIEWS, _SIZE_RAW_PX = 6, (400, 300)
+_NUM_VIEWS, _SIZE_RAW_PX = 5, (320, 240)
 """Of the scene: a verb takes seconds. Chosen by hand."""
+
+_QUICK = ("--matcher", "sift")
+"""Learned matches take minutes without a GPU."""
 
 _SAME_POSE = 1e-6
 """Largest difference of any number of a pose, the house's promise for runs of one seed."""
@@ -171,7 +174,9 @@ def scene_verbs(folder: Path) -> dict[str, Verb]:
             kind.mkdir(exist_ok=True)
             for path in chosen:
                 shutil.copy(path, kind)
-        subprocess.run([sys.executable, "-m", "dust3r_sfm.cli", "reconstruct", str(some), str(run)], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "dust3r_sfm.cli", "reconstruct", str(some), str(run), *_QUICK], check=True
+        )
 
     def begun(*names: str) -> Callable[[Path], None]:
         def prepare(out: Path) -> None:
@@ -184,9 +189,9 @@ def scene_verbs(folder: Path) -> dict[str, Verb]:
 
     # The photographs of the run stay where they are; a densified run is a copy of its workspace.
     return {
-        "reconstruct": Verb(arguments=lambda out: ["reconstruct", str(photos), str(out)], result=_model),
-        "predict": Verb(arguments=lambda out: ["predict", str(photos), str(out)], result=_predictions),
-        "align": Verb(arguments=lambda out: ["align", str(photos), str(out)], result=_scene),
+        "reconstruct": Verb(arguments=lambda out: ["reconstruct", str(photos), str(out), *_QUICK], result=_model),
+        "predict": Verb(arguments=lambda out: ["predict", str(photos), str(out), *_QUICK], result=_predictions),
+        "align": Verb(arguments=lambda out: ["align", str(photos), str(out), *_QUICK], result=_scene),
         "export": Verb(arguments=lambda out: ["export", str(run), str(out), "--colmap", "--hloc"], result=_model),
         "densify": Verb(
             arguments=lambda out: ["densify", str(out)],
@@ -194,10 +199,10 @@ def scene_verbs(folder: Path) -> dict[str, Verb]:
             prepare=begun("dense_pointmaps", "dense", "run.json"),
         ),
         "localize": Verb(
-            arguments=lambda out: ["localize", str(run), str(queries), str(out / "r.txt"), "--batch", "1"],
+            arguments=lambda out: ["localize", str(run), str(queries), str(out / "r.txt"), "--batch", "1", *_QUICK],
             result=_results,
         ),
-        "extend": Verb(arguments=lambda out: ["extend", str(run), str(fresh), str(out)], result=_model),
+        "extend": Verb(arguments=lambda out: ["extend", str(run), str(fresh), str(out), *_QUICK], result=_model),
         "refine": Verb(
             arguments=lambda out: ["refine", str(run / "sparse" / "0"), str(photos), str(out)], result=_model
         ),

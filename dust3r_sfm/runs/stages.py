@@ -134,7 +134,10 @@ CHAIN: tuple[Stage, ...] = (
     Stage(name="pairs", artefacts=(PAIRS,), inputs=_pair_inputs, make=_select),
     Stage(
         name="predict",
-        artefacts=("predictions*.h5*", "matching*", "run.*-of-*.json"),
+        artefacts=(
+            *("predictions.h5", "predictions.h5.parts", "matching", "run.*-of-*.json"),
+            *(f"{name}.*-of-*" for name in ("predictions", "matching")),
+        ),
         inputs=_predict_inputs,
         make=_predict,
         announce=_announce_size,
@@ -143,8 +146,8 @@ CHAIN: tuple[Stage, ...] = (
     Stage(
         name="export",
         artefacts=(
-            *("sparse", "dense", "dense_pointmaps", "database.db", GEOREGISTRATION),
-            *("fused.ply*", "mesh.ply", "report.html"),
+            *("sparse", "dense", "dense_pointmaps", "database.db", "database.db-*", GEOREGISTRATION),
+            *("fused.ply", "fused.ply.vis", "mesh.ply", "report.html"),
         ),
         inputs=_export_inputs,
         make=_export,
@@ -171,7 +174,7 @@ def write_colmap(
     for number, one in enumerate(refined.models):
         write_model(one.model, sparse / str(number))
     for stale in sparse.glob("[0-9]*"):
-        if stale.is_dir() and not (stale.name.isdecimal() and int(stale.name) < len(refined.models)):
+        if stale.is_dir() and stale.name.isdecimal() and int(stale.name) >= len(refined.models):
             shutil.rmtree(stale)
     write_database(out / "database.db", first.model, first.matches)
     seeded = with_seeds(first.model, first.seeds)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dust3r_sfm.errors import OutputError
-from dust3r_sfm.system.files import as_output_error
+from dust3r_sfm.system.files import as_output_error, remove_leftovers
 
 fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None
 
@@ -24,6 +24,8 @@ _held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 @contextlib.contextmanager
 def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
     """Keep other processes from an output while the block lasts; in the block it may be locked again.
+
+    What killed runs left in a folder under temporary names is removed, unless it is shared.
 
     Args:
         path: a folder, made where it is not there; or a file that is there.
@@ -44,7 +46,8 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
     except OSError as error:
         raise as_output_error(error, path) from error
     try:
-        _lock(descriptor, path, shared)
+        if _lock(descriptor, path, shared) and not shared and path.is_dir():
+            remove_leftovers(path)
         before = _held.set(_held.get() | {real})
         try:
             yield
@@ -57,7 +60,8 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
                 path.rmdir()
 
 
-def _lock(descriptor: int, path: Path, shared: bool) -> None:
+def _lock(descriptor: int, path: Path, shared: bool) -> bool:
+    """Whether there are locks here."""
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
@@ -66,3 +70,5 @@ def _lock(descriptor: int, path: Path, shared: bool) -> None:
                 f"Another run is at work on {path}; wait until it has ended, or choose another output folder.",
                 path=path,
             ) from error
+        return False
+    return True

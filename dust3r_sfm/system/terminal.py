@@ -1,6 +1,7 @@
 """What the commands share: arguments from signatures, bars on standard error, errors as one sentence, exit codes."""
 
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -64,6 +65,9 @@ def run_command(
     verbose = "--verbose" in arguments
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("dust3r_sfm").setLevel(logging.DEBUG if verbose else logging.INFO)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names and signs that the locale cannot say must not end a run
+            stream.reconfigure(errors="backslashreplace")
     signals.catch()
     try:
         if isinstance(command, Mapping):

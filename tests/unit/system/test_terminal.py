@@ -1,4 +1,7 @@
 import errno
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -54,3 +57,22 @@ def test_stages_are_lines_when_nobody_watches(capsys):
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"dust3r-sfm {__version__}\n"
+
+
+def test_a_locale_that_lacks_a_sign_ends_no_run():
+    program = """
+import sys
+from dust3r_sfm.system.terminal import run_command
+def command() -> None:
+    print("Straße, 12°")
+sys.exit(run_command(command, [], prog="prog", description=""))
+"""
+    environment = os.environ | {
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "ascii",
+    }
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == b"Stra\\xdfe, 12\\xb0\n"
