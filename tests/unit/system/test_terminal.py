@@ -60,11 +60,11 @@ def test_version(capsys):
 
 
 def test_a_locale_that_lacks_a_sign_ends_no_run():
-    program = """
+    program = r"""
 import sys
 from dust3r_sfm.system.terminal import run_command
 def command() -> None:
-    print("Straße, 12°")
+    print("Stra\u00dfe, 12\u00b0")
 sys.exit(run_command(command, [], prog="prog", description=""))
 """
     environment = os.environ | {
