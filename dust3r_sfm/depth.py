@@ -23,7 +23,9 @@ from dust3r_sfm.predictors.dust3r import monocular
 from dust3r_sfm.predictors.predictor import check_predictor, load_predictor
 from dust3r_sfm.runs.folder import require_apart
 from dust3r_sfm.single import OwnGeometry, own_geometry, require_network
+from dust3r_sfm.system.digest import digest
 from dust3r_sfm.system.files import atomic_path, write_json
+from dust3r_sfm.system.lock import locked
 from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.system.ranges import require_ranges
 from dust3r_sfm.types import View
@@ -91,9 +93,15 @@ def estimate_depth(
         PredictorError: the predictor cannot look at one photograph alone, or its weights cannot be used.
         ReconstructionError: no photograph has usable depth.
     """
-    images, predictor = images or ReadOptions(), predictor or PredictorOptions()
-    run, progress = run or OutputOptions(), progress or Silent()
-    require_ranges(predictor)
+    options = images or ReadOptions(), predictor or PredictorOptions(), run or OutputOptions()
+    require_ranges(options[1])
+    with locked(out):
+        return _estimate(photos, out, *options, progress or Silent())
+
+
+def _estimate(
+    photos: Path, out: Path, images: ReadOptions, predictor: PredictorOptions, run: OutputOptions, progress: Progress
+) -> DepthSummary:
     network = require_network(load_predictor(predictor, seed=0))  # nothing in a network is random
     with progress.stage("images") as step:
         alone = ImageOptions(masks=images.masks, strict=images.strict, camera_sharing="per-image")
@@ -162,7 +170,7 @@ class _Index:
         entry = self.record["photographs"].get(view.name)
         return (
             entry is not None
-            and {name: entry[name] for name in ("bytes", "mask_bytes", "network_size")} == _state(view)
+            and {name: entry.get(name) for name in ("photograph", "mask", "network_size")} == _state(view)
             and all((self._out / entry[kind]).is_file() for kind in _files(view.name))
         )
 
@@ -222,8 +230,8 @@ def _identity(record: dict[str, Any]) -> tuple[str | None, ...]:
 def _state(view: View) -> dict[str, Any]:
     """What tells that a photograph or its mask is another than before."""
     return {
-        "bytes": view.path.stat().st_size,
-        "mask_bytes": view.mask.stat().st_size if view.mask else None,
+        "photograph": digest(view.path),
+        "mask": digest(view.mask) if view.mask else None,
         "network_size": list(view.network_size),
     }
 

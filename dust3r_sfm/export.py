@@ -14,6 +14,7 @@ import tyro
 from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.options import ReconstructOptions
 from dust3r_sfm.runs.unread import Unread, all_of, refuse_unread
+from dust3r_sfm.system.lock import locked
 from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.system.terminal import Terminal, run_command
 
@@ -98,15 +99,16 @@ def export(
         _refuse_unread(options, formats, image_root)
         if not options.run.overwrite and run.resolve() != out.resolve():
             _require_free(out, formats)
-    if summary is None and "colmap" in formats:
-        _write_colmap(scene_path, out, options, image_root, progress or Silent())
-        run = out
-    with (progress or Silent()).stage("formats"):
-        _write_others(run, out, formats)
-        if image_factors:
-            from dust3r_sfm.dense.smaller import write_smaller_images
+    with locked(out):
+        if summary is None and "colmap" in formats:
+            _write_colmap(scene_path, out, options, image_root, progress or Silent())
+            run = out
+        with (progress or Silent()).stage("formats"):
+            _write_others(run, out, formats)
+            if image_factors:
+                from dust3r_sfm.dense.smaller import write_smaller_images
 
-            write_smaller_images(run / "dense", image_factors)
+                write_smaller_images(run / "dense", image_factors)
     return summary
 
 

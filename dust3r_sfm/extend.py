@@ -4,7 +4,6 @@ The photographs that overlap the new ones take part with their cameras and poses
 `reconstruct`. Stages are resumed in the same way.
 """
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,6 +32,8 @@ from dust3r_sfm.runs.models import refined_models
 from dust3r_sfm.runs.record import Facts, read_record
 from dust3r_sfm.runs.stages import CHAIN, describe
 from dust3r_sfm.runs.unread import Unread, all_of, refuse_unread
+from dust3r_sfm.system.digest import digest, digest_of
+from dust3r_sfm.system.lock import locked
 from dust3r_sfm.system.parallel import workers
 from dust3r_sfm.system.progress import Progress, Silent, Step
 from dust3r_sfm.system.ranges import require_ranges
@@ -119,7 +120,7 @@ def extend(
     """
     options = options or ReconstructOptions()
     # BLAS on one thread: the matrices are small, and its threads only wait for each other.
-    with threadpool_limits(limits=1, user_api="blas"), workers(options.predict.num_workers):
+    with threadpool_limits(limits=1, user_api="blas"), workers(options.predict.num_workers), locked(out):
         return _extend(model, photos, out, options, image_root, progress or Silent())
 
 
@@ -203,7 +204,7 @@ def _digest(model: Path) -> str:
     found = find_model(model)
     assert found is not None, "the model was read"
     files = sorted(file for file in found.iterdir() if file.suffix in (".bin", ".txt"))
-    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
+    return digest_of([[file.name, digest(file)] for file in files])
 
 
 def _pair_inputs(images: ImageSet, options: ReconstructOptions) -> dict[str, Any]:

@@ -250,8 +250,11 @@ def _require_free(out: Path, overwrite: bool) -> None:
     """
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; the third argument is the output folder.", path=out)
-    if not overwrite and not (out / "pose.json").is_file() and out.is_dir() and any(out.iterdir()):
-        raise OutputError(f"{out} is not empty and holds no pose of this program; choose another folder.", path=out)
+    if overwrite or not out.is_dir() or not any(out.iterdir()):
+        return
+    if (out / "pose.json").is_file():
+        raise OutputError(f"{out} holds a pose already; choose another folder or add --overwrite.", path=out)
+    raise OutputError(f"{out} is not empty and holds no pose of this program; choose another folder.", path=out)
 
 
 def _write(result: PairPose, out: Path, pair: TwoViews, predictor: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ Each stage leaves its file in the output folder and is skipped when that file is
 changed, so a killed run goes on where it was, and a changed option redoes only what follows from it.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,11 +32,14 @@ from dust3r_sfm.runs.job import SCENE, begin, work
 from dust3r_sfm.runs.stages import CHAIN
 from dust3r_sfm.runs.summary import Summary, summarize
 from dust3r_sfm.scene_file import read_scene
+from dust3r_sfm.system.lock import locked
 from dust3r_sfm.system.parallel import workers
 from dust3r_sfm.system.progress import Progress, Silent, phase
 from dust3r_sfm.system.ranges import require_ranges
 from dust3r_sfm.tracks.cameras import posed_cameras
 from dust3r_sfm.types import ImageSet, KnownCamera
+
+logger = logging.getLogger("dust3r_sfm")
 
 Stage = Literal["pairs", "predict", "align", "export"]
 
@@ -69,7 +73,8 @@ def reconstruct(
     options = options or ReconstructOptions()
     require_ranges(options)
     # BLAS on one thread: the matrices are small, and its threads only wait for each other.
-    with threadpool_limits(limits=1, user_api="blas"), workers(options.predict.num_workers):
+    blas = threadpool_limits(limits=1, user_api="blas")
+    with blas, workers(options.predict.num_workers), locked(out, shared=options.predict.shard is not None):
         return _reconstruct(photos, out, options, until, progress or Silent())
 
 
@@ -96,6 +101,8 @@ def _reconstruct(
     job, run = begin(out, images, predictor, options, CHAIN, until, suffix)
     work(job, run, CHAIN, until, progress)
     if until != "export":
+        for dropped in images.dropped:  # a whole run says so in its summary
+            logger.warning("%s was left out: %s", dropped.name, dropped.reason)
         return None
     summary = summarize(run, job.images, job.scene)
     write_report(out)

@@ -4,8 +4,6 @@ It is the refinement of `reconstruct` with another start: rough cameras are put 
 from there on everything is as after the alignment. The model stands in the frame and scale of the given cameras.
 """
 
-import hashlib
-import json
 import platform
 import time
 from collections.abc import Mapping
@@ -45,9 +43,11 @@ from dust3r_sfm.registration.part import Part
 from dust3r_sfm.report.page import write_report
 from dust3r_sfm.runs.folder import RunFolder, require_apart
 from dust3r_sfm.runs.models import features_of, models_of_parts
-from dust3r_sfm.runs.record import Facts, Photographs, read_record
+from dust3r_sfm.runs.record import Facts, Photographs, photographs_digest, read_record
 from dust3r_sfm.runs.summary import Summary, summarize
 from dust3r_sfm.scene_file import read_scene, write_scenes
+from dust3r_sfm.system.digest import contents_of, digest_of, recall, remember
+from dust3r_sfm.system.lock import locked
 from dust3r_sfm.system.parallel import workers
 from dust3r_sfm.system.progress import Progress, Silent, Step
 from dust3r_sfm.system.ranges import require_ranges
@@ -91,7 +91,7 @@ def refine_cameras(
         OutputError: the output folder holds another run, is not writable, or the disk is full.
     """
     options = options or RefineCommand()
-    with threadpool_limits(limits=1, user_api="blas"), workers(0):
+    with threadpool_limits(limits=1, user_api="blas"), workers(0), locked(out):
         return _refine(cameras, photos, out, options, progress or Silent())
 
 
@@ -156,25 +156,22 @@ def _begin(
     cameras: Path, out: Path, images: ImageSet, given: Mapping[str, ForeignCamera], options: RefineCommand
 ) -> RunFolder:
     """Take the output folder and say in run.json what the run is."""
-    photographs = Photographs(
-        root=str(images.root.resolve()),
-        used=list(images.names),
-        dropped={dropped.name: dropped.reason for dropped in images.dropped},
-        bytes={view.name: view.path.stat().st_size for view in images.views},
-    )
+    recall(out)
+    photographs = Photographs.of(images)
     known = [(name, camera.cam_from_world.tolist(), str(camera.camera)) for name, camera in sorted(given.items())]
     inputs: dict[str, dict[str, Any]] = {
-        "images": {"photographs": _digest(photographs.bytes), "masks": options.images.masks},
+        "images": photographs_digest(images),
         "refine": {
-            "cameras": _digest(known),
+            "cameras": digest_of(known),
             "camera_sharing": options.images.camera_sharing,
             **known_digest(images),
             "seed": options.run.seed,
             **asdict(options.tracks),
-            **asdict(options.refine),
+            **contents_of(asdict(options.refine), ("features", "matches")),
         },
     }
     run = RunFolder(out, inputs, _ARTEFACTS, photographs=photographs, overwrite=options.run.overwrite)
+    remember(out)
     run.record.versions = {
         "dust3r_sfm": __version__,
         "python": platform.python_version(),
@@ -188,10 +185,6 @@ def _begin(
     run.record.photographs = photographs
     run.save()
     return run
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _write(

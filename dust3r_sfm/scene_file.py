@@ -17,8 +17,8 @@ import numpy as np
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.transforms import are_rigid
-from dust3r_sfm.system.files import atomic_path
 from dust3r_sfm.system.hdf5 import entry, open_or_say, read_numbers, read_text, read_texts
+from dust3r_sfm.system.hdf5_writer import new_file
 from dust3r_sfm.system.names import refuse_unsafe_name
 from dust3r_sfm.types import ControlPoints, KnownCamera, Positions, Priors, Scene, View
 
@@ -59,7 +59,7 @@ def write_scene(path: Path, scene: Scene) -> None:
     Raises:
         OutputError: the disk is full or the folder cannot be written.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as h5:
+    with new_file(path) as h5:
         h5.attrs["format"] = _FORMAT
         h5.attrs["version"] = _VERSION
         h5.attrs["image_root"] = str(scene.image_root)

@@ -9,6 +9,7 @@ from pathlib import Path
 from dust3r_sfm.dense.pointmaps import FOLDER
 from dust3r_sfm.errors import InputError, ReconstructionError
 from dust3r_sfm.system.files import atomic_path, noticing_a_full_disk
+from dust3r_sfm.system.lock import locked
 from dust3r_sfm.system.progress import Progress, Silent
 
 _FINEST_LEVEL = 13
@@ -69,7 +70,7 @@ def densify(out: Path, *, patch_match: bool = False, progress: Progress | None =
             "or reconstruct again.",
             path=workspace,
         )
-    with _quiet(), _as_sentence(workspace):
+    with locked(out), _quiet(), _as_sentence(workspace):
         if patch_match:
             with progress.stage("stereo"):
                 pycolmap.patch_match_stereo(str(workspace))

@@ -3,7 +3,7 @@
 Whatever extractor wrote the file, it can be read; see `dust3r_sfm.hloc`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,13 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.hloc import read_keypoints, write_keypoints
+from dust3r_sfm.system.digest import digest
 from dust3r_sfm.system.hdf5 import DAMAGED, entry, open_or_say, read_numbers, require_group
+from dust3r_sfm.system.hdf5_writer import GrowingFile
 from dust3r_sfm.types import View
+
+_MADE_OF = "made_of"
+"""Attribute of a photograph's features: see `made_of`; earlier versions and other programs write none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,33 +92,48 @@ def _read_one(h5: h5py.File, name: str, path: Path, with_descriptors: bool) -> F
     return Features(xy=xy, descriptors=np.ascontiguousarray(descriptors), scores=scores)
 
 
-def append_features(path: Path, view: View, features: Features) -> None:
-    """Write the features of one more photograph into a file, made where there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "a") as file:
-        if view.name in file:
-            del file[view.name]
-        group = file.create_group(view.name)
-        write_keypoints(group, features.xy)
-        group["descriptors"] = features.descriptors.T
-        group["scores"] = features.scores
-        group["image_size"] = np.array(view.size)
+def growing_features(path: Path) -> GrowingFile[tuple[View, Features]]:
+    """A file of features that takes those of more photographs, made where there is none."""
+    return GrowingFile(path, _write_one)
 
 
-def names_in(path: Path) -> set[str]:
-    """Names of the images that a feature file holds; a file that a killed run damaged is removed."""
+def _write_one(file: h5py.File, found: tuple[View, Features]) -> None:
+    view, features = found
+    if view.name in file:
+        del file[view.name]
+    group = file.create_group(view.name)
+    write_keypoints(group, features.xy)
+    group["descriptors"] = features.descriptors.T
+    group["scores"] = features.scores
+    group.attrs[_MADE_OF] = made_of(view)
+    group["image_size"] = np.array(view.size)
+
+
+def made_of(view: View) -> str:
+    """Check sums of the photograph and its mask, which its features depend on; empty where they are gone."""
+    paths = [path for path in (view.path, view.mask) if path is not None]
+    return " ".join(map(digest, paths)) if all(path.is_file() for path in paths) else ""
+
+
+def _holds(found: Mapping[str, str | None], view: View) -> bool:
+    """Whether the features of a photograph are there, and none of another one under its name."""
+    return view.name in found and (not found[view.name] or made_of(view) in ("", found[view.name]))
+
+
+def names_in(path: Path, views: Sequence[View]) -> set[str]:
+    """Names of the images that a feature file holds as they are now; a damaged file is removed."""
     if not path.is_file():
         return set()
-    names: set[str] = set()
+    found: dict[str, Any] = {}
     try:
         with h5py.File(path, "r") as file:
 
             def visit(name: str, item: Any) -> None:
                 if isinstance(item, h5py.Group) and "image_size" in item:  # the last that is written
-                    names.add(name)
+                    found[name] = item.attrs.get(_MADE_OF)
 
             file.visititems(visit)
     except DAMAGED:
         path.unlink()
         return set()
-    return names
+    return {view.name for view in views if _holds(found, view)}

@@ -1,5 +1,6 @@
 """Features and matches of a set of photographs by one matcher, each made once and kept in hloc's files."""
 
+import contextlib
 import itertools
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -10,10 +11,11 @@ from typing import TypeVar
 import h5py
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.features.features import Features, append_features, names_in, read_features
+from dust3r_sfm.features.features import Features, growing_features, names_in, read_features
 from dust3r_sfm.features.matcher import FeatureMatcher, RowMatches, matcher_facts
 from dust3r_sfm.hloc import pair_name, read_matches, write_matches
 from dust3r_sfm.system.hdf5 import DAMAGED, entry
+from dust3r_sfm.system.hdf5_writer import GrowingFile, new_file
 from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import Edge, View
 
@@ -58,8 +60,7 @@ class MatchedFeatures:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             for file in self._read(folder):
-                (folder / file).unlink(missing_ok=True)
-                with h5py.File(folder / file, "w") as h5:
+                with new_file(folder / file) as h5:
                     h5.attrs[_MARK] = self._mark
 
     @cached_property
@@ -72,7 +73,10 @@ class MatchedFeatures:
         try:
             with h5py.File(folder / FEATURES, "r") as h5:
                 _require_mark(h5, self._mark)
-            images = sorted(names[name] for name in names_in(folder / FEATURES) & names.keys())
+                num_kept = sum(name in h5 for name in names)
+            images = sorted(names[name] for name in names_in(folder / FEATURES, self.views))
+            if len(images) < num_kept:
+                raise LookupError("a photograph has changed, and matches with it")
             found = read_features(folder / FEATURES, [self.views[index] for index in images])
             with_descriptors = [features.descriptors.shape[1] > 0 or not len(features.xy) for features in found]
             if not all(with_descriptors):
@@ -102,11 +106,15 @@ class MatchedFeatures:
         """Features of some photographs, in raw pixels."""
         missing = sorted(set(images) - self._features.keys())
         found = self._map(lambda index: self.matcher.extract(self.views[index]), missing)
-        for index, features in zip(missing, found, strict=True):
-            self._features[index] = features
-            if self._folder is not None:  # as the file remembers it: a resumed run equals an unbroken one
-                append_features(self._folder / FEATURES, self.views[index], features)
-                self._features[index] = read_features(self._folder / FEATURES, [self.views[index]])[0]
+        if self._folder is None:
+            self._features.update(zip(missing, found, strict=True))
+        elif missing:
+            with growing_features(self._folder / FEATURES) as file:
+                for index, features in zip(missing, found, strict=True):
+                    file.add((self.views[index], features))
+            # As the file remembers them: a resumed run equals an unbroken one.
+            kept = read_features(self._folder / FEATURES, [self.views[index] for index in missing])
+            self._features.update(zip(missing, kept, strict=True))
         return {index: self._features[index] for index in images}
 
     def match(self, edges: Collection[Edge]) -> dict[Edge, RowMatches]:
@@ -118,23 +126,24 @@ class MatchedFeatures:
             i, j = edge
             return self.matcher.match(features[i], features[j], self.views[i], self.views[j])
 
-        for edge, matches in zip(missing, self._map(match, missing), strict=True):
-            self._matches[edge] = matches
-            if self._folder is not None:
-                self._keep(self._folder / MATCHES, edge, matches, len(features[edge[0]].xy))
+        def keep(h5: h5py.File, edge: Edge) -> None:
+            key = pair_name(*(self.views[index].name for index in edge))
+            if key in h5:
+                del h5[key]
+            rows, scores = self._matches[edge]
+            write_matches(h5.create_group(key), rows, len(features[edge[0]].xy), scores)
+
+        path = None if self._folder is None else self._folder / MATCHES
+        with contextlib.nullcontext() if path is None else GrowingFile(path, keep) as file:
+            for edge, matches in zip(missing, self._map(match, missing), strict=True):
+                self._matches[edge] = matches
+                if file is not None:
+                    file.add(edge)
         return {edge: self._matches[edge] for edge in edges}
 
     def known(self) -> list[Edge]:
         """The pairs (i, j) that are matched already."""
         return sorted(self._matches)
-
-    def _keep(self, path: Path, edge: Edge, matches: RowMatches, num_keypoints: int) -> None:
-        rows, scores = matches
-        with h5py.File(path, "a") as file:
-            key = pair_name(*(self.views[index].name for index in edge))
-            if key in file:
-                del file[key]
-            write_matches(file.create_group(key), rows, num_keypoints, scores)
 
     def _map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
         if items:

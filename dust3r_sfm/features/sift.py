@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.features.features import Features, append_features, names_in, read_features, usable_rows
+from dust3r_sfm.features.features import Features, growing_features, names_in, read_features, usable_rows
 from dust3r_sfm.features.matcher import RowMatches
 from dust3r_sfm.features.published import PublishedFile
 from dust3r_sfm.features.verified import loose_matches
@@ -72,15 +72,16 @@ def find_features(views: Sequence[View], path: Path, step: Step = lambda done, t
         step: called after each few photographs.
     """
     phase("keypoints")
-    known = names_in(path)
+    known = names_in(path, views)
     wanted = [view for view in views if view.name not in known]
     num_threads = _num_threads(wanted)
     size = max(_PER_THREAD * num_threads, _AT_LEAST)
-    for start in range(0, len(wanted), size):
-        batch = wanted[start : start + size]
-        for view, found in zip(batch, _extract(batch, num_threads), strict=True):
-            append_features(path, view, found)
-        step(len(views) - len(wanted) + start + len(batch), len(views))
+    with growing_features(path) as file:
+        for start in range(0, len(wanted), size):
+            batch = wanted[start : start + size]
+            for found in zip(batch, _extract(batch, num_threads), strict=True):
+                file.add(found)
+            step(len(views) - len(wanted) + start + len(batch), len(views))
     return read_features(path, views)
 
 

@@ -3,14 +3,14 @@
 import contextlib
 from pathlib import Path
 
-import h5py
 import numpy as np
 from jaxtyping import Integer
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.hloc import pair_name, write_keypoints, write_matches
 from dust3r_sfm.system._pycolmap import Reconstruction
-from dust3r_sfm.system.files import atomic_path, write_text
+from dust3r_sfm.system.files import write_text
+from dust3r_sfm.system.hdf5_writer import new_file
 from dust3r_sfm.tracks.keypoints import positions
 
 
@@ -41,14 +41,14 @@ def write_hloc(folder: Path, reconstruction: Reconstruction, database: Path) -> 
     groups = {(id1, id2): pair_name(names[id1], names[id2]) for id1, id2 in matches}
     if len(set(groups.values())) < len(groups):
         raise InputError("Two pairs have one name in hloc, which writes '/' as '-'; rename the photographs' folders.")
-    with atomic_path(folder / "features.h5") as temporary, h5py.File(temporary, "w") as h5:
+    with new_file(folder / "features.h5") as h5:
         for image in reconstruction.images.values():
             keypoints = positions(image.points2D)
             group = h5.create_group(image.name)
             write_keypoints(group, keypoints)
             group["scores"] = np.ones(len(keypoints), np.float32)
             group["image_size"] = np.array([image.camera.width, image.camera.height])
-    with atomic_path(folder / "matches.h5") as temporary, h5py.File(temporary, "w") as h5:
+    with new_file(folder / "matches.h5") as h5:
         for (id1, id2), rows in matches.items():
             write_matches(h5.create_group(groups[id1, id2]), rows, len(reconstruction.images[id1].points2D))
     write_text(folder / "pairs.txt", "".join(f"{names[id1]} {names[id2]}\n" for id1, id2 in matches))

@@ -15,6 +15,7 @@ from dust3r_sfm.images.known_cameras import colmap_camera, is_strong, read_intri
 from dust3r_sfm.images.load import load_original
 from dust3r_sfm.images.resample import resample, source_positions
 from dust3r_sfm.options import KnownOptions
+from dust3r_sfm.system.digest import digest
 from dust3r_sfm.system.files import atomic_path, write_json
 from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.types import ImageSet, KnownCamera, View
@@ -151,8 +152,7 @@ def write_cameras(path: Path, cameras: Mapping[str, KnownCamera]) -> None:
 
 def _facts(view: View, camera: KnownCamera) -> list[str]:
     """What a straight picture is made of."""
-    files = [(path.stat().st_size, path.stat().st_mtime_ns) for path in (view.path, view.mask) if path is not None]
-    return [str(files), str(camera)]
+    return [*(digest(path) for path in (view.path, view.mask) if path is not None), str(camera)]
 
 
 def _save(pixels: UInt8[np.ndarray, "h w *c"], path: Path, exif: bytes = b"") -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dust3r_sfm.system.digest import digest
 from dust3r_sfm.system.hdf5 import read_arrays, write_arrays
 from dust3r_sfm.types import View
 
@@ -38,8 +39,7 @@ class ImageCache:
             write_arrays(self._file(view), self._mark(view), arrays)
 
     def _mark(self, view: View) -> str:
-        state = view.path.stat()
-        return f"{self._maker} {view.network_size} {state.st_size} {state.st_mtime_ns}"
+        return f"{self._maker} {view.network_size} {digest(view.path)}"
 
     def _file(self, view: View) -> Path:
         assert self._folder is not None

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from dust3r_sfm.errors import InputError
 from dust3r_sfm.images.known_cameras import known_camera
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.localization.fuse import Correspondences, fuse
+from dust3r_sfm.localization.inputs import localization_inputs
 from dust3r_sfm.localization.open_map import LocalizationMap, unopened_map
 from dust3r_sfm.localization.pose import (
     PoseEstimate,
@@ -28,15 +29,12 @@ from dust3r_sfm.localization.reference import covisible_groups
 from dust3r_sfm.localization.relative import scaled_relative_pose
 from dust3r_sfm.localization.results import Results
 from dust3r_sfm.options import ImageOptions, LocalizeOptions, PredictorOptions, RunOptions
-from dust3r_sfm.predictors.predictor import predictor_facts
+from dust3r_sfm.system.digest import recall, remember
 from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.system.ranges import require_ranges
 from dust3r_sfm.types import KnownCamera, Localization, Matches, View
 
 logger = logging.getLogger("dust3r_sfm")
-
-_SPEED_OPTIONS = ("batch", "cache", "failed", "result_names", "image_root", "query_images")
-"""Options that change where things are or how they are written, not what is found."""
 
 _BEYOND_DOUBT = 0.9
 """Confidence from which a pose is not asked about again. Chosen by hand."""
@@ -102,12 +100,16 @@ def localize(
     listed = options.query_images is None and queries.suffix.lower() == ".txt"
     root = unopened.image_root if listed else path
     with open_queries(queries, root, options, unopened.predictor.grid) as listed_queries:
-        inputs = _inputs(path, queries, options, predict, run)
-        written = Results(results, inputs, overwrite=run.overwrite)
+        cache = unopened.cache
+        if cache is not None:
+            recall(cache)
+        written = Results(results, localization_inputs(unopened, listed_queries), overwrite=run.overwrite)
         waiting = [query for query in listed_queries if query.name not in written.done]
         warnings: tuple[str, ...] = ()
         if waiting:
             opened = unopened.open(progress)
+            if cache is not None:
+                remember(cache)
             warnings = opened.reference.warnings
             with progress.stage("localize") as step:
                 for start in range(0, len(waiting), max(options.batch, 1)):
@@ -270,17 +272,3 @@ def _pooled(lifted: Sequence[Correspondences]) -> Correspondences:
     )
     _, first = np.unique(np.column_stack([pooled.xy, pooled.xyz]), axis=0, return_index=True)
     return pooled[np.sort(first)]
-
-
-def _inputs(
-    path: Path, queries: Path, options: LocalizeOptions, predict: PredictorOptions, run: RunOptions
-) -> dict[str, Any]:
-    """What the results depend on, as JSON values."""
-    chosen = {name: value for name, value in asdict(options).items() if name not in _SPEED_OPTIONS}
-    return {
-        "map": str(path.resolve()),
-        "queries": str(queries.resolve()),
-        **chosen,
-        **predictor_facts(predict),
-        "seed": run.seed,
-    }

@@ -97,10 +97,14 @@ class UnopenedMap:
         """
         return self.options.image_root or find_image_root(self.path, self.model)
 
+    @property
+    def cache(self) -> Path | None:
+        """Folder that keeps what is computed of the map's photographs, if any."""
+        return self.options.cache or (self.path / "localization" if (self.path / "scene.h5").is_file() else None)
+
     def open(self, progress: Progress | None = None) -> LocalizationMap:
         """Make it ready; see `open_map`."""
-        options = self.options
-        cache = options.cache or (self.path / "localization" if (self.path / "scene.h5").is_file() else None)
+        options, cache = self.options, self.cache
         pixels = options.hloc_matches is None or not (options.retrieval_pairs or options.global_features)
         reference = read_reference(self.model, self.image_root, self.predictor.grid, pixels)
         lift = choose_lift(reference, self.path, self.predictor, cache, options, progress)

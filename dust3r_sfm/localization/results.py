@@ -12,11 +12,32 @@ from scipy.spatial.transform import Rotation
 from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.images.foreign.camera import rigid
 from dust3r_sfm.images.foreign.colmap_camera import read_camera
+from dust3r_sfm.system.changes import changes
 from dust3r_sfm.system.files import as_output_error, write_json, write_text
 from dust3r_sfm.system.text import read_json, read_text
 from dust3r_sfm.types import Localization
 
 Names = Literal["full", "parent", "base"]
+
+MAP_INPUTS = ("map", "scene", "stereo", "map_photographs")
+"""Inputs that are those of a map, which may be gone when all is done."""
+
+_SUMS = {
+    "map": "another map",
+    "scene": "another scene of the map",
+    "stereo": "other depth maps of COLMAP",
+    "map_photographs": "other photographs of the map",
+    "queries": "other queries",
+    "query_cameras": "other cameras of the queries",
+    "depth_maps": "other depth maps",
+    "retrieval_pairs": "other retrieved pairs",
+    "global_features": "other global features",
+    "hloc_features": "other keypoints of hloc",
+    "hloc_matches": "other matches of hloc",
+    "weights_files": "other weights under the same name",
+    "matcher_weights": "other weights of the matcher",
+}
+"""Inputs that are check sums: what it means that they differ."""
 
 
 class Results:
@@ -43,7 +64,8 @@ class Results:
                 f"{path} is a folder; name a file for the results, such as {path / 'results.txt'}.", path=path
             )
         self._journal = path.with_suffix(".journal")
-        self._inputs = json.loads(json.dumps(inputs, default=str))
+        self._inputs: dict[str, Any] = json.loads(json.dumps(inputs, default=str))
+        self._has_map = any(name in self._inputs for name in MAP_INPUTS)
         self.done: dict[str, Localization] = {}
         if not overwrite:
             self._resume()
@@ -94,11 +116,13 @@ class Results:
                 continue
             if file == self._journal and not localizations:  # of a run that failed before its first query
                 continue
+            if not self._has_map:  # what is finished needs no map
+                self._inputs |= {name: inputs[name] for name in MAP_INPUTS if name in inputs}
             if inputs != self._inputs:
-                changed = next((name for name in self._inputs if inputs.get(name) != self._inputs[name]), "options")
+                changed = [name for name in {**self._inputs, **inputs} if inputs.get(name) != self._inputs.get(name)]
+                words = "; ".join(changes(inputs, self._inputs, changed, _SUMS))
                 raise OutputError(
-                    f"{file} holds results of another run ({changed} was {inputs.get(changed)}, is now "
-                    f"{self._inputs.get(changed)}); choose another name, or add --overwrite."
+                    f"{file} holds results of another run ({words}); choose another name, or add --overwrite."
                 )
             self.done.update({localization.name: localization for localization in localizations})
         if occupied:

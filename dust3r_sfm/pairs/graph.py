@@ -134,6 +134,8 @@ def read_pairs(path: Path, names: Sequence[str], left_out: Collection[str] = ())
     Raises:
         InputError: no such file, a line that is not two names, an unknown name, or an image paired with itself.
     """
+    if not path.is_file():
+        raise InputError(f"There is no list of pairs {path}; give a text file of two names a line.", path=path)
     try:
         lines = read_text(path).split("\n")
     except (OSError, ValueError) as error:

@@ -136,7 +136,7 @@ def _connected(ray: Any) -> Iterator[None]:
     try:
         if host and port.isdecimal():  # Ray itself tries for minutes
             socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **_alone())
     except (OSError, ValueError, RuntimeError) as error:
         raise PredictorError(
             f"No Ray cluster can be reached at {os.environ.get('RAY_ADDRESS', 'this machine')}; start one with "
@@ -146,6 +146,13 @@ def _connected(ray: Any) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _alone() -> dict[str, Any]:
+    """Where Ray is started for this machine alone, no other machine can reach it."""
+    if os.environ.get("RAY_ADDRESS"):
+        return {}
+    return {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
 
 
 @contextlib.contextmanager

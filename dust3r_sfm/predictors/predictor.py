@@ -13,6 +13,7 @@ from dust3r_sfm.errors import PredictorError
 from dust3r_sfm.features.matcher import chosen_name
 from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import PredictorOptions
+from dust3r_sfm.system.digest import contents, digest
 from dust3r_sfm.system.plugins import load_factory, registered
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
 
@@ -146,21 +147,22 @@ def predictor_mark(predictor: PairPredictor) -> str:
 def predictor_facts(options: PredictorOptions) -> dict[str, Any]:
     """Return, as JSON values, what predictions depend on: the predictor, its precision, and its weights.
 
-    The weights count by name and, without being read, by what tells that the files behind it are others than before.
+    The weights count by name and by the content of the files behind it.
     """
     chosen = {"predictor": options.predictor, "weights": options.weights, "precision": options.precision}
     matcher = {"matcher": chosen_name(options.matcher, options.matcher_weights)}
     if options.matcher_weights is not None:
-        matcher["matcher_weights"] = str(options.matcher_weights)
+        folder = options.matcher_weights.expanduser()
+        matcher["matcher_weights"] = contents(folder) if folder.exists() else str(folder)
     return chosen | _weights_facts(options) | matcher
 
 
-def _weights_facts(options: PredictorOptions) -> dict[str, list[tuple[str, int, int]]]:
+def _weights_facts(options: PredictorOptions) -> dict[str, list[tuple[str, str]]]:
     path = Path(options.weights).expanduser() if options.weights else None
     if path is None or not path.exists():
         return {}
     files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-    return {"weights_files": [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]}
+    return {"weights_files": [(file.name, digest(file)) for file in files]}
 
 
 @dataclass(frozen=True, kw_only=True)

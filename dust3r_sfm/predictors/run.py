@@ -27,6 +27,7 @@ from dust3r_sfm.predictors.store import (
     matches_folder,
     merge_parts,
 )
+from dust3r_sfm.system.digest import digest
 from dust3r_sfm.system.progress import phase
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
 
@@ -140,11 +141,11 @@ def store_header(predictor: PairPredictor, images: ImageSet, options: PredictOpt
         "images": [
             [
                 v.name,
-                v.path.stat().st_size,
+                digest(v.path),
                 v.size,
                 v.orientation,
                 v.network_size,
-                v.mask.stat().st_size if v.mask else 0,
+                digest(v.mask) if v.mask else None,
             ]
             for v in images.views
         ],
@@ -196,5 +197,4 @@ def _hash_of(weights: str | None) -> str | None:
     """The content of a weights file; the words themselves where they name no file."""
     if weights is None or not Path(weights).is_file():
         return weights
-    with Path(weights).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest(Path(weights))

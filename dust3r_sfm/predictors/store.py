@@ -26,6 +26,7 @@ from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.predictors.record import MAX_BYTES_PER_PIXEL, read_halves, read_record, write_record
 from dust3r_sfm.system.files import atomic_path
 from dust3r_sfm.system.hdf5 import open_or_say, or_say, require_group
+from dust3r_sfm.system.hdf5_writer import memory_file, new_file
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 
 FORMAT = "dust3r_sfm predictions 1"
@@ -195,9 +196,9 @@ class PredictionWriter:
     def _begin(self) -> None:
         self._num_bytes = 0
         self._started = time.monotonic()
-        # The file is built in memory because HDF5 does not survive a disk that fills up under an open file.
         self._image = BytesIO()
-        self._part = _create(self._image, self._header)
+        self._part = memory_file(self._image)
+        _say_whose(self._part, self._header)
 
 
 def store_files(path: Path) -> list[Path]:
@@ -260,7 +261,8 @@ def merge_parts(path: Path, header: StoreHeader) -> None:
     sources = [path, *parts] if path.is_file() else parts
     if not parts or sum(file.stat().st_size for file in sources) > shutil.disk_usage(path.parent).free:
         return
-    with atomic_path(path) as temporary, _create(temporary, header) as merged:
+    with new_file(path) as merged:
+        _say_whose(merged, header)
         for file in sources:
             with open_or_say(file, *_SENTENCE) as source:
                 for name1, group in source.items():
@@ -270,10 +272,8 @@ def merge_parts(path: Path, header: StoreHeader) -> None:
     shutil.rmtree(_parts_folder(path))
 
 
-def _create(file: Path | BytesIO, header: StoreHeader) -> h5py.File:
-    h5 = h5py.File(file, "w")
+def _say_whose(h5: h5py.File, header: StoreHeader) -> None:
     h5.attrs.update(format=FORMAT, **asdict(header))
-    return h5
 
 
 def _header(h5: h5py.File, file: Path) -> StoreHeader:

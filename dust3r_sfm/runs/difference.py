@@ -4,12 +4,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dust3r_sfm.runs.record import Photographs
+from dust3r_sfm.system.changes import changes
 
 _SUMS = {
     "photographs": "other photographs",
     "model": "another model",
     "known": "other known cameras or poses",
     "weights_files": "other weights under the same name",
+    "masks": "other masks",
+    "pairs_file": "another list of pairs",
+    "pairs_poses": "other poses to select pairs by",
+    "features": "other features",
+    "matches": "other matches",
+    "matcher_weights": "other weights of the matcher",
+    "cameras": "other cameras to refine",
 }
 """Inputs that are check sums or long lists: what it means that they differ."""
 _FOLLOW = {"known": "camera_sharing", "weights_files": "weights"}
@@ -31,37 +39,37 @@ def difference(
         return "that an earlier version of this program made"
     differing = [name for name in {**now, **before} if before.get(name) != now.get(name)]
     changed = [name for name in differing if _FOLLOW.get(name) not in differing]
-    plain = [
-        f"{name.replace('_', ' ')} was {_in_words(before.get(name))}, is now {_in_words(now.get(name))}"
-        for name in changed
-        if name not in _SUMS
-    ]
+    if "photographs" in changed and old and new and not old.digests and old.bytes == new.bytes and new.digests:
+        return "that an earlier version of this program made"
     named = _photographs(old, new) if "photographs" in changed and old and new else ""
-    sums = [f"of {_SUMS[name]}{named if name == 'photographs' else ''}" for name in changed if name in _SUMS]
-    return "; ".join([*plain, *sums])
+    return "; ".join(changes(before, now, changed, _SUMS | {"photographs": f"other photographs{named}"}))
 
 
 def _photographs(old: Photographs, new: Photographs) -> str:
     before, now = set(old.used), set(new.used)
-    resized = [name for name in new.used if name in old.bytes and old.bytes[name] != new.bytes.get(name)]
+    edited = [
+        name
+        for name in new.used
+        if any(name in was and was[name] != is_now.get(name) for was, is_now in _sums_of(old, new))
+    ]
     parts = [
         _listed(sorted(names), *verbs)
         for names, verbs in (
             (now - before, ("is new", "are new")),
             (before - now, ("is gone", "are gone")),
-            (resized, ("has changed", "have changed")),
+            (edited, ("has changed", "have changed")),
         )
         if names
     ]
     return f": {', '.join(parts)}" if parts else ""
 
 
+def _sums_of(old: Photographs, new: Photographs) -> tuple[tuple[Mapping[str, Any], Mapping[str, Any]], ...]:
+    """What tells files apart, where both records have it."""
+    return (old.bytes, new.bytes), *(((old.digests, new.digests),) if new.digests else ())
+
+
 def _listed(names: Sequence[str], one: str, more: str) -> str:
     if len(names) > _MOST_NAMES:
         return f"{', '.join(names[:_MOST_NAMES])} and {len(names) - _MOST_NAMES} more {more}"
     return f"{names[0]} {one}" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} {more}"
-
-
-def _in_words(value: Any) -> str:
-    words = {None: "not given", True: "on", False: "off"}
-    return words[value] if value is None or isinstance(value, bool) else str(value)

@@ -15,7 +15,7 @@ from typing import Any
 from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.runs.difference import difference
 from dust3r_sfm.runs.record import Facts, Photographs, RunRecord, StageRecord, read_record
-from dust3r_sfm.system.files import write_json
+from dust3r_sfm.system.files import remove_leftovers, write_json
 
 STRAIGHTENED = "straightened"
 """Folder of a run in OUT, of the same photographs without the distortion of a strong lens."""
@@ -71,8 +71,7 @@ class RunFolder:
                     path=path,
                 )
         elif not self._is_shard:
-            for leftover in path.rglob(".*.tmp"):  # of a killed run; only files.atomic_path makes such names
-                _remove(leftover)
+            remove_leftovers(path)
         wanted = json.loads(json.dumps(inputs, default=str))
         for stage, values in json.loads(json.dumps(defaults or {}, default=str)).items():
             if stage in self.record.stages:

@@ -19,6 +19,7 @@ from dust3r_sfm.predictors.store import PredictionStore
 from dust3r_sfm.runs.folder import RunFolder
 from dust3r_sfm.runs.record import Facts, Photographs
 from dust3r_sfm.scene_file import read_scene, read_scenes
+from dust3r_sfm.system.digest import recall, remember
 from dust3r_sfm.system.progress import Progress, Step
 from dust3r_sfm.types import ImageSet, PairGraph, Scene
 
@@ -125,17 +126,13 @@ def begin(
         PredictorError: the weights cannot be used; the folder is then as it was.
         OutputError: the folder holds another run, is not writable, or the disk is full.
     """
+    recall(out)
     inputs = {stage.name: stage.inputs(images, options) for stage in leading(chain, until)}
     predicts = "predict" in inputs
     if predicts and not (out / f"run{suffix}.json").exists():
         check_predictor(predictor)  # first: a folder of unusable weights would be no place for the next try
         _check_matcher(options)
-    photographs = Photographs(
-        root=str(images.root.resolve()),
-        used=list(images.names),
-        dropped={dropped.name: dropped.reason for dropped in images.dropped},
-        bytes={view.name: view.path.stat().st_size for view in images.views},
-    )
+    photographs = Photographs.of(images)
     unmeasured = dataclasses.replace(images, priors=None)
     run = RunFolder(
         out,
@@ -146,6 +143,7 @@ def begin(
         overwrite=options.run.overwrite,
         suffix=suffix,
     )
+    remember(out)
     job = Job(
         out=out,
         options=options,

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from dust3r_sfm.errors import OutputError
+from dust3r_sfm.system.digest import digest, digest_of
 from dust3r_sfm.system.kinds import require_kinds
 from dust3r_sfm.system.text import read_json
+from dust3r_sfm.types import ImageSet
 
 
 @dataclass(kw_only=True)
@@ -34,12 +36,34 @@ class Photographs:
         used: their names.
         dropped: {name: reason} of those that cannot be used.
         bytes: {name: size of the file} of those that are used; empty in records of version 0.1.
+        digests: {name: check sum of the file}; empty in records of versions that compared sizes.
     """
 
     root: str
     used: list[str]
     dropped: dict[str, str]
     bytes: dict[str, int] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def of(images: ImageSet) -> "Photographs":
+        """Those of a set as it was read."""
+        return Photographs(
+            root=str(images.root.resolve()),
+            used=list(images.names),
+            dropped={dropped.name: dropped.reason for dropped in images.dropped},
+            bytes={view.name: view.path.stat().st_size for view in images.views},
+            digests={view.name: digest(view.path) for view in images.views},
+        )
+
+
+def photographs_digest(images: ImageSet) -> dict[str, str | None]:
+    """Check sums of photographs and of their masks, with their names, under the keys `photographs` and `masks`."""
+    masks = [[view.name, digest(view.mask)] for view in images.views if view.mask is not None]
+    return {
+        "photographs": digest_of([[view.name, digest(view.path)] for view in images.views]),
+        "masks": digest_of(masks) if masks else None,
+    }
 
 
 @dataclass(kw_only=True)

@@ -4,8 +4,6 @@
 the last one alone.
 """
 
-import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Sequence
@@ -38,10 +36,11 @@ from dust3r_sfm.predictors.run import directed_edges, predict_pairs
 from dust3r_sfm.predictors.store import PredictionStore, estimated_size
 from dust3r_sfm.runs.job import PAIRS, PREDICTIONS, SCENE, SCENES, Job, Stage
 from dust3r_sfm.runs.models import refined_models
-from dust3r_sfm.runs.record import Facts
+from dust3r_sfm.runs.record import Facts, photographs_digest
 from dust3r_sfm.runs.world import GEOREGISTRATION, world_facts, write_georegistration
 from dust3r_sfm.scene_file import write_scenes
 from dust3r_sfm.single import predict_alone, scene_of_one
+from dust3r_sfm.system.digest import contents_of
 from dust3r_sfm.system.progress import Step, phase
 from dust3r_sfm.types import ImageSet, PairGraph, Scene
 
@@ -49,18 +48,13 @@ logger = logging.getLogger("dust3r_sfm")
 
 
 def _image_inputs(images: ImageSet, options: ReconstructOptions) -> dict[str, Any]:
-    """The photographs count by name and size in bytes."""
-    photographs = [(view.name, view.path.stat().st_size) for view in images.views]
-    return {
-        "photographs": hashlib.sha256(json.dumps(photographs).encode()).hexdigest(),
-        "camera_sharing": options.images.camera_sharing,
-        "masks": options.images.masks,
-        **known_digest(images),
-    }
+    """The photographs and their masks count by name and content."""
+    return {**photographs_digest(images), "camera_sharing": options.images.camera_sharing, **known_digest(images)}
 
 
 def _pair_inputs(images: ImageSet, options: ReconstructOptions) -> dict[str, Any]:
-    return asdict(options.pairs) | {"predictor": options.predict.predictor}
+    chosen = contents_of(asdict(options.pairs), ("pairs_file", "pairs_poses"))
+    return chosen | {"predictor": options.predict.predictor}
 
 
 def _predict_inputs(images: ImageSet, options: ReconstructOptions) -> dict[str, Any]:
@@ -78,7 +72,8 @@ def _align_inputs(images: ImageSet, options: ReconstructOptions) -> dict[str, An
 
 
 def _export_inputs(images: ImageSet, options: ReconstructOptions) -> dict[str, Any]:
-    return asdict(options.match) | asdict(options.tracks) | asdict(options.refine)
+    refine = contents_of(asdict(options.refine), ("features", "matches"))
+    return asdict(options.match) | asdict(options.tracks) | refine
 
 
 def _select(job: Job, step: Step) -> Facts:
@@ -139,7 +134,10 @@ CHAIN: tuple[Stage, ...] = (
     Stage(name="pairs", artefacts=(PAIRS,), inputs=_pair_inputs, make=_select),
     Stage(
         name="predict",
-        artefacts=("predictions*.h5*", "matching*", "run.*-of-*.json"),
+        artefacts=(
+            *("predictions.h5", "predictions.h5.parts", "matching", "run.*-of-*.json"),
+            *(f"{name}.*-of-*" for name in ("predictions", "matching")),
+        ),
         inputs=_predict_inputs,
         make=_predict,
         announce=_announce_size,
@@ -148,8 +146,8 @@ CHAIN: tuple[Stage, ...] = (
     Stage(
         name="export",
         artefacts=(
-            *("sparse", "dense", "dense_pointmaps", "database.db", GEOREGISTRATION),
-            *("fused.ply*", "mesh.ply", "report.html"),
+            *("sparse", "dense", "dense_pointmaps", "database.db", "database.db-*", GEOREGISTRATION),
+            *("fused.ply", "fused.ply.vis", "mesh.ply", "report.html"),
         ),
         inputs=_export_inputs,
         make=_export,
@@ -177,7 +175,7 @@ def write_colmap(
     for number, one in enumerate(refined.models):
         write_model(one.model, sparse / str(number))
     for stale in sparse.glob("[0-9]*"):
-        if stale.is_dir() and not (stale.name.isdecimal() and int(stale.name) < len(refined.models)):
+        if stale.is_dir() and stale.name.isdecimal() and int(stale.name) >= len(refined.models):
             shutil.rmtree(stale)
     write_database(out / "database.db", first.model, first.matches)
     phase("dense workspace")

@@ -5,6 +5,7 @@ every other module takes `pycolmap` from this one. It is loaded when it is first
 ask inside the function that needs it.
 """
 
+import sys
 import threading
 import zlib  # noqa: F401  (must precede pycolmap)
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from dust3r_sfm.system import signals
 
 if TYPE_CHECKING:
     import pycolmap as pycolmap
@@ -30,15 +33,23 @@ _level_before = 0
 
 def __getattr__(name: str) -> ModuleType:
     if name == "pycolmap":
-        return import_module(name)
+        return _loaded()
     raise AttributeError(f"module {__name__} has no attribute {name}")
+
+
+def _loaded() -> ModuleType:
+    """The library, without the handler of its log, which answers SIGTERM with a page of addresses."""
+    is_first, is_caught = "pycolmap" not in sys.modules, signals.is_caught()
+    module = import_module("pycolmap")
+    if is_first and is_caught:
+        signals.catch()
+    return module
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep COLMAP's progress and warnings off the terminal, in all threads, until the last such block ends."""
-    import pycolmap
-
+    pycolmap = _loaded()
     global _quiet_blocks, _level_before
     with _quiet_lock:
         if _quiet_blocks == 0:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from typing import Any
 from uuid import uuid4
 
 from dust3r_sfm.errors import OutputError
+
+_TEMPORARY = re.compile(r"\..+\.\d+(-[0-9a-f]{8})?\.tmp[-.\w]*")
+"""Names that `atomic_path` gives, and what SQLite and COLMAP make of them."""
 
 _PROBE_BYTES = 1 << 20
 """More than any buffer that a cut-off file can have left free."""
@@ -41,6 +45,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed runs left under temporary names, those that libraries put beside them included.
+
+    Only for whoever has the folder to itself.
+    """
+    for path in folder.rglob(".*.tmp*"):
+        if _TEMPORARY.fullmatch(path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -73,13 +90,23 @@ def set_default_mode(path: Path) -> None:
 
 
 def as_output_error(error: OSError, path: Path | None = None) -> Exception:
-    """Turn a full disk or a forbidden folder into a sentence; give any other `OSError` back unchanged."""
+    """Turn a full disk or a folder that cannot be into a sentence; give any other `OSError` back unchanged."""
     message = str(error)
     path = path or Path(error.filename or "the output folder")
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in message or "errno = 28" in message:
+    if (
+        error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        or "No space left" in message
+        or "errno = 28" in message
+    ):
         return OutputError(
             f"The disk is full: {path} could not be written; free some space and run the same command again.", path=path
         )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        inner = next((folder for folder in path.parents if folder.is_file()), None)
+        if inner is not None:
+            return OutputError(
+                f"{path} cannot be written because {inner} is a file; choose another output folder.", path=path
+            )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return OutputError(
             f"{path} cannot be written; choose another output folder or change its permissions.", path=path

@@ -6,14 +6,13 @@ and in this file: HDF5's links and external storage lead to any other file of th
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.hdf5_writer import new_file
 
 _MARK = "made_by"
 
@@ -166,13 +165,10 @@ def write_arrays(path: Path, mark: str, arrays: Mapping[str, np.ndarray]) -> Non
     Raises:
         OutputError: the disk is full, or the folder cannot be written.
     """
-    content = BytesIO()
-    with h5py.File(content, "w") as h5:  # in memory first: HDF5 does not survive a disk that fills up under it
+    with new_file(path) as h5:
         h5.attrs[_MARK] = mark
         for name, array in arrays.items():
             h5.create_dataset(name, data=array)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
 
 
 def read_arrays(path: Path, mark: str) -> dict[str, np.ndarray] | None:

@@ -17,6 +17,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "epochs": (_LEAST, _MANY),
     "fine_size": (0, _MANY),
     "frame_step": (1, _MANY),
+    "frames": (2, _MANY),
     "learning_rate": (_LEAST, _MANY),
     "match_stride": (1, _MANY),
     "max_encoded": (0, _MANY),

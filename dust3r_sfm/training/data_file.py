@@ -42,6 +42,8 @@ def read_data(path: Path, sizes: Sequence[Size], batch_size: int, seed: int) -> 
     Raises:
         InputError: the file or one of its data sets cannot be used.
     """
+    if not path.is_file():
+        raise InputError(f"There is no file {path}; give a TOML file with [[train]] tables to --data.", path=path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

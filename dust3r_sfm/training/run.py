@@ -1,5 +1,6 @@
 """`dust3r-sfm train OUT`: from a preset and data sets to weights."""
 
+import contextlib
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.options import TrainOptions
 from dust3r_sfm.system.files import write_json
+from dust3r_sfm.system.lock import locked
 from dust3r_sfm.system.progress import Progress, Silent
 from dust3r_sfm.system.ranges import require_ranges
 from dust3r_sfm.system.text import read_json
@@ -47,7 +49,7 @@ def train(out: Path, options: TrainOptions, progress: Progress | None = None) ->
     require_ranges(options)
     preset = _preset(options)
     device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    with joined_processes(device) as processes:
+    with joined_processes(device) as processes, locked(out) if processes.is_first else contextlib.nullcontext():
         record = _record(preset, options, processes)
         if processes.is_first:  # torchrun ends the others when the first one refuses
             _refuse_another_run(out, record, resume=options.resume)

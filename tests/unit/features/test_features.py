@@ -121,3 +121,11 @@ def test_files_of_other_extractors(views: list[View], tmp_path: Path) -> None:
     path.write_text("no HDF5")
     with pytest.raises(InputError, match="superpoint"):
         read_features(path, views)
+
+
+def test_a_photograph_that_was_replaced_is_looked_at_again(views: list[View], tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    first = find_features(views, path)
+    Image.open(views[0].path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(views[0].path)
+    again = find_features(views, path)
+    assert not np.array_equal(first[0].xy, again[0].xy) and np.array_equal(first[1].xy, again[1].xy)

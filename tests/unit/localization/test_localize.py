@@ -141,7 +141,7 @@ def test_the_command_writes_results_and_goes_on(map_folder, courtyard, tmp_path,
     assert results.read_bytes() == before
     command[5] = "2"
     assert main(command) == 1
-    assert "num_loc was 3, is now 2" in capsys.readouterr().err
+    assert "num loc was 3, is now 2" in capsys.readouterr().err
 
 
 def test_clusters_are_joined_by_points(map_folder, courtyard):

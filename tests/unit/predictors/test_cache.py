@@ -1,8 +1,8 @@
 """Photographs are encoded once, however few of them memory holds, however often the run is killed."""
 
+import contextlib
 import errno
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +14,9 @@ from dust3r_sfm.predictors import cache as cache_module
 from dust3r_sfm.predictors import store as store_module
 from dust3r_sfm.predictors.predictor import StoresFeatures
 from dust3r_sfm.predictors.run import predict_pairs
+from dust3r_sfm.system import hdf5 as hdf5_module
 from dust3r_sfm.system.hdf5 import write_arrays
+from dust3r_sfm.system.hdf5_writer import new_file
 from dust3r_sfm.types import PairGraph, PairPrediction
 
 OPTIONS = PredictOptions(predictor="encoder", max_encoded=3)
@@ -163,17 +165,17 @@ def test_no_space_for_the_features_is_noticed_before_the_work(tmp_path, images, 
 
 
 def test_a_disk_that_fills_up_is_one_sentence_and_keeps_what_is_there(tmp_path, images, monkeypatch):
-    write_bytes = Path.write_bytes
     folder = store_module.features_folder(tmp_path / "p.h5")
 
-    def fill_up(self, data):
-        if self.parent == folder and len(list(folder.glob("[!.]*"))) == 5:
-            write_bytes(self, bytes(data)[:100])
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write_bytes(self, data)
+    @contextlib.contextmanager
+    def fill_up(path):
+        with new_file(path) as h5:
+            yield h5
+            if path.parent == folder and len(list(folder.glob("[!.]*"))) == 5:
+                raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", fill_up)
+        patch.setattr(hdf5_module, "new_file", fill_up)
         patch.setattr(store_module, "MAX_PART_BYTES", 1 << 30)
         with pytest.raises(OutputError, match="disk is full"):
             predict_pairs(_Storing(), images, ALL, tmp_path / "p.h5", OPTIONS)

@@ -1,5 +1,7 @@
 """What a refused run is told: words, never check sums."""
 
+from dataclasses import replace
+
 import pytest
 
 from dust3r_sfm.runs.difference import difference
@@ -23,7 +25,7 @@ IMAGES = {"photographs": "0123abc", "camera_sharing": "auto", "masks": None}
     [
         ({"camera_sharing": "single"}, "camera sharing was auto, is now single"),
         ({"camera_sharing": "single", "known": "77ef"}, "camera sharing was auto, is now single"),
-        ({"masks": "MASKS"}, "masks was not given, is now MASKS"),
+        ({"masks": "77ef"}, "masks was not given, is now given"),
         ({"known": "77ef"}, "of other known cameras or poses"),
         ({"model": "77ef"}, "of another model"),
     ],
@@ -65,3 +67,20 @@ def test_weights_and_versions():
     now = {"weights": "v.pth", "weights_files": [["v.pth", 7, 2]]}
     assert difference(before, now, None, None) == "weights was w.pth, is now v.pth"
     assert "earlier version" in difference({"photographs": "a"}, IMAGES, None, None)
+
+
+def test_a_file_that_was_edited_in_place_is_named():
+    old, new = (replace(photographs(a=1, b=2), digests={"a.jpg": "00", "b.jpg": sum_}) for sum_ in ("11", "22"))
+    now = IMAGES | {"photographs": "another sum"}
+    assert difference(IMAGES, now, old, new) == "of other photographs: b.jpg has changed"
+    older = replace(old, digests={})
+    assert difference(IMAGES, now, older, new) == "that an earlier version of this program made"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("masks", "of other masks"), ("pairs_file", "of another list of pairs"), ("features", "of other features")],
+)
+def test_files_that_changed_under_their_names(name, words):
+    assert difference({name: "00"}, {name: "11"}, None, None) == words
+    assert difference({name: None}, {name: "11"}, None, None).endswith("was not given, is now given")

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from dust3r_sfm.errors import OutputError
-from dust3r_sfm.system.files import atomic_path, set_default_mode, write_json, write_text
+from dust3r_sfm.system.files import atomic_path, remove_leftovers, set_default_mode, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
@@ -59,3 +59,23 @@ def test_an_error_of_the_disk_says_which_file(tmp_path):
     with pytest.raises(OutputError) as caught, atomic_path(tmp_path / "model.bin"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.path == tmp_path / "model.bin"
+
+
+def test_leftovers_of_kills_go_and_nothing_else(tmp_path):
+    ours = (
+        *(".scene.h5.77-0123abcd.tmp", ".database.db.77-0123abcd.tmp-wal", ".database.db.77-0123abcd.tmp-shm"),
+        *(".fused.ply.77-0123abcd.tmp.ply", ".fused.ply.77-0123abcd.tmp.ply.vis"),
+    )
+    theirs = ".notes.tmp", ".mine.7.tmpl.txt~", "a.77-0123abcd.tmp", "b.tmp"
+    for name in (*ours, *theirs):
+        (tmp_path / name).touch()
+    (tmp_path / "sub" / ".dense.77-0123abcd.tmp" / "images").mkdir(parents=True)
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*theirs, "sub"])
+    assert not list((tmp_path / "sub").iterdir())
+
+
+@pytest.mark.parametrize("code", [errno.EDQUOT, errno.EFBIG])
+def test_a_quota_is_a_full_disk(tmp_path, code):
+    with pytest.raises(OutputError, match="disk is full"), atomic_path(tmp_path / "x"):
+        raise OSError(code, "no")

@@ -1,6 +1,8 @@
 import errno
 import io
+import os
 import re
+import subprocess
 import sys
 import time
 
@@ -88,3 +90,22 @@ def test_bars_move_on_a_terminal(monkeypatch):
     assert "export   matches" in shown
     assert "3 of 5" in shown
     assert "export   points" in shown
+
+
+def test_a_locale_that_lacks_a_sign_ends_no_run():
+    program = r"""
+import sys
+from dust3r_sfm.system.terminal import run_command
+def command() -> None:
+    print("Stra\u00dfe, 12\u00b0")
+sys.exit(run_command(command, [], prog="prog", description=""))
+"""
+    environment = os.environ | {
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "ascii",
+    }
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == b"Stra\\xdfe, 12\\xb0\n"

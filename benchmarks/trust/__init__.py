@@ -1,0 +1,1 @@
+"""Whether runs can be trusted when they are disturbed."""
