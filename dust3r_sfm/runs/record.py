@@ -47,6 +47,7 @@ class Facts:
 
     Attributes:
         warnings: sentences about photographs and pairs.
+        evidence: what the pairs came to, see `predictors.classical.evidence`; of the embedded predictor alone.
         diagnosis: of the aligned pairs, see `alignment.diagnosis`.
         refinement: what refining the cameras came to, in a sentence.
         findings: sentences about views that patch-match stereo would skip or that see too little.
@@ -57,6 +58,7 @@ class Facts:
     """
 
     warnings: list[str] | None = None
+    evidence: dict[str, Any] | None = None
     diagnosis: dict[str, Any] | None = None
     refinement: str | None = None
     findings: list[str] | None = None
