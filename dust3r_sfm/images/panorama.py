@@ -12,6 +12,9 @@ from dust3r_sfm.types import Size
 PANORAMA = "it is a 360° panorama: cut it into perspective views, and give those"
 """Why a panorama is left out."""
 
+LOOK_LIKE = "360° panorama"
+"""What a warning says of photographs that look like one."""
+
 _STEP_OF_USUAL = 2.0
 """Step between the left and the right border, over the usual one between neighbouring columns, up to which the picture
 goes on there; chosen by hand."""
@@ -47,7 +50,7 @@ def continues_around(pixels: UInt8[np.ndarray, "h w 3"], size: Size) -> bool:
 def panorama_warning(names: Sequence[str]) -> str:
     """Say which photographs look like panoramas."""
     rest = f" and {len(names) - 1} others" if len(names) > 1 else ""
-    verb = "look like 360° panoramas" if len(names) > 1 else "looks like a 360° panorama"
+    verb = f"look like {LOOK_LIKE}s" if len(names) > 1 else f"looks like a {LOOK_LIKE}"
     return (
         f"{names[0]}{rest} {verb} (twice as wide as high, and the borders continue each other), which cannot be placed "
         "as photographs: cut them into perspective views, and give those."

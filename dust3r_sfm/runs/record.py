@@ -81,6 +81,8 @@ class RunRecord(Facts):
         extends: the model that the photographs were added to.
         refines: the file or folder of the cameras that the run started from.
         photographs: which photographs.
+        facts: the figures of the model, see `verdict.facts`.
+        verdict: how far it is to be believed: `level`, `reasons`, `weight` of the first.
         summary: the closing lines, field by field.
     """
 
@@ -92,6 +94,8 @@ class RunRecord(Facts):
     extends: str | None = None
     refines: str | None = None
     photographs: Photographs | None = None
+    facts: dict[str, Any] | None = None
+    verdict: dict[str, Any] | None = None
     summary: dict[str, Any] | None = None
 
     def note(self, facts: Facts) -> None:
