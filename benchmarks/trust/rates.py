@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import DATA, RESULTS, read_rows, write_record
+from benchmarks.common import DATA, RESULTS, Row, read_rows, write_record
 from benchmarks.trust.scenes import KINDS, write_case
 from dust3r_sfm.colmap.model import read_model
 from dust3r_sfm.evaluation.poses import evaluate_poses
@@ -63,7 +63,7 @@ def facts_of(out: Path) -> ModelFacts:
     return measure(model, scene, read_features(file, scene.views) if file.is_file() else [], 0)
 
 
-def measured(kind: str, name: str, out: Path, truth: Path) -> dict[str, object]:
+def measured(kind: str, name: str, out: Path, truth: Path) -> Row:
     """The row of a run."""
     rra5 = rra5_of_registered(out, truth)
     is_right = rra5 >= RIGHT_RRA5_PERCENT and kind != "turning"
@@ -84,7 +84,13 @@ def truth_of(out: Path) -> tuple[str, Path] | None:
     return (best.parent.name, best) if len(known[best]) > KNOWN_OF_NAMES * len(names) else None
 
 
-def rendered(kinds: list[str], seeds: list[int], folder: Path) -> Iterator[dict[str, object]]:
+def measured_run(out: Path) -> Row | None:
+    """The row of a finished run; None where its truth is not known."""
+    told = truth_of(out)
+    return None if told is None else measured(told[0], f"{told[0]}/{out.parent.name}-{out.name}", out, told[1])
+
+
+def rendered(kinds: list[str], seeds: list[int], folder: Path) -> Iterator[Row]:
     """Render, reconstruct and measure."""
     for seed, kind in itertools.product(seeds, kinds):
         case = folder / f"{kind}-{seed}"
@@ -101,7 +107,7 @@ def rendered(kinds: list[str], seeds: list[int], folder: Path) -> Iterator[dict[
             yield measured(kind, f"{kind}-{seed}", out, case / "truth.json")
 
 
-def rates(rows: list[dict[str, object]]) -> str:
+def rates(rows: list[Row]) -> str:
     """The table: wrong runs caught at the verdict's own threshold, and at the one that 1 % of the right runs pass."""
     lines = []
     halves = {
@@ -110,7 +116,7 @@ def rates(rows: list[dict[str, object]]) -> str:
         "held out": [row for row in rows if not str(row["kind"]).startswith(SET_ON)],
     }
     for half, part in halves.items():
-        weights = np.array([judge(ModelFacts.of_json(row["facts"])).weight for row in part])  # type: ignore[arg-type]
+        weights = np.array([judge(ModelFacts.of_json(row["facts"])).weight for row in part])
         right = np.array([bool(row["right"]) for row in part])
         if not right.any() or right.all():
             continue
@@ -137,20 +143,13 @@ def main() -> None:
     options = parser.parse_args()
     file = RESULTS / "trust.json"
     rows = {str(row["name"]): row for row in read_rows(file)}
-    for out in options.runs:
-        told = truth_of(out)
-        if told is None:
-            print(f"{out}: no truth", flush=True)
-            continue
-        row = measured(told[0], f"{told[0]}/{out.parent.name}-{out.name}", out, told[1])
-        rows[str(row["name"])] = row
-        print(row["name"], row["rra5"], judge(ModelFacts.of_json(row["facts"])).level, flush=True)
-    if options.render is not None:
-        for row in rendered(options.render or list(KINDS), options.seeds, options.folder):
+    made = (measured_run(out) for out in options.runs)
+    drawn = rendered(options.render or list(KINDS), options.seeds, options.folder) if options.render is not None else ()
+    for row in itertools.chain(made, drawn):
+        if row is not None:
             rows[str(row["name"])] = row
             print(row["name"], row["rra5"], judge(ModelFacts.of_json(row["facts"])).level, flush=True)
-    if options.runs or options.render is not None:
-        write_record(file, [rows[name] for name in sorted(rows)])
+            write_record(file, [rows[name] for name in sorted(rows)])
     print(rates(list(rows.values())))
 
 
