@@ -16,8 +16,9 @@ class ModelFacts:
         num_given: photographs that were given.
         num_registered: those in the model.
         num_apart: those in other models.
-        num_verified_pairs: pairs of registered photographs with enough verified matches to be heard.
+        num_verified_pairs: pairs of photographs that show the same by the model, with enough verified matches.
         num_contradicting_pairs: those of them whose matches mostly miss the cameras' epipolar geometry.
+        num_alike_pairs: further such pairs, of photographs that show different things by the model.
         contradicting: names of the worst of them.
         agreeing: share of all verified matches that the cameras agree with.
         error_px: median distance of verified matches from the cameras' epipolar geometry, raw pixels.
@@ -45,6 +46,7 @@ class ModelFacts:
     num_apart: int = 0
     num_verified_pairs: int | None = None
     num_contradicting_pairs: int = 0
+    num_alike_pairs: int = 0
     contradicting: tuple[str, ...] = ()
     agreeing: float | None = None
     error_px: float | None = None

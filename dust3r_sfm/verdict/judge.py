@@ -93,6 +93,9 @@ _OBSERVATIONS = 30.0
 _WRONG_OF_POSITIONS = 0.5
 """Figures from which a model is doubtful; measured: benchmarks/trust/rates.py, 2026-11-29."""
 
+_FOLDED_WEIGHT = 0.9
+"""Of signs of repeated structure in the alignment, which right models of equal sides have too; chosen by hand."""
+
 _ZOOM = "with photographs of several zooms or cameras add --camera-sharing per-image"
 _FISHEYE = "leave out or cut up panoramas and fisheye pictures"
 
@@ -113,6 +116,13 @@ SIGNALS: tuple[Signal, ...] = (
             f"{facts.num_contradicting_pairs} of {facts.num_verified_pairs} pairs of photographs that match well "
             f"contradict their cameras ({', '.join(facts.contradicting)}), as where repeated structure folds a model "
             "or objects move: leave out photographs that only look alike, or mask what moves."
+        ),
+    ),
+    Signal(
+        weight=lambda facts: _FOLDED_WEIGHT if facts.num_alike_pairs else None,
+        sentence=lambda facts: (
+            f"{facts.num_alike_pairs} pairs of photographs match well that show different things by the model: if they "
+            "are of one place, the model is folded; add photographs between them."
         ),
     ),
     Signal(
@@ -151,7 +161,7 @@ SIGNALS: tuple[Signal, ...] = (
         ),
     ),
     Signal(
-        weight=lambda facts: 1.0 if facts.folded else 0.0,
+        weight=lambda facts: _FOLDED_WEIGHT if facts.folded else 0.0,
         sentence=lambda facts: (
             "The model may be folded by repeated structure, as the warnings say: add photographs between the sides "
             "that look alike."

@@ -24,6 +24,13 @@ _USUAL_QUANTILE, _LOUD_OF_USUAL = 0.9, 0.3
 """A pair is heard that has so many verified matches, over those of the pairs with many. Chosen by hand, looking at fox:
 where chance or a repeated pattern made matches agree, pairs have a quarter at most."""
 
+_MAX_TURN_DEGREES = 45.0
+"""Angle at a point between two views, above which they hardly show the same; chosen by hand."""
+
+_SHARED_OF_POINTS = 0.3
+"""Share of the points of either photograph that the other has in view, from which the model says that they show the
+same. Equal sides of a building match, too, without a word against a model that has them apart. Chosen by hand."""
+
 _MAX_NUM_NAMES = 3
 """Contradicting pairs that are named; chosen by hand."""
 
@@ -44,8 +51,11 @@ def measure(model: Reconstruction, scene: Scene, features: Sequence[Features], s
         seed: of the sampling.
     """
     cameras = cameras_of(model, len(scene.names))
-    pairs = check_pairs(cameras, features, seed) if features else []
     seen = _observations(model, cameras)
+    pairs = check_pairs(cameras, features, seed) if features else []
+    apart = [pair for pair in pairs if not _share_a_view(seen, cameras, *pair.pair)]
+    usual = float(np.quantile([len(pair.errors) for pair in pairs], _USUAL_QUANTILE)) if pairs else 0.0
+    pairs = [pair for pair in pairs if all(pair is not other for other in apart)]
     diagnosis = diagnose(scene)
     ratios, sides = _focals(cameras, scene)
     held = np.isfinite(diagnosis.cycles[:, 0]) & (diagnosis.weights > 0)
@@ -55,6 +65,7 @@ def measure(model: Reconstruction, scene: Scene, features: Sequence[Features], s
         num_given=len(scene.names),
         num_registered=int(cameras.posed.sum()),
         observations_per_image=float(np.median(counts)) if len(counts) else 0.0,
+        num_alike_pairs=sum(_contradicts(pair, usual) for pair in apart),
         residual_pattern=_pattern(seen),
         parallax_degrees=_parallax(seen, cameras),
         focal_over_exif=max(ratios, key=lambda ratio: abs(np.log(ratio)), default=None),
@@ -65,15 +76,16 @@ def measure(model: Reconstruction, scene: Scene, features: Sequence[Features], s
         folded=any(sentence.startswith(FOLDED) for sentence in scene.warnings),
         known_cameras=bool(scene.known_cameras[scene.registered].all()),
     )
-    return _with_pairs(facts, pairs, model, scene) if features else facts
+    return _with_pairs(facts, pairs, usual, model, scene) if features else facts
 
 
-def _with_pairs(facts: ModelFacts, pairs: Sequence[CheckedPair], model: Reconstruction, scene: Scene) -> ModelFacts:
+def _with_pairs(
+    facts: ModelFacts, pairs: Sequence[CheckedPair], usual: float, model: Reconstruction, scene: Scene
+) -> ModelFacts:
     """Add what verified matches say."""
     if not pairs:
         return replace(facts, num_verified_pairs=0)
-    usual = float(np.quantile([len(pair.errors) for pair in pairs], _USUAL_QUANTILE))
-    wrong = [pair for pair in pairs if pair.agreeing < _CONTRADICTING_OF_MATCHES and _is_loud(pair, usual)]
+    wrong = [pair for pair in pairs if _contradicts(pair, usual)]
     wrong.sort(key=lambda pair: (pair.agreeing - 1) * len(pair.errors))
     errors, free = (np.concatenate([getattr(pair, name) for pair in pairs]) for name in ("errors", "free"))
     places = {
@@ -101,16 +113,18 @@ def _with_pairs(facts: ModelFacts, pairs: Sequence[CheckedPair], model: Reconstr
     )
 
 
-def _is_loud(pair: CheckedPair, usual: float) -> bool:
-    return len(pair.errors) >= _LOUD_OF_USUAL * usual
+def _contradicts(pair: CheckedPair, usual: float) -> bool:
+    """Whether many matches of a pair mostly miss its cameras."""
+    return pair.agreeing < _CONTRADICTING_OF_MATCHES and len(pair.errors) >= _LOUD_OF_USUAL * usual
 
 
 Observations = dict[str, np.ndarray]
-"""Of all points: `point`, `image`, `place` in the picture (0 to 1), `residual` in raw pixels, `ray` from the point."""
+"""Of all points: `point`, `image`, `place` in the picture (0 to 1), `residual` in raw pixels, `ray` from the camera,
+`xyz` of the point."""
 
 
 def _observations(model: Reconstruction, cameras: PosedCameras) -> Observations:
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("point", "image", "place", "residual", "ray")}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("point", "image", "place", "residual", "ray", "xyz")}
     for image_id, image in model.images.items():
         index, camera = image_of_id(image_id), model.cameras[image.camera_id]
         points = [(point.xy, point.point3D_id) for point in image.points2D if point.has_point3D()]
@@ -126,8 +140,28 @@ def _observations(model: Reconstruction, cameras: PosedCameras) -> Observations:
         parts["image"].append(np.full(len(xy), index))
         parts["place"].append(xy / (camera.width, camera.height))
         parts["residual"].append(xy - shown)
+        parts["xyz"].append(xyz)
         parts["ray"].append(rays / np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-12))
     return {name: np.concatenate(each) if each else np.zeros(0) for name, each in parts.items()}
+
+
+def _share_a_view(seen: Observations, cameras: PosedCameras, first: int, second: int) -> bool:
+    """Whether the model has enough points of one photograph in view of the other, from a similar direction."""
+    for image, other in ((first, second), (second, first)):
+        own = seen["image"] == image
+        if not own.any():
+            continue
+        rays, xyz = seen["ray"][own], seen["xyz"][own]
+        pose, matrix = cameras.cam_from_world[other], cameras.matrices[other]
+        local = xyz @ pose[:, :3].T + pose[:, 3]
+        there = xyz + pose[:, :3].T @ pose[:, 3]
+        cosine = (rays * there).sum(1) / np.maximum(np.linalg.norm(there, axis=1), 1e-12)
+        pixels = (local @ matrix.T)[:, :2] / np.where(local[:, 2:] > 0, local[:, 2:], np.nan)
+        with np.errstate(invalid="ignore"):
+            inside = (pixels >= 0).all(1) & (pixels < cameras.sizes[other]).all(1)
+        if (inside & (cosine > np.cos(np.radians(_MAX_TURN_DEGREES)))).mean() > _SHARED_OF_POINTS:
+            return True
+    return False
 
 
 def _pattern(seen: Observations) -> float | None:
