@@ -59,8 +59,7 @@ class Signal:
 def judge(facts: ModelFacts) -> Verdict:
     """Judge a model by its figures.
 
-    It is doubtful where a figure is like those of wrong models alone (thresholds: `SIGNALS`, measured:
-    benchmarks/trust/rates.py).
+    It is doubtful where a figure is like those of wrong models alone (see `SIGNALS`).
     """
     found = [(signal, weight) for signal in SIGNALS if (weight := signal.weight(facts)) is not None]
     found = sorted((each for each in found if each[1] >= min(each[0].check, 1.0)), key=lambda each: -each[1])
@@ -91,7 +90,7 @@ _REGISTERED_OF_GIVEN = 0.35
 _KEPT_OF_MATCHES = 0.35
 _OBSERVATIONS = 30.0
 _WRONG_OF_POSITIONS = 0.5
-"""Figures from which a model is doubtful; measured: benchmarks/trust/rates.py, 2026-11-29."""
+"""Figures from which a model is doubtful; chosen by hand, looking at the runs of benchmarks/trust/rates.py."""
 
 _FOLDED_WEIGHT = 0.9
 """Of signs of repeated structure in the alignment, which right models of equal sides have too; chosen by hand."""
