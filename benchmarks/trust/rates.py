@@ -6,10 +6,10 @@
 
 A run is right when at least 90 % of the pairs of photographs registered in sparse/0 have a relative rotation within 5
 degrees of the truth; a model of photographs that were turned on the spot never is. The figures of each run are stored
-in benchmarks/results/trust.json, so that the verdict can be recomputed when a threshold moves. Rates are told
-of two halves of the kinds, so that thresholds can be set on one (SET_ON) and checked on the other; the present ones were
-chosen by hand looking at runs of both. Truth of a finished run is truth.json beside it, or
-poses.json of the data set that holds its photographs.
+in benchmarks/results/trust.json, so that the verdict can be recomputed when a threshold moves. Rates are told of two
+halves of the kinds, so that thresholds can be set on one (SET_ON) and checked on the other; the present ones were
+chosen by hand looking at runs of both. Truth of a finished run is truth.json beside it, or poses.json of the data set
+that holds its photographs.
 """
 
 import argparse
