@@ -30,7 +30,7 @@ from dust3r_sfm.runs.folder import STRAIGHTENED, require_apart
 from dust3r_sfm.runs.frames import with_frames
 from dust3r_sfm.runs.job import SCENE, begin, work
 from dust3r_sfm.runs.stages import CHAIN
-from dust3r_sfm.runs.summary import Summary, summarize
+from dust3r_sfm.runs.summary import Summary, require_trust, summarize
 from dust3r_sfm.scene_file import read_scene
 from dust3r_sfm.system.lock import locked
 from dust3r_sfm.system.parallel import workers
@@ -68,7 +68,8 @@ def reconstruct(
     Raises:
         InputError: the photographs or options cannot be used.
         OutputError: the output folder holds another run, is not writable, or the disk is full.
-        ReconstructionError: the photographs do not overlap.
+        ReconstructionError: the photographs do not overlap or were taken from one place; the model is doubtful, and
+            `options.images.strict`.
     """
     options = options or ReconstructOptions()
     require_ranges(options)
@@ -106,6 +107,7 @@ def _reconstruct(
         return None
     summary = summarize(run, job.images, job.scene)
     write_report(out)
+    require_trust(summary, options.images.strict)
     return summary
 
 

@@ -44,7 +44,7 @@ from dust3r_sfm.report.page import write_report
 from dust3r_sfm.runs.folder import RunFolder, require_apart
 from dust3r_sfm.runs.models import features_of, models_of_parts
 from dust3r_sfm.runs.record import Facts, Photographs, photographs_digest, read_record
-from dust3r_sfm.runs.summary import Summary, summarize
+from dust3r_sfm.runs.summary import Summary, require_trust, summarize
 from dust3r_sfm.scene_file import read_scene, write_scenes
 from dust3r_sfm.system.digest import contents_of, digest_of, recall, remember
 from dust3r_sfm.system.lock import locked
@@ -149,6 +149,7 @@ def refine_given(
         run.finish("refine", time.perf_counter() - started, facts)
     summary = summarize(run, images, read_scene(out / "scene.h5"))
     write_report(out)
+    require_trust(summary, options.images.strict)
     return summary
 
 

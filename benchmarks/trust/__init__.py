@@ -1,1 +1,1 @@
-"""Whether runs can be trusted when they are disturbed."""
+"""Can runs be trusted: is their verdict right, and do they go on when they are killed?"""

@@ -16,6 +16,9 @@ from dust3r_sfm.alignment.start.pairwise import relative_poses
 from dust3r_sfm.geometry.transforms import rotation_angle
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction, Scene
 
+FOLDED: str = "The model may be folded by repeated structure"
+"""How a warning begins that speaks of it."""
+
 _NUM_ROUNDS = 3
 """Times that a scene is aligned anew without the pairs that its pictures contradict; chosen by hand."""
 _MAX_NUM_NAMES = 3
@@ -106,7 +109,7 @@ def contradictions(scene: Scene, images: ImageSet, predictions: Predictions) -> 
         return ()
     names = _named(scene, [(int(i), int(j)) for i, j in pairs.images[found]])
     return (
-        f"The model may be folded by repeated structure: {names} match well, but put their cameras elsewhere "
+        f"{FOLDED}: {names} match well, but put their cameras elsewhere "
         f"({off[found].max():.0f}° off at most); leave out photographs that only look alike, or add some between.",
     )
 
@@ -125,9 +128,7 @@ def _folded(scene: Scene, unlike: list[Unlike]) -> list[str]:
     if not unlike:
         return []
     names = _named(scene, [each.pair for each in unlike])
-    return [
-        f"The model may be folded by repeated structure: {names} would show the same surface, but look different there."
-    ]
+    return [f"{FOLDED}: {names} would show the same surface, but look different there."]
 
 
 def _named(scene: Scene, pairs: list[Edge]) -> str:

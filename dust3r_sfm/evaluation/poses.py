@@ -201,6 +201,8 @@ def _trajectory_error(
     if placed.sum() < 3:
         return None
     extent = np.linalg.norm(truth[:, None] - truth[None], axis=-1).max()
+    if extent == 0:  # turned on the spot: there is no trajectory
+        return None
     fitted = apply(similarity(found[placed], truth[placed]), found[placed])
     return float(np.sqrt(np.mean(np.sum((fitted - truth[placed]) ** 2, axis=1))) / extent)
 

@@ -26,12 +26,13 @@ class Exif:
     Attributes:
         orientation: 1 to 8; 1 when absent or nonsense.
         focal: focal length in raw pixels of the file at hand, or None.
-        camera: make, model and focal length as written, which tell cameras apart; None without any of them.
+        camera: make, model, focal lengths and digital zoom as written, which tell cameras apart; None without any of
+            them. Whether the 35 mm equivalent holds the zoom differs between makers, so it changes no focal length.
     """
 
     orientation: int = 1
     focal: float | None = None
-    camera: tuple[str, str, float, float] | None = None
+    camera: tuple[str, str, float, float, float] | None = None
 
 
 def read_exif(image: Image.Image, size: Size) -> Exif:
@@ -54,6 +55,8 @@ def read_exif(image: Image.Image, size: Size) -> Exif:
     focal_mm = positive(camera_tags.get(ExifTags.Base.FocalLength))
     focal_35mm = positive(camera_tags.get(ExifTags.Base.FocalLengthIn35mmFilm))
     make, model = _text(tags.get(ExifTags.Base.Make)), _text(tags.get(ExifTags.Base.Model))
+    zoom = positive(camera_tags.get(ExifTags.Base.DigitalZoomRatio))
+    zoom = zoom if zoom > 1 else 0.0  # 0 and 1 both say that there is none
     focal = None
     if focal_35mm:
         focal = focal_35mm / FILM_DIAGONAL_MM * math.hypot(*size)
@@ -63,7 +66,7 @@ def read_exif(image: Image.Image, size: Size) -> Exif:
     return Exif(
         orientation=orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1,
         focal=focal if focal is not None and low <= focal <= high else None,
-        camera=(make, model, focal_mm, focal_35mm) if make or model or focal_mm or focal_35mm else None,
+        camera=(make, model, focal_mm, focal_35mm, zoom) if make or model or focal_mm or focal_35mm or zoom else None,
     )
 
 

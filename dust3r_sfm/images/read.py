@@ -5,11 +5,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from dust3r_sfm.errors import ImageError, InputError
 from dust3r_sfm.images.decode import as_rgb, decode, open_image, raw_size
 from dust3r_sfm.images.exif import Exif, read_exif
 from dust3r_sfm.images.find import SUFFIXES, check_names, find_photographs
 from dust3r_sfm.images.masks import check_mask, find_masks
+from dust3r_sfm.images.panorama import (
+    PANORAMA,
+    continues_around,
+    is_marked_panorama,
+    is_twice_as_wide,
+    panorama_warning,
+)
 from dust3r_sfm.images.resize import DEFAULT_GRID, Grid, network_grid
 from dust3r_sfm.images.sharing import camera_groups
 from dust3r_sfm.options import ImageOptions
@@ -28,6 +37,7 @@ _MIRRORED = (2, 4, 5, 7)
 class _Photograph:
     size: Size
     exif: Exif
+    continues: bool
 
 
 def read_images(
@@ -104,6 +114,9 @@ def _image_set(
                 mask=mask,
             )
         )
+    around = [name for name, photograph in photographs.items() if photograph.continues]
+    if around:
+        warnings.append(panorama_warning(around))
     unmasked = [name for name, mask in zip(names, masks, strict=True) if mask is None]
     if options.masks and unmasked:
         warnings.append(
@@ -145,14 +158,19 @@ def _inspect(path: Path, name: str, grid: Grid) -> _Photograph | ImageError:
         image = open_image(path)
         size = raw_size(image)
         exif = read_exif(image, size)
+        panorama = is_marked_panorama(image)
         image.close()
+        if panorama:
+            raise ImageError(PANORAMA)
         if min(size) < _MIN_SIDE_RAW_PX:
             raise ImageError(f"it is only {size[0]} × {size[1]} pixels large")
         network_grid(size, exif.orientation, grid)
-        as_rgb(decode(path, at_least=(1, 1)).crop((0, 0, 1, 1)))  # every pixel is decoded, one is converted
+        picture = decode(path, at_least=(1, 1))
+        as_rgb(picture.crop((0, 0, 1, 1)))  # every pixel is decoded, one is converted
+        continues = is_twice_as_wide(size) and continues_around(np.asarray(as_rgb(picture)))
     except ImageError as error:
         return error
-    return _Photograph(size=size, exif=exif)
+    return _Photograph(size=size, exif=exif, continues=continues)
 
 
 def _duplicates(root: Path, names: Sequence[str]) -> dict[str, str]:

@@ -25,6 +25,11 @@ _THUMBNAIL_PX = 220
 """Width of a small picture; chosen by hand."""
 _WEAK_DEGREE = 2
 """A photograph with fewer trusted pairs is weak; chosen by hand."""
+_LEVELS = {
+    "good": "good: nothing speaks against it",
+    "check": "to be checked before it is used",
+    "doubtful": "doubtful: it is likely to be wrong",
+}
 _LEGEND = {
     "trusted": "trusted pair",
     "critical": "the model falls apart without it",
@@ -53,6 +58,7 @@ def write_report(out: Path) -> Path:
     index_of = {name: index for index, name in enumerate(scene.names)}
     placed = np.array([index_of[name] for name in model.names], dtype=np.int64)
     sections = [
+        _section("How far to believe it", _verdict(record)),
         _section("What needs your attention", _attention(record)),
         _section("The model from three sides", _sides(model, weak[placed])),
         _section("Pairs", _graph(scene, diagnosis, weak, model)),
@@ -96,6 +102,17 @@ def _attention(record: Mapping[str, Any]) -> str:
     if not sentences:
         return '<p class="good">Nothing: every photograph is tied to several others.</p>'
     return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>"
+
+
+def _verdict(record: Mapping[str, Any]) -> str:
+    verdict = record.get("verdict")
+    if not verdict:
+        return ""
+    reasons = "".join(f"<li>{escape(sentence)}</li>" for sentence in verdict["reasons"])
+    kind = "good" if verdict["level"] == "good" else "weak"
+    return f'<p class="{kind}">The model is {_LEVELS[verdict["level"]]}.</p>' + (
+        f"<ul>{reasons}</ul>" if reasons else ""
+    )
 
 
 def _sides(model: Model, weak: np.ndarray) -> str:

@@ -72,6 +72,7 @@ class Facts:
 
     Attributes:
         warnings: sentences about photographs and pairs.
+        evidence: what the pairs came to, see `predictors.classical.evidence`; of the embedded predictor alone.
         diagnosis: of the aligned pairs, see `alignment.diagnosis`.
         refinement: what refining the cameras came to, in a sentence.
         findings: sentences about views that patch-match stereo would skip or that see too little.
@@ -82,6 +83,7 @@ class Facts:
     """
 
     warnings: list[str] | None = None
+    evidence: dict[str, Any] | None = None
     diagnosis: dict[str, Any] | None = None
     refinement: str | None = None
     findings: list[str] | None = None
@@ -104,6 +106,8 @@ class RunRecord(Facts):
         extends: the model that the photographs were added to.
         refines: the file or folder of the cameras that the run started from.
         photographs: which photographs.
+        facts: the figures of the model, see `verdict.facts`.
+        verdict: how far it is to be believed: `level`, `reasons`, `weight` of the first.
         summary: the closing lines, field by field.
     """
 
@@ -115,6 +119,8 @@ class RunRecord(Facts):
     extends: str | None = None
     refines: str | None = None
     photographs: Photographs | None = None
+    facts: dict[str, Any] | None = None
+    verdict: dict[str, Any] | None = None
     summary: dict[str, Any] | None = None
 
     def note(self, facts: Facts) -> None:

@@ -25,11 +25,13 @@ from dust3r_sfm.colmap.seeds import with_seeds
 from dust3r_sfm.dense.check import check_workspace
 from dust3r_sfm.dense.pointmaps import write_pointmaps
 from dust3r_sfm.dense.workspace import write_workspace
+from dust3r_sfm.errors import ReconstructionError
 from dust3r_sfm.images.known import known_digest
 from dust3r_sfm.images.priors.read import priors_digest
 from dust3r_sfm.options import PredictorOptions, ReconstructOptions
 from dust3r_sfm.pairs.graph import graph_warnings, write_pairs
 from dust3r_sfm.pairs.select import select_pairs
+from dust3r_sfm.predictors.classical.predictor import ClassicalPredictor
 from dust3r_sfm.predictors.cluster import predict_on_cluster
 from dust3r_sfm.predictors.predictor import PairPredictor, load_predictor, predictor_facts
 from dust3r_sfm.predictors.run import directed_edges, predict_pairs
@@ -105,7 +107,18 @@ def _predict(job: Job, step: Step) -> Facts:
     predict = predict_on_cluster if options.ray else predict_pairs
     predict = predict if len(job.images) > 1 else predict_alone
     predict(job.predictor, job.images, job.graph, job.out / PREDICTIONS, options, step, job.options.run.seed)
-    return Facts()
+    evidence = job.predictor.evidence if isinstance(job.predictor, ClassicalPredictor) else None
+    return Facts(evidence=None if evidence is None else asdict(evidence))
+
+
+def _why_nothing(job: Job, otherwise: str) -> str:
+    """Why no pair has a known geometry; the pairs are looked at again where an earlier run predicted them."""
+    if not isinstance(job.predictor, ClassicalPredictor):
+        return otherwise
+    if job.predictor.evidence is None:
+        job.predictor.prepare(job.images, job.graph)
+    assert job.predictor.evidence is not None, "a prepared predictor says what its pairs came to"
+    return job.predictor.evidence.why_nothing()
 
 
 def _align(job: Job, step: Step) -> Facts:
@@ -115,7 +128,10 @@ def _align(job: Job, step: Step) -> Facts:
         def solve(predictions: Predictions) -> tuple[Scene, ...]:
             return align_parts(job.images, predictions, job.options.align, seed, step)
 
-        scene, *others = align_doubting(solve, job.images, job.predictions)
+        try:
+            scene, *others = align_doubting(solve, job.images, job.predictions)
+        except ReconstructionError as error:
+            raise ReconstructionError(_why_nothing(job, str(error))) from error
     else:
         scene, others = anchored(scene_of_one(job.images, job.predictions), job.images), []
     known, priors = job.options.known, job.images.priors

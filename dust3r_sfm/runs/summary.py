@@ -1,18 +1,26 @@
 """What a run came to: the closing lines of the command, and the same in run.json."""
 
-from dataclasses import asdict, dataclass
+import logging
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dust3r_sfm.colmap.model import read_model
+from dust3r_sfm.errors import ReconstructionError
+from dust3r_sfm.features.features import read_features
 from dust3r_sfm.features.matcher import AUTO, BEST
+from dust3r_sfm.images.panorama import LOOK_LIKE
 from dust3r_sfm.runs.folder import RunFolder
 from dust3r_sfm.runs.models import NOT_CONNECTED
 from dust3r_sfm.runs.next_steps import next_steps
 from dust3r_sfm.runs.record import RunRecord
+from dust3r_sfm.system._pycolmap import Reconstruction
 from dust3r_sfm.types import ImageSet, Scene
+from dust3r_sfm.verdict import GOOD, ModelFacts, Verdict, judge, measure
+
+logger = logging.getLogger("dust3r_sfm")
 
 _NO_POINTS = (
     "the model has no points, and multi-view stereo starts from them; photographs from places further apart, or a "
@@ -39,6 +47,7 @@ class Summary:
         refinement: what refining the cameras came to.
         frame: which way the axes of the model point, its unit, and how well it fits what is measured.
         apart: the models beside it: folder, photographs, and why they are not part of it.
+        verdict: how far the model is to be believed, and why.
     """
 
     out: Path
@@ -55,6 +64,7 @@ class Summary:
     refinement: str
     frame: str = ""
     apart: tuple[dict[str, Any], ...] = ()
+    verdict: Verdict = GOOD
 
     def __str__(self) -> str:
         """The closing lines of the command, with the next commands to type."""
@@ -62,7 +72,10 @@ class Summary:
         focal = f"{np.median(self.focals):.1f} px" if self.focals else "none"
         if len(self.focals) > 1 and max(self.focals) > 1.001 * min(self.focals):
             focal = f"{min(self.focals):.1f} to {max(self.focals):.1f} px ({len(self.focals)} cameras)"
+        first, *others = self.verdict.reasons or ("",)
         lines = [
+            f"verdict             {self.verdict.level}{': ' if first else ''}{first}",
+            *(f"                    {reason}" for reason in others),
             f"registered          {len(self.registered)} of {total} photographs",
             f"focal length        {focal}",
             f"points              {self.num_points}, seen by {self.mean_track_length:.2f} images on average",
@@ -98,6 +111,39 @@ def _matcher(record: RunRecord) -> str:
     return f"SIFT alone; wide baselines and other seasons need learned matches: dust3r-sfm features get {BEST}"
 
 
+def require_trust(summary: Summary, strict: bool) -> None:
+    """Raise where the user wants no model that is likely to be wrong; what needs a look alone does not count.
+
+    Raises:
+        ReconstructionError: the model is doubtful; the summary is logged, and all files are there.
+    """
+    if strict and summary.verdict.level == "doubtful":
+        logger.info("%s", summary)
+        model = summary.out / "sparse" / "0"
+        raise ReconstructionError(f"The model {model} is doubtful: {summary.verdict.reasons[0]}", path=model)
+
+
+def _measured(run: RunFolder, images: ImageSet, scene: Scene, model: Reconstruction) -> ModelFacts:
+    """The figures that the verdict follows from."""
+    record = run.record
+    options = record.options or {}
+    given = (options.get("refine") or {}).get("features")
+    file = run.path / "features.h5"
+    # Features of the user need not have descriptors, and may be gone.
+    features = read_features(file, scene.views) if given is None and file.is_file() else []
+    facts = measure(model, scene, features, int((options.get("run") or {}).get("seed", 0)))
+    positions = (record.world or {}).get("positions") or ()
+    return replace(
+        facts,
+        num_given=len(images) + len(images.dropped),
+        num_apart=sum(len(one["photographs"]) for one in record.apart or ()),
+        num_turned_pairs=int((record.evidence or {}).get("num_turned", 0)),
+        num_positions=len(positions),
+        num_wrong_positions=sum(bool(one["wrong"]) for one in positions),
+        panoramas=any(LOOK_LIKE in sentence for sentence in images.warnings),
+    )
+
+
 def summarize(run: RunFolder, images: ImageSet, scene: Scene) -> Summary:
     """Read the model of a finished run, and record the summary in run.json."""
     record, predictor = run.record, run.record.predictor or {}
@@ -108,6 +154,8 @@ def summarize(run: RunFolder, images: ImageSet, scene: Scene) -> Summary:
     missing = [name for name in scene.names if name not in placed and name not in elsewhere]
     dropped = {dropped.name: dropped.reason for dropped in images.dropped}
     dropped |= {name: (record.left_out or {}).get(name, NOT_CONNECTED) for name in missing}
+    facts = _measured(run, images, scene, reconstruction)
+    verdict = judge(facts)
     summary = Summary(
         out=run.path,
         registered=registered,
@@ -123,7 +171,9 @@ def summarize(run: RunFolder, images: ImageSet, scene: Scene) -> Summary:
         refinement=record.refinement or "none",
         frame=(record.world or {}).get("sentence", ""),
         apart=tuple(apart),
+        verdict=verdict,
     )
     record.summary = asdict(summary)
+    record.facts, record.verdict = facts.as_json(), verdict.as_json()
     run.save()
     return summary

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float64
 from dust3r_sfm.geometry.transforms import invert, rotation_angle
 from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.sampson import CalibratedMatches, RayPairs, refine_pose, sampson_distances
+from dust3r_sfm.predictors.classical.turning import is_turn
 
 if TYPE_CHECKING:
     import pycolmap
@@ -38,9 +39,6 @@ _SAME_DIRECTION_DEGREES = 10.0
 _ON_PLANE_OF_INLIERS = 0.9
 """Share of a pair's inliers that a homography must explain before the pair can be a camera that only turned. Chosen by
 hand."""
-
-_FOCAL_DOUBT = np.geomspace(0.6, 1.7, 15)
-"""Focal lengths at which that is tested, over those of the lenses. Chosen by hand."""
 
 _PROMISING_OF_BEST = 0.3
 """Candidates with less than this share of the best one's score before refinement are dropped. Chosen by hand."""
@@ -99,12 +97,20 @@ def estimate_poses(points: CalibratedMatches, lens1: Lens, lens2: Lens, seed: in
         starts += _homography_poses(homography)
     scored = _distinct([score_pose(start, rays) for start in starts])
     if not scored or (
-        num_on_plane >= _ON_PLANE_OF_INLIERS * scored[0].num_inliers and _is_rotation(homography, lens1, lens2)
+        num_on_plane >= _ON_PLANE_OF_INLIERS * scored[0].num_inliers and is_turn(homography, lens1, lens2)
     ):
         return []
     promising = [each for each in scored if each.score > _PROMISING_OF_BEST * scored[0].score]
     refined = _distinct([refine_hypothesis(each.cam2_from_cam1, rays) for each in promising])
     return _facing_first(refined, rays)
+
+
+def find_turn(points: CalibratedMatches, lens1: Lens, lens2: Lens, seed: int) -> Float64[np.ndarray, "3 3"] | None:
+    """The homography of the rays of a pair that only turned; None for others, and for too few matches."""
+    if len(points) < _MIN_INLIERS:
+        return None
+    homography, num_on_plane = _homography(points, lens1, lens2, seed)
+    return homography if num_on_plane >= _MIN_INLIERS and is_turn(homography, lens1, lens2) else None
 
 
 def known_pose(
@@ -243,18 +249,6 @@ def _homography_poses(homography: Float64[np.ndarray, "3 3"]) -> list[np.ndarray
         for rotation, translation in zip(rotations, translations, strict=True)
         if np.linalg.norm(translation) > 1e-6
     ]
-
-
-def _is_rotation(homography: Float64[np.ndarray, "3 3"], lens1: Lens, lens2: Lens) -> bool:
-    """Whether a homography of rays is a rotation, at the lenses' focal lengths or (unless known) others like them.
-
-    A wrong focal length would give a camera that only turned a parallax that it does not have.
-    """
-    doubt = np.ones(1) if lens1.is_known and lens2.is_known else _FOCAL_DOUBT
-    calibrations = np.stack([np.diag([1 / scale, 1 / scale, 1]) for scale in doubt])
-    values = np.linalg.svd(calibrations @ homography @ np.linalg.inv(calibrations), compute_uv=False)
-    spread = (values[:, 0] - values[:, 2]) / values[:, 1]
-    return bool(spread.min() < 2 * np.radians(_MIN_PARALLAX_DEGREES))
 
 
 def _camera(lens: Lens) -> "pycolmap.Camera":

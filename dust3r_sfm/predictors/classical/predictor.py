@@ -17,15 +17,17 @@ from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.options import PredictorOptions
 from dust3r_sfm.predictors.classical.consensus import choose
 from dust3r_sfm.predictors.classical.describe import describe_keypoints
+from dust3r_sfm.predictors.classical.evidence import PairEvidence
 from dust3r_sfm.predictors.classical.flow import Picture
 from dust3r_sfm.predictors.classical.focal import DEFAULT_FOCAL_OF_SIDE, find_lenses
 from dust3r_sfm.predictors.classical.lens import Lens
 from dust3r_sfm.predictors.classical.picture import load_picture
 from dust3r_sfm.predictors.classical.pointmap import StereoPair, failed_pair, predict_pair
-from dust3r_sfm.predictors.classical.pose import PosedPair, estimate_poses, known_pose
+from dust3r_sfm.predictors.classical.pose import PosedPair, estimate_poses, find_turn, known_pose
 from dust3r_sfm.predictors.classical.sampson import CalibratedMatches
 from dust3r_sfm.predictors.classical.sift import Keypoints, find_keypoints, match_keypoints
 from dust3r_sfm.predictors.classical.strong_lens import find_strong_lenses, suspected
+from dust3r_sfm.predictors.classical.turning import turned_besides
 from dust3r_sfm.predictors.classical.undecided import with_learned
 from dust3r_sfm.system.parallel import map_ordered, num_cores
 from dust3r_sfm.system.progress import phase
@@ -62,6 +64,7 @@ class ClassicalPredictor:
         self._folder: Path | None = None
         self._keypoints: dict[str, Keypoints] = {}
         self._lenses: dict[str, Lens] = {}
+        self.evidence: PairEvidence | None = None
         self._prepared: frozenset[Edge] = frozenset()
         self._pairs: dict[Edge, StereoPair] = {}
 
@@ -94,6 +97,7 @@ class ClassicalPredictor:
 
         phase("matches")
         matches = dict(zip(edges, self._map(match, edges), strict=True))
+        num_keypoints = [len(each.xy) for each in keypoints]
         self._keypoints.clear()
         if self._matcher is not None:
             phase("learned matches")
@@ -126,6 +130,7 @@ class ClassicalPredictor:
         phase("poses")
         hypotheses = dict(zip(edges, self._map(pose, edges), strict=True))
         given = {edge for edge in edges if _known_pose(views[edge[0]], views[edge[1]]) is not None}
+        turned = self._without_turned(hypotheses, matches, lenses, given)
         self._pairs = {
             edge: StereoPair(
                 cam2_from_cam1=hypotheses[edge][choice.index].cam2_from_cam1,
@@ -135,8 +140,34 @@ class ClassicalPredictor:
             for edge, choice in choose(hypotheses, self._seed).items()
             if edge in given or choice.is_kept
         }
+        self.evidence = PairEvidence(
+            num_pairs=len(edges),
+            num_posed=len(self._pairs),
+            num_turned=len(turned),
+            num_keypoints=int(np.median(num_keypoints)),
+        )
         self._prepared = frozenset(edges)
         self._lenses = {view.name: lens for view, lens in zip(views, lenses, strict=True)}
+
+    def _without_turned(
+        self,
+        hypotheses: dict[Edge, list[PosedPair]],
+        matches: Mapping[Edge, CalibratedMatches],
+        lenses: Sequence[Lens],
+        given: set[Edge],
+    ) -> set[Edge]:
+        """Take the poses of pairs that only turned out of the hypotheses, and give those pairs."""
+        silent = [edge for edge, found in hypotheses.items() if not found and edge not in given]
+        found = self._map(lambda edge: find_turn(matches[edge], lenses[edge[0]], lenses[edge[1]], self._seed), silent)
+        turns = {edge: turn for edge, turn in zip(silent, found, strict=True) if turn is not None}
+        posed = {
+            edge: matches[edge].subset(found[0].inlier)
+            for edge, found in hypotheses.items()
+            if found and edge not in given
+        }
+        besides = turned_besides(turns, posed, lenses)
+        hypotheses.update({edge: [] for edge in besides})
+        return besides | set(turns)
 
     def encode(self, views: Sequence[View]) -> Sequence[Any]:
         """Load the photographs as the stereo sees them."""

@@ -100,3 +100,13 @@ def test_files_without_a_fix_have_no_position(tmp_path):
     for name in ("zero.jpg", "bare.jpg"):
         with Image.open(tmp_path / name) as image:
             assert read_gps(image) is None
+
+
+def test_digital_zoom_tells_cameras_apart_and_is_no_focal_length(read):
+    plain, zoomed, said = (
+        read(Model="Phone", FocalLengthIn35mmFilm=26, **tags)
+        for tags in ({}, {"DigitalZoomRatio": 1.7}, {"DigitalZoomRatio": 1.0})
+    )
+    assert zoomed.camera != plain.camera
+    assert said.camera == plain.camera
+    assert zoomed.focal == plain.focal
