@@ -108,3 +108,32 @@ def test_names_that_colmaps_text_files_lose_are_changed_and_listed(photographs, 
     assert json.loads((tmp_path / "images" / "names.json").read_text()) == renamed
     for before, after in zip(old.views, new.views, strict=True):
         np.testing.assert_array_equal(load_pixels(after), load_pixels(before))
+
+
+def grey_16_bit(path, low, high, seed):
+    values = np.linspace(low, high, 64 * 48).reshape(48, 64)
+    values[0, 0] = 65535  # a dead pixel
+    Image.fromarray(np.random.default_rng(seed).permuted(values, axis=1).astype(np.uint16)).save(path)
+
+
+def test_16_bit_pictures_that_use_little_of_it_share_one_stretched_range(photographs, make, tmp_path):
+    grey_16_bit(photographs / "dark.png", 7000, 7600, 0)
+    grey_16_bit(photographs / "bright.tif", 7600, 8200, 1)
+    make("colour.jpg")
+    images = transcode(read(photographs), tmp_path / "images")
+
+    assert images.names == ("bright.tif", "colour.jpg", "dark.png")
+    bright, _, dark = (np.asarray(load_original(view))[..., 0] for view in images.views)
+    assert abs(int(np.median(bright)) - 191) < 4 and abs(int(np.median(dark)) - 64) < 4
+    assert dark.min() == 0 and len(np.unique(dark)) > 100
+    with Image.open(images.views[0].path) as picture:
+        assert (picture.format, picture.mode) == ("TIFF", "L")
+    again = transcode(read(photographs), tmp_path / "images")
+    assert np.array_equal(load_original(again.views[2])[..., 0], dark)
+
+
+def test_16_bit_pictures_that_use_all_of_it_stay(photographs, tmp_path):
+    grey_16_bit(photographs / "a.png", 100, 60000, 0)
+    grey_16_bit(photographs / "b.png", 200, 50000, 1)
+    images = read(photographs)
+    assert transcode(images, tmp_path / "images") is images
