@@ -24,8 +24,10 @@ from dust3r_sfm.options import (
 )
 from dust3r_sfm.refine_command import command as refine
 from dust3r_sfm.system.terminal import Terminal, run_command
+from dust3r_sfm.web.command import command as web
 
 Photos = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PHOTOS")]
+Model = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
 Action = Annotated[Literal["list", "get"], tyro.conf.Positional]
 Unnamed = tyro.conf.arg(name="")  # the groups of a class of options stand in the help under their own names
@@ -84,11 +86,7 @@ def align(photos: Photos, out: Out, options: Annotated[AlignCommand, Unnamed]) -
 
 
 def extend(
-    model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")],
-    photos: Photos,
-    out: Out,
-    options: Annotated[ReconstructOptions, Unnamed],
-    images: Path | None = None,
+    model: Model, photos: Photos, out: Out, options: Annotated[ReconstructOptions, Unnamed], images: Path | None = None
 ) -> None:
     """Register new photographs into an existing COLMAP model, which stays as it is to the last bit.
 
@@ -150,8 +148,7 @@ def sample(folder: Out, num_views: int = 16, seed: int = 0) -> None:
 
 
 def evaluate(
-    model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")],
-    reference: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="REFERENCE")],
+    model: Model, reference: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="REFERENCE")]
 ) -> None:
     """Compare the cameras of a model with a reference.
 
@@ -279,6 +276,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "depth": depth,
     "evaluate": evaluate,
     "view": view,
+    "web": web,
     "train": train,
     "localize": localize,
     "predictors": predictors,
