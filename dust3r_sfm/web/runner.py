@@ -15,6 +15,9 @@ from dust3r_sfm.web.standing import Standing
 
 logger = logging.getLogger("dust3r_sfm")
 
+WORKER = (sys.executable, "-m", "dust3r_sfm.web.worker")
+"""The command that does the job of a folder, which is its argument."""
+
 _PATIENCE_SECONDS = 10.0
 """How long a process may take to end before it is killed; chosen by hand."""
 
@@ -87,7 +90,7 @@ class Runner:
 
     def _run(self, job: Job, standing: Standing) -> None:
         outcome: dict[str, Any] = {}
-        command = [sys.executable, "-m", "dust3r_sfm.web.worker", str(job.folder)]
+        command = [*WORKER, str(job.folder)]
         with (
             (job.folder / LOG).open("a", encoding="utf-8") as log,
             subprocess.Popen(
@@ -107,7 +110,7 @@ class Runner:
         if process.returncode == 0 and "result" in outcome:
             self._finish(job, state="done", result=outcome["result"])
             return
-        ended = f"The run ended unexpectedly (exit code {process.returncode}); {LOG} in {job.folder} says more."
+        ended = f"The run ended unexpectedly (exit code {process.returncode}); {LOG} of {job.name} says more."
         self._finish(job, state="failed", sentence=outcome.get("error", ended))
 
     def _finish(self, job: Job, **values: Any) -> None:

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException
 
 from dust3r_sfm import __version__
 from dust3r_sfm.options import PredictorOptions
@@ -80,7 +82,8 @@ def create_app(settings: Settings) -> FastAPI:
     # No pages of FastAPI's own: they load scripts from elsewhere.
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Gate, host=settings.host, token=settings.token, cookie=f"dust3r_sfm_{settings.port}")
-    app.add_exception_handler(HTTPException, _as_sentence)
+    for kind in (HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, _as_sentence)
     _serve_page(app)
     _serve_jobs(app, settings, jobs, runner)
     _serve_results(app, jobs)
@@ -88,8 +91,9 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 async def _as_sentence(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"sentence": error.detail}, error.status_code)
+    if isinstance(error, HTTPException):
+        return JSONResponse({"sentence": error.detail}, error.status_code)
+    return JSONResponse({"sentence": "The page sent something that this version does not understand; reload it."}, 422)
 
 
 def _job(jobs: Jobs, name: str) -> Job:

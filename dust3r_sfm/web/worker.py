@@ -77,14 +77,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known = as_output_error(error) if isinstance(error, OSError) else error
         if not isinstance(known, Dust3rSfmError):
             traceback.print_exc()
-            known = Dust3rSfmError(f"Something unexpected went wrong ({error!r}); {LOG} in {folder} says more.")
+            known = Dust3rSfmError(f"Something unexpected went wrong ({error!r}); {LOG} of {folder.name} says more.")
         events.write(error=str(known).replace(f"{folder}{os.sep}", ""))
         return 1
     return 0
 
 
 def _end_with_the_server() -> None:
-    sys.stdin.buffer.read()  # ends when the server's end of the pipe is closed, however it died
+    # It reads until the server's end of the pipe is closed, however that died; not by sys.stdin, whose lock nobody may
+    # hold when Python ends.
+    while os.read(0, 1):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
