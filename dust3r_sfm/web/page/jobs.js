@@ -120,7 +120,7 @@ function results(job) {
     return tab;
   });
   const shown = make("div", {}, make("div", { className: "tabs" }, ...tabs), frame,
-    make("p", { className: "hint", textContent: "Drag turns the model, the wheel (two fingers) zooms, the right button (two fingers) moves it." }));
+    make("p", { className: "hint", textContent: "Drag turns the model, the wheel or two fingers zoom, the right button or two fingers move it. The button in the corner shows and hides parts; the mesh is hidden at first." }));
   const lookAt = action("Look at it", "", async () => { lookAt.remove(); shown.hidden = false; tabs[0].click(); });
   shown.hidden = true;
   if (![...cards.values()].some((card) => card.element.querySelector("iframe[src]"))) {
