@@ -78,7 +78,7 @@ class Runner:
             if job is None:
                 self._wake.wait()
                 continue
-            self._at_work, self._standing = job, Standing()
+            self._at_work, self._standing = job, Standing(dense=job.wishes.dense)
             try:
                 if self._jobs.change_if(job, lambda job: job.state == "queued", state="running"):
                     self._run(job, self._standing)
