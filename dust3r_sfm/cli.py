@@ -1,297 +1,87 @@
-"""`dust3r-sfm VERB`: every verb is a function whose signature is its command line."""
+"""`dust3r-sfm VERB`: the table of verbs, and its help."""
 
-import contextlib
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 
 from dust3r_sfm import __version__
+from dust3r_sfm.commands.chain import align, pairs, predict, reconstruct
+from dust3r_sfm.commands.installation import doctor, features, predictors, train
+from dust3r_sfm.commands.models import clean, densify, evaluate, extend, refine, splat, view
+from dust3r_sfm.commands.photographs import depth, localize, pose, sample
 from dust3r_sfm.export import command as export
-from dust3r_sfm.options import (
-    AlignCommand,
-    LocalizeOptions,
-    OutputOptions,
-    PairsCommand,
-    PredictCommand,
-    PredictorOptions,
-    ReadOptions,
-    ReconstructOptions,
-    RunOptions,
-    TrainOptions,
-)
-from dust3r_sfm.refine_command import command as refine
-from dust3r_sfm.system.terminal import Terminal, run_command
+from dust3r_sfm.system.terminal import run_command
 from dust3r_sfm.web.command import command as web
 
-Photos = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PHOTOS")]
-Model = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
-Action = Annotated[Literal["list", "get"], tyro.conf.Positional]
-Unnamed = tyro.conf.arg(name="")  # the groups of a class of options stand in the help under their own names
-
-
-def reconstruct(photos: Photos, out: Out, options: Annotated[ReconstructOptions, Unnamed]) -> None:
-    """Photographs in, COLMAP model out: every stage, resumed where an earlier run stopped.
-
-    Args:
-        photos: Folder of photographs, or a video.
-        out: Output folder.
-        options: Options of every stage.
-    """
-    from dust3r_sfm.reconstruct import reconstruct
-
-    print(reconstruct(photos, out, options, progress=Terminal()))
-
-
-def pairs(photos: Photos, out: Out, options: Annotated[PairsCommand, Unnamed]) -> None:
-    """Select the pairs of photographs to predict: OUT/pairs.txt.
-
-    Args:
-        photos: Folder of photographs, or a video.
-        out: Output folder.
-        options: How photographs are read, and which pairs.
-    """
-    from dust3r_sfm.reconstruct import reconstruct
-
-    reconstruct(photos, out, options.whole(), until="pairs", progress=Terminal())
-
-
-def predict(photos: Photos, out: Out, options: Annotated[PredictCommand, Unnamed]) -> None:
-    """Predict the pointmaps of every pair: OUT/predictions.h5.
-
-    Args:
-        photos: Folder of photographs, or a video.
-        out: Output folder.
-        options: Options of the stages up to this one.
-    """
-    from dust3r_sfm.reconstruct import reconstruct
-
-    reconstruct(photos, out, options.whole(), until="predict", progress=Terminal())
-
-
-def align(photos: Photos, out: Out, options: Annotated[AlignCommand, Unnamed]) -> None:
-    """Align the pointmaps of all pairs in one frame: OUT/scene.h5.
-
-    Args:
-        photos: Folder of photographs, or a video.
-        out: Output folder.
-        options: Options of the stages up to this one.
-    """
-    from dust3r_sfm.reconstruct import reconstruct
-
-    reconstruct(photos, out, options.whole(), until="align", progress=Terminal())
-
-
-def extend(
-    model: Model, photos: Photos, out: Out, options: Annotated[ReconstructOptions, Unnamed], images: Path | None = None
-) -> None:
-    """Register new photographs into an existing COLMAP model, which stays as it is to the last bit.
-
-    What it does not read it refuses: what sets frame and scale (--no-upright, --georegister, --gps, --control-points,
-    --scale-distance), --shard, and what selects pairs, apart from --num-retrieved.
-
-    Args:
-        model: COLMAP model, or the output folder of a run.
-        photos: Folder of the new photographs.
-        out: Output folder.
-        options: Options of every stage; what is known speaks of the new photographs.
-        images: Folder of the model's photographs, where it is not recorded beside the model.
-    """
-    from dust3r_sfm.extend import extend
-
-    print(extend(model, photos, out, options, image_root=images, progress=Terminal()))
-
-
-def depth(photos: Photos, out: Out, images: ReadOptions, predictor: PredictorOptions, run: OutputOptions) -> None:
-    """Estimate depth and focal length of each photograph by itself: OUT/depth.json and OUT/depth.
-
-    Args:
-        photos: Folder of photographs.
-        out: Output folder.
-        images: How photographs are read.
-        predictor: Which network predictor.
-        run: How to run.
-    """
-    from dust3r_sfm.depth import estimate_depth
-
-    print(estimate_depth(photos, out, images, predictor, run, Terminal()))
-
-
-def densify(out: Out, patch_match: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False) -> None:
-    """Fuse the depth maps of a run to a dense cloud and mesh it: OUT/fused.ply and OUT/mesh.ply.
-
-    Args:
-        out: Output folder of a run.
-        patch_match: Compute depth maps by COLMAP's patch-match stereo instead of fusing ours; needs CUDA.
-    """
-    from dust3r_sfm.dense.densify import densify
-
-    print(densify(out, patch_match=patch_match, progress=Terminal()))
-
-
-def sample(folder: Out, num_views: int = 16, seed: int = 0) -> None:
-    """Render photographs of a small scene whose cameras are known exactly: FOLDER/images and FOLDER/truth.
-
-    Args:
-        folder: Folder that receives the photographs and the truth.
-        num_views: How many photographs.
-        seed: Another number gives another scene.
-    """
-    from dust3r_sfm.synthetic.sample import sample
-
-    with Terminal().stage("render") as step:
-        sample(folder, num_views=num_views, seed=seed, progress=step)
-    print(f"photographs         {folder / 'images'}\ntruth               {folder / 'truth' / 'poses.json'}")
-
-
-def evaluate(
-    model: Model, reference: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="REFERENCE")]
-) -> None:
-    """Compare the cameras of a model with a reference.
-
-    Args:
-        model: COLMAP model, or the output folder of a run.
-        reference: COLMAP model, output folder, or poses.json.
-    """
-    from dust3r_sfm.evaluation.poses import evaluate_poses
-
-    print(evaluate_poses(model, reference))
-
-
-def view(out: Out, images: Path | None = None, host: str = "127.0.0.1", port: int = 8080) -> None:
-    """Look at a model in a web browser: cameras, points, depth, confidence and pairs.
-
-    Args:
-        out: Output folder of a run, or the folder of a COLMAP model.
-        images: Where the photographs are now, if they moved.
-        host: Address to listen on; 0.0.0.0 lets other machines in.
-        port: Port to listen on; the next free one is taken when it is in use.
-    """
-    from dust3r_sfm.viewing import open_viewer
-
-    with contextlib.suppress(KeyboardInterrupt):
-        server = open_viewer(out, host, port, images)
-        port = server.get_port()
-        print(f"open                http://localhost:{port}   (Ctrl-C ends it)")
-        print(f"over ssh            ssh -L {port}:localhost:{port} THIS_MACHINE, then the same address", flush=True)
-        server.sleep_forever()
-
-
-def localize(
-    map_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MAP")],
-    queries: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="QUERIES")],
-    results: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RESULTS.txt")],
-    options: LocalizeOptions,
-    predictor: PredictorOptions,
-    run: RunOptions,
-) -> None:
-    """Find where photographs were taken: their poses in a map, in hloc's format, with a JSON file beside it.
-
-    Args:
-        map_folder: Output folder of a run, or COLMAP model with its photographs.
-        queries: A photograph, a folder, a list (hloc's, with or without intrinsics) or a video.
-        results: Text file for the poses.
-        options: How to localize.
-        predictor: Which predictor.
-        run: How to run.
-    """
-    from dust3r_sfm.localization.localize import localize
-
-    print(localize(map_folder, queries, results, options, predictor, run, Terminal()))
-
-
-def pose(
-    photo1: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A.jpg")],
-    photo2: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B.jpg")],
-    predictor: PredictorOptions,
-    run: RunOptions,
-    out: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[OUT]")] = None,
-) -> None:
-    """Find the pose of one photograph's camera relative to another's: no model, just the pair.
-
-    Args:
-        photo1: The first photograph.
-        photo2: The second.
-        predictor: Which predictor.
-        run: How to run.
-        out: Folder for pose.json and matches.png, a picture of the matches; default: print only.
-    """
-    from dust3r_sfm.pose import relative_pose
-
-    print(relative_pose(photo1, photo2, out, predictor, run, Terminal()))
-
-
-def train(out: Out, options: TrainOptions) -> None:
-    """Train a network on photographs with known depth and cameras, or go on with --resume.
-
-    Args:
-        out: Output folder: checkpoint, weights, log.
-        options: What to train, on what, and how.
-    """
-    from dust3r_sfm.training.run import train
-
-    print(f"weights             {train(out, options, Terminal())}")
-
-
-def predictors() -> None:
-    """List the predictors, their licences, and where their weights are."""
-    from dust3r_sfm.predictors.predictor import list_predictors
-
-    for one in list_predictors():
-        print(one.name, one.summary, f"licence: {one.licence}", f"weights: {one.weights or 'none'}", sep="\n    ")
-
-
-def features(action: Action = "list", name: Annotated[str, tyro.conf.Positional] = "") -> None:
-    """List the matchers of local features and their weights, or get those of one.
-
-    Args:
-        action: Whether to list, or to download what a matcher needs.
-        name: Which matcher to get.
-    """
-    from dust3r_sfm.features import listing
-
-    print(*(listing.matcher_lines() if action == "list" else listing.get_weights(name)), sep="\n")
-
-
-def doctor() -> None:
-    """Show versions, devices, and what this installation can do."""
-    from dust3r_sfm.doctor import report
-
-    print(report())
-
-
-VERBS: dict[str, Callable[..., None]] = {
-    "reconstruct": reconstruct,
-    "sample": sample,
-    "pairs": pairs,
-    "predict": predict,
-    "align": align,
-    "export": export,
-    "extend": extend,
-    "refine": refine,
-    "densify": densify,
-    "depth": depth,
-    "evaluate": evaluate,
-    "view": view,
-    "web": web,
-    "train": train,
-    "localize": localize,
-    "predictors": predictors,
-    "features": features,
-    "doctor": doctor,
-    "pose": pose,
+Verb = Callable[..., None]
+
+GROUPS: Mapping[str, Mapping[str, Verb]] = {
+    "from photographs to a model": {
+        "reconstruct": reconstruct,
+        "web": web,
+        "pairs": pairs,
+        "predict": predict,
+        "align": align,
+        "sample": sample,
+    },
+    "with a model": {
+        "view": view,
+        "densify": densify,
+        "splat": splat,
+        "export": export,
+        "evaluate": evaluate,
+        "extend": extend,
+        "refine": refine,
+        "localize": localize,
+        "clean": clean,
+    },
+    "more": {
+        "pose": pose,
+        "depth": depth,
+        "predictors": predictors,
+        "features": features,
+        "train": train,
+        "doctor": doctor,
+    },
 }
+
+VERBS: Mapping[str, Verb] = {name: verb for group in GROUPS.values() for name, verb in group.items()}
+
+_EXAMPLES = """\
+examples
+  dust3r-sfm reconstruct PHOTOS OUT      then the commands that it ends with
+  dust3r-sfm reconstruct VIDEO.mp4 OUT
+  dust3r-sfm VERB --help                 all flags of a verb
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `dust3r-sfm`; see `terminal.run_command` for the exit codes."""
-    if list(sys.argv[1:] if arguments is None else arguments) == ["--version"]:
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments in (["--version"], ["-V"]):
         print(f"dust3r-sfm {__version__}")
         return 0
+    if arguments in ([], ["--help"], ["-h"]):
+        print(_help())
+        return 0 if arguments else 2
+    if not arguments[0].startswith("-") and arguments[0] not in VERBS:
+        close = get_close_matches(arguments[0], VERBS, n=1)
+        meant = f"did you mean {close[0]}?" if close else "dust3r-sfm --help lists them."
+        print(f"dust3r-sfm: there is no verb {arguments[0]}; {meant}", file=sys.stderr)
+        return 2
     return run_command(VERBS, arguments, prog="dust3r-sfm", description="Photographs in, COLMAP model out.")
+
+
+def _help() -> str:
+    lines = ["Photographs in, COLMAP model out.", "", "usage: dust3r-sfm VERB ...", ""]
+    for group, verbs in GROUPS.items():
+        lines += [group, *(f"  {name:<13}{_summary(verb)}" for name, verb in verbs.items()), ""]
+    return "\n".join(lines) + "\n" + _EXAMPLES.rstrip()
+
+
+def _summary(verb: Verb) -> str:
+    """The first sentence of its help."""
+    return (verb.__doc__ or "").partition("\n")[0]
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ def export(
     *,
     formats: Collection[Format] = ONLY_COLMAP,
     image_root: Path | None = None,
+    image_factors: Sequence[int] = (),
     progress: Progress | None = None,
 ) -> "Summary | None":
     """Write a model in the formats of other programs.
@@ -66,6 +67,7 @@ def export(
         options: options of every stage; of an earlier run those of the export alone.
         formats: what to write; all but "colmap" come from the model of the run as it is.
         image_root: where the photographs of an earlier run are now, if they moved.
+        image_factors: 2, 4, …: smaller pictures in the workspace `dense`, as images_2, images_4, ….
         progress: shows the stages.
 
     Returns:
@@ -101,6 +103,10 @@ def export(
         run = out
     with (progress or Silent()).stage("formats"):
         _write_others(run, out, formats)
+        if image_factors:
+            from dust3r_sfm.dense.smaller import write_smaller_images
+
+            write_smaller_images(run / "dense", image_factors)
     return summary
 
 
@@ -180,6 +186,7 @@ def command(
     ply: Flag = False,
     glb: Flag = False,
     hloc: Flag = False,
+    image_factors: tuple[int, ...] = (),
     images: Path | None = None,
 ) -> None:
     """Write a model in the formats of other programs; at least one must be named.
@@ -194,13 +201,22 @@ def command(
         ply: Coloured points (points.ply).
         glb: Coloured points and cameras as binary glTF (model.glb).
         hloc: Keypoints, matches and pairs (hloc).
+        image_factors: Smaller pictures beside those of dense: 2 4 8 give images_2, images_4 and images_8.
         images: Where the photographs of an earlier run are now, if they moved.
     """
     chosen = dict(zip(get_args(Format), (colmap, nerfstudio, ply, glb, hloc), strict=True))
     formats = tuple(name for name in WRITTEN if chosen[name])
-    if not formats:
+    if not formats and not image_factors:
         raise InputError("Name the format to export: " + ", ".join(f"--{name}" for name in WRITTEN) + ".")
-    summary = export(source, out, options, formats=formats, image_root=images, progress=Terminal())
+    summary = export(
+        source,
+        out,
+        options,
+        formats=formats,
+        image_root=images,
+        image_factors=image_factors,
+        progress=Terminal(),
+    )
     if summary is not None:
         print(summary)
     for name in formats:

@@ -1,6 +1,8 @@
 """Draw a COLMAP model, points and cameras seen from a corner above, as a PNG.
 
-python docs/images/draw.py MODEL PICTURE.png [--yaw 30] [--pitch 35] [--width 1200]
+python docs/images/draw.py MODEL PICTURE.png [--surface OUT/mesh.ply] [--yaw 30] [--pitch 35] [--width 1200]
+
+With a surface its corners stand in the place of the points; a mesh of `densify` has them closer than pixels.
 """
 
 import argparse
@@ -9,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dust3r_sfm.formats.ply import read_ply
 from dust3r_sfm.geometry.pinhole import project
 from dust3r_sfm.geometry.transforms import apply, centres
 from dust3r_sfm.report.model import Model, read_drawn
@@ -20,6 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("picture", type=Path)
+    parser.add_argument("--surface", type=Path)
     parser.add_argument("--yaw", type=float, default=30.0)
     parser.add_argument("--pitch", type=float, default=35.0)
     parser.add_argument("--width", type=int, default=1200)
@@ -30,9 +34,10 @@ def main() -> None:
     width, height = arguments.width, arguments.width * 9 // 16
     intrinsics = np.array([[1.1 * width, 0, width / 2], [0, 1.1 * width, height / 2], [0, 0, 1]])
     canvas = np.full((height, width, 3), 255, np.uint8)
-    seen = apply(view_from_world, model.xyz)
+    surface = read_ply(arguments.surface) if arguments.surface else model
+    seen = apply(view_from_world, surface.xyz.astype(float))
     order = np.argsort(-seen[:, 2])
-    for (x, y), depth, colour in zip(project(seen, intrinsics)[order], seen[order, 2], model.rgb[order], strict=True):
+    for (x, y), depth, colour in zip(project(seen, intrinsics)[order], seen[order, 2], surface.rgb[order], strict=True):
         if depth > 0 and 0 <= x < width and 0 <= y < height:
             cv2.circle(canvas, (int(x), int(y)), 2, [int(c) for c in colour[::-1]], -1, cv2.LINE_AA)
     eyes = centres(model.cam_from_world)

@@ -29,7 +29,7 @@ def write_database(path: Path, reconstruction: Reconstruction, matches: Sequence
 
     Ids are those of the model, and the rows of an image's keypoints are its points2D in the same order. A match is
     written when both its ends are points2D of the model; it counts as verified (two_view_geometries) when it agrees
-    with the model's epipolar geometry.
+    with the model's epipolar geometry. Of matches that share a keypoint the one that agrees best is written.
 
     Args:
         path: the database file; replaced.
@@ -118,6 +118,8 @@ def _write_pair(
         for side, (image_id, camera) in enumerate(zip(ids, (camera1, camera2), strict=True))
     )
     error = sampson_error(fundamental, *undistorted)
+    best = _one_to_one(rows, error)
+    rows, error = rows[best], error[best]
     limit = _MAX_EPIPOLAR_ERROR_OF_SIDE * max(camera1.width, camera1.height, camera2.width, camera2.height)
     geometry = pycolmap.TwoViewGeometry()
     geometry.config = pycolmap.TwoViewGeometryConfiguration.CALIBRATED
@@ -126,6 +128,14 @@ def _write_pair(
     geometry.inlier_matches = rows[error <= limit].astype(np.uint32)
     database.write_matches(*ids, rows.astype(np.uint32))
     database.write_two_view_geometry(*ids, geometry)
+
+
+def _one_to_one(rows: Int64[np.ndarray, "m 2"], error: Float64[np.ndarray, " m"]) -> Int64[np.ndarray, " k"]:
+    """Matches of which no two share a keypoint, the more precise first; COLMAP 3.8 warns of others."""
+    kept = np.argsort(error, kind="stable")
+    for side in (0, 1):
+        kept = kept[np.sort(np.unique(rows[kept, side], return_index=True)[1])]
+    return np.sort(kept)
 
 
 def _finish_for_old_readers(path: Path) -> None:

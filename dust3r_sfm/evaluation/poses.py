@@ -1,19 +1,18 @@
 """Camera poses against reference cameras: RRA, RTA, AUC, ATE and focal length, as the pose literature counts them."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64
-from scipy.spatial.transform import Rotation
 
 from dust3r_sfm.colmap.model import Reconstruction, read_model
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.procrustes import similarity
 from dust3r_sfm.geometry.transforms import apply, centres, compose, invert, rotation_angle
+from dust3r_sfm.images.foreign.read import cameras_of_json
+from dust3r_sfm.types import KnownCamera
 
 _ACCURACY_DEGREES = (1, 2, 5, 15)
 _AUC_DEGREES = (1, 3, 5, 10, 30)
@@ -67,6 +66,14 @@ class PoseErrors:
             "mean_reprojection_error": self.mean_reprojection_error,
         }
 
+    def sentence(self) -> str:
+        """The result in words: how many cameras, and how far they are off."""
+        placed = f"{self.num_registered} of {self.num_images} cameras"
+        if self.num_registered < 2:
+            return placed
+        ate = "" if self.ate is None else f" and {100 * self.ate:.2g} % of the scene's extent"
+        return f"{placed}, {self.median_rotation:.2g}°{ate} off the reference"
+
     def __str__(self) -> str:
         """The figures as a table of names and rounded values."""
         return "\n".join(
@@ -88,7 +95,8 @@ def evaluate_poses(model: Path | Reconstruction, reference: Path) -> PoseErrors:
 
     Args:
         model: folder of a COLMAP model, or a `pycolmap.Reconstruction`.
-        reference: a poses.json ({image: {qvec_cam_from_world [w, x, y, z], tvec, camera}}) or a COLMAP model's folder.
+        reference: a poses.json ({image: {qvec_cam_from_world [w, x, y, z], tvec, camera}}), a transforms.json, or the
+            folder of a COLMAP model.
 
     Raises:
         InputError: when a model or the reference cannot be read, the reference has fewer than two images, or the model
@@ -140,29 +148,18 @@ def _from_model(reconstruction: Reconstruction) -> _Cameras:
 
 
 def _from_json(path: Path) -> _Cameras:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content = content.get("images", content)
-        images = {name: content[name] for name in sorted(content) if _is_camera(content[name])}
-        quaternions = np.array([image["qvec_cam_from_world"] for image in images.values()], dtype=float).reshape(-1, 4)
-        translations = np.array([image["tvec"] for image in images.values()], dtype=float).reshape(-1, 3)
-        rotations = Rotation.from_quat(quaternions[:, [1, 2, 3, 0]]).as_matrix()
-        focals = [_json_focal(image.get("camera")) for image in images.values()]
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no poses.json; give one, or the folder of a COLMAP model.", path=path) from error
+    cameras = cameras_of_json(path)
+    names = sorted(cameras)
     return _Cameras(
-        names=tuple(images),
-        cam_from_world=np.concatenate([rotations, translations[:, :, None]], axis=2),
-        focals=np.array(focals, dtype=float),
+        names=tuple(names),
+        cam_from_world=np.array([cameras[name].cam_from_world for name in names]).reshape(-1, 3, 4),
+        focals=np.array([_focal(cameras[name].camera) for name in names], dtype=float),
     )
 
 
-def _is_camera(entry: Any) -> bool:
-    return isinstance(entry, dict) and "tvec" in entry
-
-
-def _json_focal(camera: dict[str, Any] | None) -> float:
-    return camera["params"][0] / camera["width"] if camera else float("nan")
+def _focal(camera: KnownCamera | None) -> float:
+    """Over the image width; NaN where it is unknown."""
+    return camera.params[0] / camera.size[0] if camera is not None and camera.size[0] else float("nan")
 
 
 def _pair_errors(

@@ -1,5 +1,6 @@
 """A nerfstudio data set: transforms.json, pictures, masks and the points that splatting starts from."""
 
+import math
 import os
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 from dust3r_sfm.colmap.model import read_model
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.formats.ply import cloud_of, write_ply
-from dust3r_sfm.system._pycolmap import Camera
+from dust3r_sfm.system._pycolmap import Camera, Reconstruction
 from dust3r_sfm.system._pycolmap import Image as PosedImage
 from dust3r_sfm.system.files import atomic_path, write_json
 from dust3r_sfm.system.names import path_inside
@@ -21,11 +22,19 @@ _OPENGL_AXES = np.array([1.0, -1.0, -1.0, 1.0])
 """nerfstudio's cameras look along -z with y up."""
 
 
+_CAMERAS_OF_CUBE = 0.8
+"""Side of the cameras' box, of instant-ngp's unit cube; chosen by hand."""
+
+_SEEN_PERCENTILE, _MAX_AABB_SCALE = 95.0, 128
+"""Share of the points that instant-ngp's box holds, chosen by hand, and the largest that it takes."""
+
+
 def write_nerfstudio(dense: Path, folder: Path) -> Path:
     """Write transforms.json, points.ply, images/ and (where there are any) masks/ from an undistorted workspace.
 
     Poses are world_from_cam with OpenGL camera axes, in the model's own world and scale; `ply_file_path` is in the same
-    world. Either every frame names a mask or none does, as nerfstudio asks: images without one get a white one.
+    world; scale, offset and aabb_scale are for instant-ngp. Either every frame names a mask or none does, as nerfstudio
+    asks: images without one get a white one.
 
     Args:
         dense: workspace with images/, sparse/ and possibly masks/.
@@ -56,9 +65,26 @@ def write_nerfstudio(dense: Path, folder: Path) -> Path:
         write_ply(temporary / "points.ply", cloud_of(reconstruction))
         write_json(
             temporary / "transforms.json",
-            {"camera_model": "OPENCV", "ply_file_path": "points.ply", "frames": frames},
+            {"camera_model": "OPENCV", "ply_file_path": "points.ply", **_box(reconstruction), "frames": frames},
         )
     return folder / "transforms.json"
+
+
+def _box(reconstruction: Reconstruction) -> dict[str, Any]:
+    """What instant-ngp brings the scene into its unit cube with, as `scale * xyz + offset`, and how far it looks.
+
+    Source: instant-ngp's `nerf_loader`: the cube holds the cameras, `aabb_scale`, a power of two, what they see.
+    """
+    centres = np.array([image.projection_center() for image in reconstruction.images.values() if image.has_pose])
+    points = np.array([point.xyz for point in reconstruction.points3D.values()]).reshape(-1, 3)
+    middle = (centres.min(0) + centres.max(0)) / 2
+    reach = np.abs(centres - middle).max()
+    if len(points) == 0 or reach == 0:
+        return {}
+    scale = _CAMERAS_OF_CUBE / (2 * reach)
+    seen = 2 * scale * np.percentile(np.abs(points - middle).max(1), _SEEN_PERCENTILE)
+    doublings = math.ceil(math.log2(np.clip(seen, 1.0, _MAX_AABB_SCALE)))
+    return {"scale": scale, "offset": (0.5 - scale * middle).tolist(), "aabb_scale": 2**doublings}
 
 
 def _camera(camera: Camera) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from dust3r_sfm.types import Size
 
 HEIC_SUFFIXES = frozenset({".heic", ".heif"})
 
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
+"""Decoders that files are offered to (MPO is JPEG's), of dozens that Pillow has: that of EPS runs Ghostscript."""
+
 _UNTURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -34,21 +37,19 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def open_image(path: Path) -> Image.Image:
-    """Open a file without decoding it; `path` may hold any format Pillow knows, whatever its extension says.
+    """Open a file without decoding it: JPEG, MPO, PNG, TIFF, WebP, BMP or HEIF, whatever its extension says.
 
     Raises:
         ImageError: the file is not an image, or not one this machine can decode (the message lacks the name).
     """
-    is_heic = path.suffix.lower() in HEIC_SUFFIXES
-    if is_heic and not register_heic():
-        # A JPEG that is merely called .heic opens all the same; only the real format needs the plugin.
-        try:
-            return Image.open(path)
-        except Exception as error:
-            raise ImageError("HEIC needs a plugin: pip install dust3r_sfm[heic]") from error
+    has_heif = register_heic()
+    if path.exists() and not path.is_file():
+        raise ImageError("it is no regular file")
     try:
-        return Image.open(path)
+        return Image.open(path, formats=(*_FORMATS, "HEIF") if has_heif else _FORMATS)
     except Exception as error:  # decoders raise anything on damaged files
+        if path.suffix.lower() in HEIC_SUFFIXES and not has_heif:
+            raise ImageError("HEIC needs a plugin: pip install dust3r_sfm[heic]") from error
         raise ImageError(_reason(error)) from error
 
 

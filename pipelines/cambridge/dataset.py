@@ -165,7 +165,7 @@ def _stem(name: str) -> str:
 
 def _size(path: Path) -> tuple[int, int]:
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=["PNG", "JPEG"]) as picture:
             return picture.size
     except OSError as error:
         raise InputError(f"{path} is not a photograph that can be read; unpack the scene again.") from error

@@ -60,15 +60,15 @@ def scaled_centres(poses: dict[str, np.ndarray], names) -> np.ndarray:
 
 @pytest.mark.slow
 def test_a_place_of_200_metres_by_gps(tmp_path):
-    """3 m of noise, every ninth position wrong: as good as that noise lets a similarity be, and the wrong are named."""
+    """3 m of noise, an eighth of the positions wrong: as good as that noise lets it be, and the wrong are named."""
     folder, out = tmp_path / "scene", tmp_path / "out"
-    sample(folder, num_views=36, size=(256, 192), seed=3)
+    sample(folder, num_views=24, size=(256, 192), seed=3)
     true = true_poses(folder)
     rng = np.random.default_rng(0)
     wanted = scaled_centres(true, true)
     measured = wanted + 3.0 * rng.standard_normal(wanted.shape)
-    wrong = rng.permutation(len(wanted))[:4]
-    measured[wrong] += np.sign(rng.standard_normal((4, 3))) * rng.uniform(40, 300, (4, 3))
+    wrong = rng.permutation(len(wanted))[:3]
+    measured[wrong] += np.sign(rng.standard_normal((3, 3))) * rng.uniform(40, 300, (3, 3))
     degrees = np.asarray(pycolmap.GPSTransform().enu_to_ellipsoid(measured, *ORIGIN))
     lines = [f"{name},{lat:.9f},{lon:.9f},{alt:.3f}" for name, (lat, lon, alt) in zip(true, degrees, strict=True)]
     (tmp_path / "gps.csv").write_text("\n".join(["name,lat,lon,alt", *lines, "zero.jpg,0,0,0"]))
@@ -80,13 +80,13 @@ def test_a_place_of_200_metres_by_gps(tmp_path):
     ecef = apply(np.array(where["ecef_from_model"]), centres(np.array([found[name] for name in true])))
     gps = pycolmap.GPSTransform()
     enu = np.asarray(gps.ellipsoid_to_enu(gps.ecef_to_ellipsoid(ecef), *ORIGIN))
-    # A similarity has 7 unknowns: so much of the noise of the 32 right positions stays in it on average.
-    assert np.sqrt(((enu - wanted) ** 2).sum(1).mean()) <= 1.3 * 3.0 * np.sqrt(7 / 32)
+    # A similarity has 7 unknowns: so much of the noise of the 21 right positions stays in it on average.
+    assert np.sqrt(((enu - wanted) ** 2).sum(1).mean()) <= 1.3 * 3.0 * np.sqrt(7 / 21)
     assert tilt_degrees(found, true) <= 0.5
     rows = json.loads((out / "run.json").read_text())["world"]["positions"]
     names = list(true)
     assert {row["photograph"] for row in rows if row["wrong"]} == {names[index] for index in wrong}
-    assert "1 of 37 names" in " ".join(summary.warnings)
+    assert "1 of 25 names" in " ".join(summary.warnings)
     assert "not believed" in " ".join(summary.warnings)
     assert names[wrong[0]] in (out / "report.html").read_text()
 

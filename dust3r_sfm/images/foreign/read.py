@@ -77,7 +77,7 @@ def _read(source: Path) -> dict[str, ForeignCamera]:
             return read_polycam(files)
     elif source.is_file():
         if source.suffix.lower() == ".json":
-            return _of_json(source)
+            return cameras_of_json(source)
         reader = _READERS.get(source.suffix.lower())
         if reader is not None:
             return reader(source)
@@ -103,7 +103,12 @@ def _of_model(folder: Path) -> dict[str, ForeignCamera]:
     return found
 
 
-def _of_json(source: Path) -> dict[str, ForeignCamera]:
+def cameras_of_json(source: Path) -> dict[str, ForeignCamera]:
+    """Read a poses.json or transforms.json: cameras by the names that stand there.
+
+    Raises:
+        InputError: it is neither, or holds a camera or pose that cannot be.
+    """
     content = read_json(source)
     if isinstance(content.get("frames"), list):
         return read_transforms(content, source)

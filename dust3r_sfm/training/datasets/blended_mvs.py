@@ -58,7 +58,7 @@ def _view(stem: Path) -> TrainingView:
 
     depth = read_depth(stem.with_suffix(".exr"))
     try:
-        with Image.open(stem.with_suffix(".jpg")) as file:
+        with Image.open(stem.with_suffix(".jpg"), formats=["JPEG"]) as file:
             pixels = np.asarray(file.convert("RGB"))
         with np.load(stem.with_suffix(".npz"), allow_pickle=False) as camera:
             intrinsics = camera["intrinsics"].astype(np.float64)

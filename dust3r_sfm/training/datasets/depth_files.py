@@ -56,7 +56,7 @@ def _of_npz(path: Path, _unit: float) -> Any:
 def _of_png(path: Path, unit: float) -> Any:
     from PIL import Image
 
-    with Image.open(path) as file:
+    with Image.open(path, formats=["PNG"]) as file:
         values = np.asarray(file)
     if values.dtype == np.uint8:
         raise ValueError("8 bits are too few for depth")

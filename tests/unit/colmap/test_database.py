@@ -68,6 +68,17 @@ def test_verified_matches_leave_outliers_out(model: Any, room_matches: list[Matc
         assert np.abs(verified.cam2_from_cam1.matrix() - expected.matrix()).max() < 1e-12
 
 
+def test_no_two_matches_share_a_keypoint(model: Any, room_matches: list[Matches], tmp_path: Path) -> None:
+    pair = room_matches[0]
+    wrong = replace(pair, xy2=np.roll(pair.xy2, 5, axis=0))
+    write_database(tmp_path / "database.db", model, [wrong, pair])
+    with pycolmap.Database.open(str(tmp_path / "database.db")) as database:
+        rows = database.read_matches(pair.image1 + 1, pair.image2 + 1)
+        assert all(len(np.unique(column)) == len(rows) for column in rows.T)
+        verified = database.read_two_view_geometry(pair.image1 + 1, pair.image2 + 1).inlier_matches
+        assert len(verified) == len(pair.xy1)
+
+
 def test_both_directions_of_a_pair_are_one(model: Any, room_matches: list[Matches], tmp_path: Path) -> None:
     pair = room_matches[0]
     mirrored = replace(pair, image1=pair.image2, image2=pair.image1, xy1=pair.xy2, xy2=pair.xy1)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,7 @@ def test_a_turned_camera_counts_in_its_pairs_only(tmp_path: Path) -> None:
     turn = np.column_stack([transforms.rotation_exp(np.radians([0.0, 0.0, 4.0])), np.zeros(3)])
     frame.rig_from_world = pycolmap.Rigid3d(turn) * frame.rig_from_world
     errors = evaluate_poses(model, tmp_path / "poses.json")
+    assert re.fullmatch(r"5 of 5 cameras, \S+° and \S+ % of the scene's extent off the reference", errors.sentence())
     # 4 of the 10 pairs hold the turned camera; its centre has not moved.
     assert errors.rra == {1: 60.0, 2: 60.0, 5: 100.0, 15: 100.0}
     assert errors.auc[10] <= 100 * (6 + 4 * 0.6) / 10 + 1e-6
@@ -121,11 +123,25 @@ def test_what_cannot_be_compared_says_so(tmp_path: Path) -> None:
     path.write_text('{"a": 1}')
     with pytest.raises(InputError, match="fewer than two"):
         evaluate_poses(model, path)
-    path.write_text("[]")
-    with pytest.raises(InputError, match=r"is no poses\.json"):
-        evaluate_poses(model, path)
-    with pytest.raises(InputError, match=r"is no poses\.json"):
+    for content in ("[]", "[" * 200_000, "no JSON"):
+        path.write_text(content)
+        with pytest.raises(InputError, match=r"poses\.json"):
+            evaluate_poses(model, path)
+    with pytest.raises(InputError, match=r"missing\.json cannot be read"):
         evaluate_poses(model, tmp_path / "missing.json")
+    for changed in ({"width": 0}, {"params": []}, {"params": [float("nan"), 1, 1, 1]}, {"model": "NONE"}):
+        write_poses(path, model)
+        entries = json.loads(path.read_text())
+        for entry in entries.get("images", entries).values():
+            entry["camera"] = {
+                "model": "PINHOLE",
+                "width": 320,
+                "height": 240,
+                "params": [300, 300, 160, 120],
+            } | changed
+        path.write_text(json.dumps(entries))
+        with pytest.raises(InputError, match=r"is no poses\.json"):
+            evaluate_poses(model, path)
     write_poses(path, model)
     path.write_text(path.read_text().replace("camera0", "other0"))
     with pytest.raises(InputError, match="has none of the names"):

@@ -38,6 +38,18 @@ def test_each_format_leaves_what_it_says(run: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in (other / "nerfstudio").iterdir()) == ["images", "points.ply", "transforms.json"]
 
 
+def test_smaller_pictures_lie_beside_the_others(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(run), str(run), "--image-factors", "2", "8"]) == 0
+    for factor, size in ((2, (320, 240)), (8, (80, 60))):
+        folder = run / "dense" / f"images_{factor}"
+        assert sorted(path.name for path in folder.iterdir()) == ["a.jpg", "b.jpg", "c.jpg"]
+        for path in folder.iterdir():
+            with Image.open(path) as picture:
+                assert picture.size == size
+    assert main([str(run), str(run), "--image-factors", "1"]) == 1
+    assert "a factor is 2 or more" in capsys.readouterr().err
+
+
 def test_formats_may_be_written_beside_the_run_again_and_again(run: Path) -> None:
     for _ in range(2):
         export(run, run, formats=("ply", "nerfstudio", "hloc"))

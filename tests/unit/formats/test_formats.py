@@ -148,6 +148,11 @@ def test_nerfstudio_projects_the_points_where_they_are(model: Any, photos: Path,
     cloud = read_ply(written.parent / meta["ply_file_path"])
     assert len(cloud.xyz) == model.num_points3D()
     undistorted = pycolmap.Reconstruction(str(dense / "sparse"))
+    eyes = np.array([frame["transform_matrix"] for frame in meta["frames"]])[:, :3, 3]
+    in_cube = meta["scale"] * eyes + meta["offset"]
+    assert 0.0 < in_cube.min() < in_cube.max() < 1.0  # instant-ngp's cube
+    beyond = np.abs(meta["scale"] * cloud.xyz + meta["offset"] - 0.5).max(1) <= meta["aabb_scale"] / 2
+    assert meta["aabb_scale"] in 2 ** np.arange(8) and beyond.mean() >= 0.95
     by_name = {image.name: image for image in undistorted.images.values()}
     for frame in meta["frames"]:
         image = by_name[frame["file_path"].removeprefix("images/")]

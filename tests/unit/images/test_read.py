@@ -269,3 +269,20 @@ def test_real_sets_have_the_cameras_they_were_taken_with(data_root, dataset, num
     assert len({view.camera_group for view in images.views}) == num_cameras
     for view in images.views if dataset == "sceaux_castle" else ():
         assert view.focal_prior == pytest.approx(1634.6, rel=0.02)
+
+
+def test_a_photograph_is_no_program_and_no_pipe(photographs, make, tmp_path, monkeypatch):
+    """Pillow hands PostScript to Ghostscript, and a pipe would be waited for."""
+    make("a.jpg")
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\nshowpage\n%%EOF\n"
+    (photographs / "program.jpg").write_bytes(script)
+    os.mkfifo(photographs / "pipe.png")
+    ghostscript = tmp_path / "bin" / "gs"
+    ghostscript.parent.mkdir()
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path / 'called'}\n", encoding="utf-8")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ghostscript.parent}:{os.environ['PATH']}")
+    found = reasons(read_images(photographs, ImageOptions()))
+    assert "not an image of a known format" in found["program.jpg"]
+    assert "no regular file" in found["pipe.png"]
+    assert not (tmp_path / "called").exists()

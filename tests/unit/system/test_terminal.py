@@ -6,8 +6,6 @@ import time
 
 import pytest
 
-from dust3r_sfm import __version__
-from dust3r_sfm.cli import main
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.system import stage_display
 from dust3r_sfm.system.progress import phase
@@ -90,8 +88,3 @@ def test_bars_move_on_a_terminal(monkeypatch):
     assert "export   matches" in shown
     assert "3 of 5" in shown
     assert "export   points" in shown
-
-
-def test_version(capsys):
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"dust3r-sfm {__version__}\n"

@@ -1,0 +1,51 @@
+"""Free the disk of what a finished run needs no more."""
+
+import shutil
+from pathlib import Path
+
+from dust3r_sfm.errors import InputError
+from dust3r_sfm.runs.folder import STRAIGHTENED
+from dust3r_sfm.runs.record import read_record
+
+_BETWEEN_STAGES = ("predictions*.h5*", "matching*", "features.h5")
+"""What stages hand on: none of it is part of the model or of a workspace."""
+
+
+def clean(out: Path, *, dry_run: bool = False) -> dict[Path, int]:
+    """Remove pointmaps, matches and keypoints of a finished run; its models and workspaces stay as they are.
+
+    Exporting the run with other options, and extending its predictions, would compute them again.
+
+    Args:
+        out: output folder of the run.
+        dry_run: only say what would go.
+
+    Returns:
+        Bytes of each file or folder that is removed.
+
+    Raises:
+        InputError: the folder holds no finished run.
+    """
+    if not (out / "run.json").is_file():
+        raise InputError(f"{out} is no output folder of a run; name one.", path=out)
+    record = read_record(out)
+    if record.summary is None or not all(stage.done for stage in record.stages.values()):
+        raise InputError(
+            f"The run in {out} is not finished, and goes on from these files; finish it with the command that began "
+            "it, or delete the folder.",
+            path=out,
+        )
+    runs = [out, out / STRAIGHTENED / "run"]
+    found = [path for run in runs for pattern in _BETWEEN_STAGES for path in sorted(run.glob(pattern))]
+    sizes = {path: _bytes(path) for path in found}
+    for path in [] if dry_run else found:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return sizes
+
+
+def _bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if not file.is_dir())
