@@ -3,18 +3,18 @@
 PERCENT: dict[tuple[str, str], float] = {
     ("", ""): 2,
     ("frames", ""): 5,
-    ("images", "lenses"): 6,
+    ("images", "lenses"): 8,
     ("pairs", ""): 2,
-    ("predict", "matches"): 3,
+    ("predict", "matches"): 4,
     ("predict", "learned matches"): 3,
-    ("predict", "focal lengths"): 3,
-    ("predict", "poses"): 1,
-    ("predict", "pointmaps"): 12,
+    ("predict", "focal lengths"): 4,
+    ("predict", "poses"): 2,
+    ("predict", "pointmaps"): 13,
     ("align", "samples"): 1,
     ("align", "poses"): 1,
     ("align", "depths"): 2,
     ("export", "matches of the pointmaps"): 6,
-    ("export", "keypoints"): 24,
+    ("export", "keypoints"): 20,
     ("export", "matches"): 1,
     ("export", "adjustment"): 4,
     ("export", "camera model"): 4,
@@ -23,12 +23,12 @@ PERCENT: dict[tuple[str, str], float] = {
     ("export", "dense workspace"): 2,
     ("export", "depth maps"): 3,
     ("fuse", ""): 1,
-    ("mesh", ""): 8,
+    ("mesh", ""): 5,
     ("formats", ""): 1,
-    ("viewer", ""): 3,
+    ("viewer", ""): 2,
 }
-"""Percent of a run by stage and phase, in their order; measured: `worker` on 6 and 8 photographs (nle_tower,
-strecha_herzjesu_p8), two busy cores, 2026-11-29."""
+"""Percent of a run by stage and phase, in their order; measured: `worker` on 6, 8 and 25 photographs (nle_tower,
+strecha_herzjesu_p8, fox_a), two busy cores, rounded, 2026-11-29."""
 
 FEW_PERCENT = 5.0
 """Of a run that tells too little about the rest; chosen by hand."""
