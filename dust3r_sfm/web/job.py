@@ -15,7 +15,7 @@ State = Literal["receiving", "queued", "running", "done", "failed", "cancelled"]
 FILE = "job.json"
 """The record of a job in its folder."""
 
-PHOTOGRAPHS, VIDEOS, INCOMING, RUN = "photographs", "videos", "incoming", "run"
+PHOTOGRAPHS, VIDEOS, INCOMING, RUN = "photographs", "videos", "incoming", "model"
 """Folders of a job: what was dropped, what is on its way, and the output folder of the run."""
 
 VIEWER, LOG = "viewer.html", "log.txt"

@@ -200,7 +200,7 @@ def _shown(job: Job, runner: Runner) -> dict[str, Any]:
         "state": job.state,
         "created": job.created,
         "wishes": asdict(job.wishes),
-        "files": [file.name for file in job.files],
+        "files": sorted(file.name for file in job.files),
         "size": job.size,
         "refused": job.refused,
         "sentence": job.sentence,

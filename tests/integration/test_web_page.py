@@ -139,7 +139,7 @@ def test_photographs_are_dropped_and_the_model_is_turned(page, server, scene, tm
     drop(page, [*sorted((scene / "images").iterdir()), text])
     page.get_by_role("button", name="Make the model").click()
     assert page.get_by_text("text.jpg was left out: it is not an image").is_visible()
-    page.get_by_text("so far").wait_for()
+    page.get_by_text("s left").wait_for()
     picture(page, "working")
     page.get_by_text("8 of 8 photographs").wait_for()
     frame = page.frame_locator("iframe")
@@ -178,7 +178,7 @@ def test_a_killed_server_goes_on(page, server, scene):
     page.get_by_role("button", name="Make the model").click()
     page.get_by_text("so far").wait_for()
     (job,) = [path for path in server.folder.iterdir() if path.is_dir()]
-    while not (job / "run" / "predictions.h5").exists() and not any((job / "run").glob("predictions.h5.parts/*")):
+    while not (job / "model" / "predictions.h5").exists() and not any((job / "model").glob("predictions.h5.parts/*")):
         time.sleep(0.05)
     server.kill()
     page.get_by_text("does not answer").wait_for()

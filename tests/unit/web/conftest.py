@@ -34,7 +34,7 @@ if mode == "crash":
 if mode == "error":
     say(error="The photographs do not overlap.")
     sys.exit(1)
-run = folder / "run"
+run = folder / "model"
 for name in ("dense/images/a.jpg", "dense/sparse/0/cameras.bin", "sparse/0/cameras.bin", "model.glb", "report.html"):
     (run / name).parent.mkdir(parents=True, exist_ok=True)
     (run / name).write_bytes(name.encode() * 100)

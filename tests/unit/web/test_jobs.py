@@ -152,12 +152,12 @@ def test_downloads(client, started, settings, worker):
     assert "attachment" in glb.headers["content-disposition"]
     outside = settings.folder / "secret.jpg"
     outside.write_text("secret")
-    (settings.folder / job / "run" / "dense" / "images" / "link.jpg").symlink_to(outside)
+    (settings.folder / job / "model" / "dense" / "images" / "link.jpg").symlink_to(outside)
     archive = zipfile.ZipFile(io.BytesIO(client.get(f"/jobs/{job}/colmap.zip").content))
     assert archive.testzip() is None
     assert archive.namelist() == ["images/a.jpg", "sparse/0/cameras.bin", "as_taken/sparse/0/cameras.bin"]
     assert archive.read("images/a.jpg") == b"dense/images/a.jpg" * 100
-    for name in ("job.json", "log.txt", "mesh.ply", "..%2fjob.json", "%2e%2e", "run%2fmodel.glb"):
+    for name in ("job.json", "log.txt", "mesh.ply", "..%2fjob.json", "%2e%2e", "model%2fmodel.glb"):
         assert client.get(f"/jobs/{job}/{name}").status_code == 404, name
     for name in ("..", "%2e%2e", "20260101-000000-00000000"):
         assert client.get(f"/jobs/{name}/report.html").status_code == 404, name
