@@ -1,6 +1,7 @@
 """`dust3r-sfm web`: the page where photographs are dropped."""
 
 import contextlib
+import os
 import secrets
 import socket
 from pathlib import Path
@@ -57,7 +58,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        reason = error.strerror or error
+        # Python adds the address to the text of the error, resolvers have numbers of their own.
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise InputError(
             f"Nothing can listen on {host}, port {port} ({reason}); choose another --port or --host."
         ) from error

@@ -1,20 +1,25 @@
 """A server without jobs at work, and small photographs."""
 
+from __future__ import annotations
+
 import io
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("fastapi", reason="the extra `web` is not installed")
-from starlette.testclient import TestClient
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
 
-from dust3r_sfm.web import runner
-from dust3r_sfm.web.server import Settings, create_app
-from dust3r_sfm.web.uploads import Limits
+    from dust3r_sfm.web.server import Settings
+
+collect_ignore_glob = [] if find_spec("fastapi") else ["test_*.py"]
+"""Without the extra `web` there is nothing to test."""
 
 WORKER = """
 import json, os, sys, threading, time
@@ -47,6 +52,8 @@ say(result={"registered": 2, "photographs": 2, "points": 5, "error_px": 0.5, "le
 @pytest.fixture
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let jobs be done by a stand-in; the file that is returned lets it end, as what is written there says."""
+    from dust3r_sfm.web import runner
+
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     monkeypatch.setattr(runner, "WORKER", (sys.executable, "-S", str(script)))
@@ -69,12 +76,19 @@ def photograph() -> Callable[[int], bytes]:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """A server for this machine alone, with small limits."""
+    from dust3r_sfm.web.server import Settings
+    from dust3r_sfm.web.uploads import Limits
+
     return Settings(folder=tmp_path / "data", limits=Limits(size=20_000, num_files=5))
 
 
 @pytest.fixture
 def client(settings: Settings, worker: Path) -> Iterator[TestClient]:
     """Somebody at the page."""
+    from starlette.testclient import TestClient
+
+    from dust3r_sfm.web.server import create_app
+
     with TestClient(create_app(settings), base_url="http://localhost:8090") as one:
         yield one
 
