@@ -11,12 +11,14 @@ from dust3r_sfm.commands.models import clean, densify, evaluate, extend, refine,
 from dust3r_sfm.commands.photographs import depth, localize, pose, sample
 from dust3r_sfm.export import command as export
 from dust3r_sfm.system.terminal import run_command
+from dust3r_sfm.web.command import command as web
 
 Verb = Callable[..., None]
 
 GROUPS: Mapping[str, Mapping[str, Verb]] = {
     "from photographs to a model": {
         "reconstruct": reconstruct,
+        "web": web,
         "pairs": pairs,
         "predict": predict,
         "align": align,

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.geometry.pinhole import unproject
@@ -56,12 +57,19 @@ def open_viewer(
     return server
 
 
+def origin_of(model: Model) -> Float64[np.ndarray, " 3"]:
+    """The point of the world that is the viewer's origin: browsers compute in single precision."""
+    middle: Float64[np.ndarray, " 3"]
+    middle = np.median(model.xyz, axis=0) if len(model.xyz) else centres(model.cam_from_world).mean(axis=0)
+    return middle
+
+
 class _Stage:
     """Everything that stands in the browser, and the controls that change it."""
 
     def __init__(self, server: "viser.ViserServer", model: Model, scene: Scene | None) -> None:
         self.server, self.model, self.scene = server, model, scene
-        self.origin = np.median(model.xyz, axis=0) if len(model.xyz) else centres(model.cam_from_world).mean(axis=0)
+        self.origin = origin_of(model)
         spread = np.linalg.norm(centres(model.cam_from_world) - self.origin, axis=1)
         self.size = float(np.median(spread)) or 1.0
         self.maps: list[Any] = []

@@ -245,6 +245,7 @@ PLACES = {
     "depth": ("depth.py", "images/read.py"),
     "pose": ("pose.py",),
     "refine": ("refine_cameras.py", "images/read.py", "refinement", "tracks", "runs/models.py"),
+    "web": ("web", "reconstruct.py", "features", "runs", "pairs", "predictors"),
 }
 """Verbs beside the chain, and the rooms that read their options."""
 
