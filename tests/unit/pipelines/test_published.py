@@ -6,6 +6,8 @@ import pytest
 
 import pipelines
 from pipelines.cambridge import published as cambridge
+from pipelines.co3d import published as co3d
+from pipelines.realestate10k import published as realestate10k
 from pipelines.seven_scenes import published as seven_scenes
 
 
@@ -16,3 +18,18 @@ def test_the_readme_shows_what_the_command_prints(folder, published):
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
     expected = [[row.method, *(row.medians[scene] for scene in published.SCENES)] for row in published.PUBLISHED]
     assert cells[0][1:] == list(published.SCENES) and cells[2:] == expected
+
+
+@pytest.mark.parametrize(
+    ("folder", "published"), [("co3d", co3d.published), ("realestate10k", realestate10k.published)]
+)
+def test_the_readme_shows_the_rows_of_each_number_of_frames(folder, published):
+    readme = (Path(pipelines.__file__).parent / folder / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Published")[1].split("\n## ")[0]
+    shown = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line][2:]
+    expected = [
+        [str(num_frames), row.method, *map(str, row.figures.values()), row.source]
+        for num_frames in (10, 5, 3)
+        for row in published(num_frames)
+    ]
+    assert shown == expected
