@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dust3r_sfm.system.terminal import run_command
 from pipelines.cambridge.run import cambridge
 from pipelines.co3d.run import co3d
+from pipelines.mono_depth.run import mono_depth
 from pipelines.query_list.run import query_list
 from pipelines.realestate10k.run import realestate10k
 from pipelines.seven_scenes.run import seven_scenes
@@ -15,6 +16,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "Cambridge": cambridge,
     "CO3D": co3d,
     "RealEstate10K": realestate10k,
+    "mono-depth": mono_depth,
     "query-list": query_list,
 }
 

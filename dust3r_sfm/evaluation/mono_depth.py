@@ -1,8 +1,8 @@
 """Depth of single photographs as the tables count it: two lineages of rules, which differ by points.
 
 `sc-depth` is the test protocol of SC-Depth (Bian et al., TPAMI 2021; sc_depth_pl), very likely that of DUSt3R's
-table 2, which prints SC-DepthV3 on exactly these sets. `monst3r` is that of MonST3R (Zhang et al., ICLR 2025) and CUT3R. AbsRel
-and delta: Eigen et al. 2014. `evaluation.depth` compares any two maps, without such rules.
+table 2, which prints SC-DepthV3 on exactly these sets. `monst3r` is that of MonST3R (Zhang et al., ICLR 2025) and
+CUT3R. AbsRel and delta: Eigen et al. 2014. `evaluation.depth` compares any two maps, without such rules.
 """
 
 from collections.abc import Sequence
