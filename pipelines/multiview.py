@@ -30,7 +30,7 @@ from dust3r_sfm.pairs.select import pairs_exhaustive
 from dust3r_sfm.predictors.predictor import PairPredictor, check_predictor, load_predictor, predictor_facts
 from dust3r_sfm.predictors.run import directed_edges
 from dust3r_sfm.system.files import write_json
-from dust3r_sfm.system.progress import Progress
+from dust3r_sfm.system.progress import Progress, hearing_phases
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
 from pipelines.records import Records
 
@@ -175,7 +175,9 @@ def measure(data: SequenceSet, out: Path, protocol: MultiviewProtocol, progress:
         with threadpool_limits(limits=1, user_api="blas"), progress.stage("sequences") as step, records.saving():
             for index, sequence in enumerate(waiting):
                 step(len(chosen) - len(waiting) + index, len(chosen))
-                records.add(sequence.name, _measure(data.root, sequence, predictor, protocol))
+                # The phases within a sequence would begin the bar, which says how long all will take, anew.
+                with hearing_phases(lambda name: None):
+                    records.add(sequence.name, _measure(data.root, sequence, predictor, protocol))
             step(len(chosen), len(chosen))
     return _result(chosen, records.samples, {**data.missing, **cut})
 
