@@ -1,8 +1,7 @@
-"""Poses of a few frames of many sequences: chosen by seed, estimated pair by pair or together, judged by all pairs."""
+"""Poses of a few frames of many sequences: estimated pair by pair or together, judged by all pairs."""
 
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from jaxtyping import Bool, Float64
 from threadpoolctl import threadpool_limits
 
 from dust3r_sfm.alignment import align
-from dust3r_sfm.errors import InputError, ReconstructionError
+from dust3r_sfm.errors import ReconstructionError
 from dust3r_sfm.evaluation.multiview import (
     MultiviewErrors,
     PairErrors,
@@ -32,45 +31,12 @@ from dust3r_sfm.predictors.run import directed_edges
 from dust3r_sfm.system.files import write_json
 from dust3r_sfm.system.progress import Progress, hearing_phases
 from dust3r_sfm.types import Edge, ImageSet, PairPrediction
+from pipelines.frames import Choice, FrameSequence, SequenceSet, frame_choice
 from pipelines.records import Records
 
 Way = Literal["aligned", "pnp"]
 COLUMNS = ("RRA@15", "RTA@15", "mAA@30")
 """Figures that the tables print."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameSequence:
-    """Frames of one sequence in the order of their names.
-
-    Attributes:
-        name: of the sequence.
-        group: category, within which the pairs of all sequences are put together.
-        frames: files, relative to the root of the data set.
-        cam_from_world: true poses (n, 3, 4).
-    """
-
-    name: str
-    group: str
-    frames: tuple[str, ...]
-    cam_from_world: Float64[np.ndarray, "n 3 4"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SequenceSet:
-    """Sequences of a data set with the chosen frames.
-
-    Attributes:
-        root: folder that the frames are relative to.
-        sequences: those that can be judged.
-        missing: what cannot, and why.
-        expected: number of sequences or other parts that the whole has, as far as it is known.
-    """
-
-    root: Path
-    sequences: Sequence[FrameSequence]
-    missing: Mapping[str, str] = field(default_factory=dict)
-    expected: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +50,7 @@ class MultiviewProtocol:
         predict: the predictor.
         align: of the way `aligned`.
         run: seed (also of the frames), overwrite.
+        frames: list of frames to take instead.
     """
 
     num_frames: int
@@ -92,12 +59,21 @@ class MultiviewProtocol:
     predict: PredictorOptions
     align: AlignOptions
     run: RunOptions
+    frames: Path | None = None
+
+    def choice(self) -> Choice:
+        """Which frames of a sequence are judged; see `frame_choice`."""
+        return frame_choice(self.num_frames, self.run.seed, self.frames)
 
     def sentences(self) -> tuple[str, ...]:
         """What a reader must know to compare."""
         return (
-            f"{self.num_frames} frames of each sequence, chosen by seed {self.run.seed}: see frames.json; figures of "
-            "other frames differ by several points.",
+            (
+                f"Frames of {self.frames}."
+                if self.frames
+                else f"{self.num_frames} frames of each sequence, chosen by seed {self.run.seed}: see frames.json; "
+                "figures of other frames differ by several points."
+            ),
             "All pairs; rotation geodesic, translation without a sign; accuracy strictly below the threshold; mAA in "
             "bins of 1 degree; no focal length given.",
             "Poses by global alignment of all directed pairs."
@@ -119,41 +95,6 @@ class MultiviewResult:
     mean: dict[str, float]
     groups: dict[str, dict[str, float]]
     missing: dict[str, str]
-
-
-def choose_frames(sequence: FrameSequence, num_frames: int, seed: int) -> FrameSequence:
-    """Draw frames without replacement; each sequence has its own generator, so that none depends on the others.
-
-    Raises:
-        InputError: the sequence has fewer frames.
-    """
-    if len(sequence.frames) < num_frames:
-        raise InputError(f"{sequence.name} has {len(sequence.frames)} frames; {num_frames} are needed.")
-    rng = np.random.default_rng([seed, zlib.crc32(sequence.name.encode())])
-    chosen = np.sort(rng.choice(len(sequence.frames), num_frames, replace=False))
-    return replace(
-        sequence,
-        frames=tuple(sequence.frames[index] for index in chosen),
-        cam_from_world=sequence.cam_from_world[chosen],
-    )
-
-
-def with_files(
-    root: Path, sequences: Sequence[FrameSequence], missing: Mapping[str, str], expected: int | None
-) -> SequenceSet:
-    """Keep the sequences whose chosen frames are all there; the others are listed."""
-    absent = {
-        sequence.name: f"there is no {root / frame}"
-        for sequence in sequences
-        for frame in reversed(sequence.frames)
-        if not (root / frame).is_file()
-    }
-    return SequenceSet(
-        root=root,
-        sequences=[sequence for sequence in sequences if sequence.name not in absent],
-        missing={**missing, **absent},
-        expected=expected,
-    )
 
 
 def measure(data: SequenceSet, out: Path, protocol: MultiviewProtocol, progress: Progress) -> MultiviewResult:
@@ -282,7 +223,8 @@ def _inputs(root: Path, protocol: MultiviewProtocol) -> dict[str, Any]:
     """What a sample depends on; the limit and the categories only say which ones there are."""
     return {
         "data": str(root.resolve()),
-        "num_frames": protocol.num_frames,
+        "num_frames": None if protocol.frames else protocol.num_frames,
+        "frames": protocol.frames,
         "way": protocol.way,
         "align": asdict(protocol.align) if protocol.way == "aligned" else None,
         "seed": protocol.run.seed,

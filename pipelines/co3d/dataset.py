@@ -1,4 +1,4 @@
-"""CO3Dv2 as it is unpacked: the sequences of the tables, each with the frames that a seed chooses."""
+"""CO3Dv2 as it is unpacked: the sequences of the tables, each with its chosen frames."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from pipelines.co3d.annotations import (
     write_annotations,
 )
 from pipelines.co3d.published import CATEGORIES
-from pipelines.multiview import FrameSequence, SequenceSet, choose_frames, with_files
+from pipelines.frames import Choice, FrameSequence, SequenceSet, with_files
 
 _MIN_FRAMES = 50
 """Shorter sequences are not tested (PoseDiffusion)."""
@@ -27,8 +27,7 @@ def read_sequences(
     data: Path,
     categories: Sequence[str],
     annotations: Path,
-    num_frames: int,
-    seed: int,
+    choose: Choice,
     progress: Progress,
 ) -> SequenceSet:
     """Read the sequences of some categories.
@@ -37,8 +36,7 @@ def read_sequences(
         data: folder of the categories.
         categories: of which; those that are not there are listed as missing.
         annotations: folder of CATEGORY_test.jgz; those that are not there are made, once.
-        num_frames: of each sequence.
-        seed: of the choice.
+        choose: gives the frames of a sequence.
         progress: shows the categories.
 
     Raises:
@@ -57,7 +55,11 @@ def read_sequences(
             except InputError as error:
                 missing[category] = str(error)
                 continue
-            sequences += [choose_frames(sequence, num_frames, seed) for sequence in found]
+            for sequence in found:
+                try:
+                    sequences.append(choose(sequence))
+                except InputError as error:
+                    missing[sequence.name] = str(error)
         step(len(categories), len(categories))
     read = with_files(data, sequences, missing, expected=len(sequences) + len(missing))
     if not read.sequences:

@@ -21,6 +21,7 @@ def co3d(
     run: RunOptions,
     categories: tuple[str, ...] = CATEGORIES,
     num_frames: int = 10,
+    frames: Path | None = None,
     way: Way = "aligned",
     limit: int | None = None,
     annotations: Path | None = None,
@@ -35,12 +36,15 @@ def co3d(
         run: How to run; the seed also chooses the frames.
         categories: Categories to work on.
         num_frames: Frames of each sequence; the tables have 10, 5 and 3.
+        frames: List of frames to take instead, as frames.json of a run.
         way: aligned: all frames together; pnp: each pair by itself.
         limit: Sequences of each category, for a first look.
         annotations: Folder of RelPose++'s CATEGORY_test.jgz; default: OUT/annotations, made from the data set.
     """
-    protocol = MultiviewProtocol(num_frames=num_frames, way=way, limit=limit, predict=predictor, align=align, run=run)
-    read = read_sequences(data, categories, annotations or out / "annotations", num_frames, run.seed, Terminal())
+    protocol = MultiviewProtocol(
+        num_frames=num_frames, way=way, limit=limit, predict=predictor, align=align, run=run, frames=frames
+    )
+    read = read_sequences(data, categories, annotations or out / "annotations", protocol.choice(), Terminal())
     result = measure(read, out, protocol, Terminal())
     left_out = (
         {} if set(categories) == set(CATEGORIES) else {"--categories": f"{len(set(categories))} of 41 categories"}

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dust3r_sfm.errors import InputError
-from pipelines.multiview import FrameSequence, SequenceSet, choose_frames, with_files
+from pipelines.frames import Choice, FrameSequence, SequenceSet, with_files
 
 LIST = "re10k_test_1800.txt"
 """PoseDiffusion's list of 1832 sequences."""
@@ -15,14 +15,13 @@ _FRAME_FOLDERS = ("", "test", "frames", "frames/test")
 """Where the folders of frames are looked for in the root, because each way of fetching them has its own."""
 
 
-def read_sequences(data: Path, listed: Path | None, num_frames: int, seed: int) -> SequenceSet:
+def read_sequences(data: Path, listed: Path | None, choose: Choice) -> SequenceSet:
     """Read the sequences of a list, or all of DATA/test without one.
 
     Args:
         data: folder that holds test/ID.txt, and the frames ID/TIMESTAMP.png in it or in one of its sub-folders.
         listed: text file of sequence names, one a line.
-        num_frames: of each sequence.
-        seed: of the choice.
+        choose: gives the frames of a sequence.
 
     Raises:
         InputError: no sequence is there, or the list cannot be read.
@@ -38,7 +37,7 @@ def read_sequences(data: Path, listed: Path | None, num_frames: int, seed: int) 
     for name in names:
         path = cameras / f"{name}.txt"
         try:
-            sequences.append(choose_frames(_sequence(data, path), num_frames, seed))
+            sequences.append(choose(_sequence(data, path)))
         except InputError as error:
             missing[name] = str(error)
     read = with_files(data, sequences, missing, expected=len(names))

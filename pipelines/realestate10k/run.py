@@ -21,6 +21,7 @@ def realestate10k(
     run: RunOptions,
     sequences: Path | None = None,
     num_frames: int = 10,
+    frames: Path | None = None,
     way: Way = "aligned",
     limit: int | None = None,
 ) -> None:
@@ -34,12 +35,15 @@ def realestate10k(
         run: How to run; the seed also chooses the frames.
         sequences: List of sequences; default: DATA/re10k_test_1800.txt where it is there, else all of DATA/test.
         num_frames: Frames of each sequence; the tables have 10, 5 and 3.
+        frames: List of frames to take instead, as frames.json of a run.
         way: aligned: all frames together; pnp: each pair by itself.
         limit: Sequences, for a first look.
     """
-    protocol = MultiviewProtocol(num_frames=num_frames, way=way, limit=limit, predict=predictor, align=align, run=run)
+    protocol = MultiviewProtocol(
+        num_frames=num_frames, way=way, limit=limit, predict=predictor, align=align, run=run, frames=frames
+    )
     listed = sequences or (data / LIST if (data / LIST).is_file() else None)
-    read = read_sequences(data, listed, num_frames, run.seed)
+    read = read_sequences(data, listed, protocol.choice())
     result = measure(read, out, protocol, Terminal())
     which = f"the {read.expected} of {listed.name}" if listed else f"all {read.expected} of DATA/test"
     report = Report(

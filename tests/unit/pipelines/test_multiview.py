@@ -19,7 +19,7 @@ from dust3r_sfm.synthetic.shots import Shot, look_at
 from pipelines.__main__ import main
 from pipelines.co3d.annotations import cam_from_world
 from pipelines.co3d.published import CATEGORIES
-from pipelines.multiview import FrameSequence, choose_frames
+from pipelines.frames import FrameSequence, choose_frames
 
 SIZE, FOCAL = (256, 192), 230.0
 NUM_FRAMES, SEED = 3, 0
@@ -249,3 +249,21 @@ def test_the_frames_of_a_sequence_depend_on_nothing_but_its_name_and_the_seed():
     rows = [sequence.frames.index(frame) for frame in chosen.frames]
     np.testing.assert_array_equal(chosen.cam_from_world, sequence.cam_from_world[rows])
     assert any(choose_frames(sequence, 4, seed=seed).frames != chosen.frames for seed in range(1, 4))
+
+
+def test_frames_of_another_run_are_taken_instead(co3d, tmp_path, capsys):
+    listed = tmp_path / "frames.json"
+    arguments = _arguments("CO3D", co3d, tmp_path / "out", "--way", "pnp", "--categories", "apple", "bench")
+    assert main([*arguments, "--limit", "1"]) == 0
+    frames = json.loads((tmp_path / "out" / "frames.json").read_text())
+    listed.write_text(json.dumps({APPLE: [f"elsewhere/{Path(frame).name}" for frame in frames[APPLE][:2]]}))
+    assert main([*arguments, "--frames", str(listed), "--overwrite"]) == 0
+    result = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert result["groups"]["apple"]["pairs"] == 1 and result["measured"]["mAA@30"] == 100
+    assert "the list of frames has no two" in result["missing"][BENCH]
+    listed.write_text(json.dumps({APPLE: ["frame000001.jpg", "frame999999.jpg"]}))
+    assert main([*arguments, "--frames", str(listed), "--overwrite"]) == 1
+    assert "lacks 1 of the 2 frames" in capsys.readouterr().err
+    listed.write_text("[1]")
+    assert main([*arguments, "--frames", str(listed)]) == 1
+    assert "is no list of frames" in capsys.readouterr().err
