@@ -11,6 +11,7 @@ from PIL import Image
 
 from dust3r_sfm.errors import InputError
 from dust3r_sfm.system.files import atomic_path
+from dust3r_sfm.system.parallel import map_ordered, num_cores
 
 _SET_LIST, _SUBSET = "set_lists_fewview_dev.json", "test"
 """Which frames of the data set are tested (RelPose++)."""
@@ -56,17 +57,21 @@ def make_annotations(data: Path, category: str) -> Annotations:
     frames = {
         (entry["sequence_name"], entry["frame_number"]): entry for entry in _entries(folder / "frame_annotations.jgz")
     }
-    annotations: Annotations = {}
+    tested = []
     for name, number in _tested(folder / "set_lists" / _SET_LIST):
-        entry = frames.get((name, number))
-        if entry is None:
+        if (name, number) not in frames:
             raise InputError(
                 f"{folder / 'frame_annotations.jgz'} lacks frame {number} of {name}, which {_SET_LIST} lists; take "
                 "both from the same release."
             )
-        if qualities.get(name, 0.0) > _MIN_QUALITY and _shows_object(data, entry):
+        if qualities.get(name, 0.0) > _MIN_QUALITY:
+            tested.append(frames[name, number])
+    shown = map_ordered(lambda entry: _shows_object(data, entry), tested, num_cores())
+    annotations: Annotations = {}
+    for entry, is_shown in zip(tested, shown, strict=True):
+        if is_shown:
             kept = {key: entry["viewpoint"][key] for key in _KEPT}
-            annotations.setdefault(name, []).append({"filepath": entry["image"]["path"], **kept})
+            annotations.setdefault(entry["sequence_name"], []).append({"filepath": entry["image"]["path"], **kept})
     return annotations
 
 

@@ -75,17 +75,15 @@ def _of_category(data: Path, category: str, annotations: Path) -> list[FrameSequ
     if not (data / category).is_dir():
         raise InputError(f"there is no folder {data / category}.")
     path = annotations / f"{category}_test.jgz"
-    if path.is_file():
-        content = read_annotations(path)
-    else:
+    try:
+        if path.is_file():
+            return _sequences(category, read_annotations(path))
         content = make_annotations(data, category)
         write_annotations(path, content)
-    try:
         return _sequences(category, content)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} has a frame without filepath, R or T; remove the file, and it is made anew."
-        ) from error
+        source = path if path.is_file() else data / category / "frame_annotations.jgz"
+        raise InputError(f"{source} has a frame without picture or camera; remove it, and take it anew.") from error
 
 
 def _sequences(category: str, content: Annotations) -> list[FrameSequence]:

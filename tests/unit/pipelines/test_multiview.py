@@ -199,6 +199,11 @@ def test_a_run_goes_on_where_it_was_and_refuses_other_options(co3d, tmp_path, ca
     assert main([*arguments, "--overwrite"]) == 0 and _figures(tmp_path)["RRA@15"] == 100
 
 
+def _missing_without_annotations(root: Path, out: Path) -> dict[str, str]:
+    assert main(_arguments("CO3D", root, out, "--way", "pnp")) == 0
+    return json.loads((out / "results.json").read_text())["missing"]
+
+
 def test_half_a_data_set_is_listed_and_the_rest_judged(co3d, tmp_path, capsys):
     root = tmp_path / "data"
     shutil.copytree(co3d, root)
@@ -208,10 +213,14 @@ def test_half_a_data_set_is_listed_and_the_rest_judged(co3d, tmp_path, capsys):
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "holds no sequence of CO3Dv2" in error and "apple/, backpack/" in error and error.endswith(".")
     shutil.copy(co3d / "bench" / "sequence_annotations.jgz", root / "bench")
+    frames = json.loads(gzip.decompress((root / "apple" / "frame_annotations.jgz").read_bytes()))
+    _write_jgz(root / "apple" / "frame_annotations.jgz", [{**frame, "viewpoint": None} for frame in frames])
     assert main(_arguments("CO3D", root, tmp_path / "out", "--way", "pnp")) == 0
     result = json.loads((tmp_path / "out" / "results.json").read_text())
     assert result["partial"] and set(result["groups"]) == {"bench"} and result["measured"]["mAA@30"] == 100
-    assert "there is no" in result["missing"][APPLE] and len(result["missing"]) == len(CATEGORIES) - 1
+    assert "there is no" in result["missing"][APPLE]  # its annotations had been made before
+    assert "without picture or camera" in _missing_without_annotations(root, tmp_path / "new")["apple"]
+    assert len(result["missing"]) == len(CATEGORIES) - 1
     assert "**Partial**" in capsys.readouterr().out
 
 
