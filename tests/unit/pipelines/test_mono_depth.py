@@ -230,3 +230,14 @@ def test_a_predictor_of_pairs_alone_is_refused(small, tmp_path, capsys):
     kitti_archive(_of(small, tmp_path))
     assert main(["mono-depth", str(tmp_path), str(tmp_path / "out")]) == 1
     assert "one alone needs a network" in capsys.readouterr().err
+
+
+def test_a_network_is_judged_on_all_pixels_of_the_truth(small, small_weights, tmp_path):
+    """Its square grid cuts the sides, whose pixels count all the same."""
+    kitti_archive(_of(small, tmp_path / "data"))
+    network = ["--predictor", "dust3r-224-linear", "--weights", str(small_weights), "--device", "cpu"]
+    assert main(["mono-depth", str(tmp_path / "data"), str(tmp_path / "out"), *network, "--sets", "kitti"]) == 0
+    result = _results(tmp_path / "out")
+    assert result["groups"]["kitti"]["images"] == 2 and result["measured"]["kitti AbsRel"] > 1
+    counted = sum(int(((depth > 0.1) & crop("sc-depth", "kitti", depth.shape)).sum()) for depth in small.depths)
+    assert result["groups"]["kitti"]["pixels"] == counted

@@ -276,3 +276,12 @@ def test_frames_of_another_run_are_taken_instead(co3d, tmp_path, capsys):
     listed.write_text("[1]")
     assert main([*arguments, "--frames", str(listed)]) == 1
     assert "is no list of frames" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["pnp", "aligned"])
+def test_a_network_that_knows_nothing_is_judged_over_all_pairs(re10k, small_weights, tmp_path, way):
+    network = ["--predictor", "dust3r-224-linear", "--weights", str(small_weights), "--device", "cpu"]
+    arguments = ["RealEstate10K", str(re10k), str(tmp_path), "--num-frames", str(NUM_FRAMES), "--limit", "1", *network]
+    assert main([*arguments, "--way", way]) == 0
+    result = json.loads((tmp_path / "results.json").read_text())
+    assert result["groups"]["test"]["pairs"] == 3 and result["measured"]["mAA@30"] < 100 and result["partial"]
