@@ -24,6 +24,7 @@ from dust3r_sfm.errors import (
     WeightsError as WeightsError,
 )
 from dust3r_sfm.evaluation.depth import evaluate_depth as evaluate_depth
+from dust3r_sfm.evaluation.multiview import evaluate_multiview as evaluate_multiview
 from dust3r_sfm.evaluation.poses import evaluate_poses as evaluate_poses
 from dust3r_sfm.export import export as export
 from dust3r_sfm.extend import extend as extend

@@ -2,7 +2,7 @@
 
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -89,6 +89,7 @@ def evaluate(
     reference: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="REFERENCE")],
     all: Flag = False,
     json: Flag = False,
+    protocol: Literal["model", "co3d"] = "model",
 ) -> None:
     """Compare the cameras of a model with a reference.
 
@@ -97,15 +98,17 @@ def evaluate(
         reference: COLMAP model, output folder, poses.json or transforms.json.
         all: Print all figures as a table.
         json: Print all figures as JSON.
+        protocol: What is counted; co3d: RRA, RTA and mAA of the tables on CO3Dv2 and RealEstate10K.
     """
     from json import dumps
 
+    from dust3r_sfm.evaluation.multiview import MultiviewErrors, evaluate_multiview
     from dust3r_sfm.evaluation.poses import evaluate_poses
 
-    errors = evaluate_poses(model, reference)
+    errors = evaluate_multiview(model, reference) if protocol == "co3d" else evaluate_poses(model, reference)
     if json:
         print(dumps(errors.rows(), indent=2))
-    elif all:
+    elif all or isinstance(errors, MultiviewErrors):
         print(errors)
     else:
         print(errors.sentence(), "all figures: --all or --json", sep="\n")

@@ -103,7 +103,47 @@ def evaluate_poses(model: Path | Reconstruction, reference: Path) -> PoseErrors:
             has none of its names.
     """
     reconstruction = read_model(model) if isinstance(model, Path) else model
-    found = _from_model(reconstruction)
+    matched = matched_poses(reconstruction, reference)
+    rotation, translation = _pair_errors(matched.truth, matched.found, matched.placed)
+    joint = np.maximum(rotation, translation)
+    placed = matched.placed
+    num_points = reconstruction.num_points3D()
+    return PoseErrors(
+        num_images=len(placed),
+        num_registered=int(placed.sum()),
+        rra={threshold: 100.0 * float((rotation <= threshold).mean()) for threshold in _ACCURACY_DEGREES},
+        rta={threshold: 100.0 * float((translation <= threshold).mean()) for threshold in _ACCURACY_DEGREES},
+        auc={threshold: 100.0 * float(np.clip(1 - joint / threshold, 0, 1).mean()) for threshold in _AUC_DEGREES},
+        median_rotation=float(np.median(rotation)),
+        median_translation=float(np.median(translation)),
+        ate=_trajectory_error(centres(matched.truth), centres(matched.found), placed),
+        focal_error=_focal_error(matched.true_focals[placed], matched.found_focals[placed]),
+        num_points=num_points,
+        mean_track_length=reconstruction.compute_mean_track_length() if num_points else None,
+        mean_reprojection_error=reconstruction.compute_mean_reprojection_error() if num_points else None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchedPoses:
+    """The images of a reference, and what a model says of them; without meaning where it does not place one.
+
+    Attributes:
+        truth, found: camera from world of the reference and of the model.
+        true_focals, found_focals: over the image width; NaN where unknown.
+        placed: images that the model places.
+    """
+
+    truth: Float64[np.ndarray, "n 3 4"]
+    found: Float64[np.ndarray, "n 3 4"]
+    true_focals: Float64[np.ndarray, " n"]
+    found_focals: Float64[np.ndarray, " n"]
+    placed: Bool[np.ndarray, " n"]
+
+
+def matched_poses(model: Path | Reconstruction, reference: Path) -> MatchedPoses:
+    """Read a model and a reference, and put their images beside each other by name; see `evaluate_poses`."""
+    found = _from_model(read_model(model) if isinstance(model, Path) else model)
     truth = _from_model(read_model(reference)) if reference.is_dir() else _from_json(reference)
     if len(truth.names) < 2:
         raise InputError(
@@ -118,23 +158,12 @@ def evaluate_poses(model: Path | Reconstruction, reference: Path) -> PoseErrors:
             "reconstruct from the folder that the reference's names are relative to.",
             path=reference,
         )
-    rotation, translation = _pair_errors(truth.cam_from_world, found.cam_from_world[rows], rows >= 0)
-    joint = np.maximum(rotation, translation)
-    placed = rows >= 0
-    num_points = reconstruction.num_points3D()
-    return PoseErrors(
-        num_images=len(truth.names),
-        num_registered=int(placed.sum()),
-        rra={threshold: 100.0 * float((rotation <= threshold).mean()) for threshold in _ACCURACY_DEGREES},
-        rta={threshold: 100.0 * float((translation <= threshold).mean()) for threshold in _ACCURACY_DEGREES},
-        auc={threshold: 100.0 * float(np.clip(1 - joint / threshold, 0, 1).mean()) for threshold in _AUC_DEGREES},
-        median_rotation=float(np.median(rotation)),
-        median_translation=float(np.median(translation)),
-        ate=_trajectory_error(centres(truth.cam_from_world), centres(found.cam_from_world[rows]), placed),
-        focal_error=_focal_error(truth.focals[placed], found.focals[rows[placed]]),
-        num_points=num_points,
-        mean_track_length=reconstruction.compute_mean_track_length() if num_points else None,
-        mean_reprojection_error=reconstruction.compute_mean_reprojection_error() if num_points else None,
+    return MatchedPoses(
+        truth=truth.cam_from_world,
+        found=found.cam_from_world[rows],
+        true_focals=truth.focals,
+        found_focals=found.focals[rows],
+        placed=rows >= 0,
     )
 
 

@@ -12,7 +12,7 @@ from dust3r_sfm.images.resize import Grid
 from dust3r_sfm.network.names import KNOWN_WEIGHTS, KnownWeights, find_known, find_licence
 from dust3r_sfm.options import PredictorOptions
 from dust3r_sfm.predictors.memory import MemoryLimits
-from dust3r_sfm.predictors.predictor import PixelPair
+from dust3r_sfm.predictors.predictor import PairPredictor, PixelPair
 from dust3r_sfm.types import Edge, ImageSet, PairGraph, PairPrediction, View
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class Mast3r512(NetworkPredictor):
     is_metric = True
 
 
-def monocular(predictor: NetworkPredictor, view: View) -> PairPrediction:
+def monocular(predictor: PairPredictor, view: View) -> PairPrediction:
     """F(I, I): the geometry of a single photograph, as the network sees it in a pair with itself."""
     (encoded,) = predictor.encode([view])
     ((_, prediction),) = predictor.predict({0: encoded}, [(0, 0)])

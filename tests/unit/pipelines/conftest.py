@@ -13,6 +13,7 @@ from dust3r_sfm.geometry.transforms import apply, compose, invert
 from dust3r_sfm.synthetic.courtyard import make_world
 from dust3r_sfm.synthetic.render import render, render_depth
 from dust3r_sfm.synthetic.shots import plan_shots
+from dust3r_sfm.synthetic.world import World
 from pipelines.seven_scenes.registration import COLOUR, COLOUR_FROM_DEPTH, DEPTH_FOCAL, SIZE
 
 MAPPING, QUERIES = (0, 1, 3, 4), (2,)
@@ -45,10 +46,22 @@ class Rendered:
 
 
 @pytest.fixture(scope="session")
-def rendered() -> Rendered:
-    """Five photographs 12 degrees apart."""
+def courtyard() -> tuple[World, np.random.Generator]:
+    """A courtyard, and the generator that made it."""
     rng = np.random.default_rng(3)
-    world = make_world(rng)
+    return make_world(rng), rng
+
+
+@pytest.fixture(scope="session")
+def world(courtyard: tuple[World, np.random.Generator]) -> World:
+    """The same courtyard for all data sets."""
+    return courtyard[0]
+
+
+@pytest.fixture(scope="session")
+def rendered(courtyard: tuple[World, np.random.Generator]) -> Rendered:
+    """Five photographs 12 degrees apart."""
+    world, rng = courtyard
     poses = np.stack([shot.cam_from_world for shot in plan_shots(5, SIZE, rng)])
     depth_poses = np.stack([compose(invert(COLOUR_FROM_DEPTH), pose) for pose in poses])
     colour, depth = intrinsics(COLOUR.params[0], SIZE), intrinsics(DEPTH_FOCAL, SIZE)

@@ -1,0 +1,1 @@
+"""CO3Dv2 (Reizenstein et al., ICCV 2021)."""

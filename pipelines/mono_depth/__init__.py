@@ -1,0 +1,1 @@
+"""Depth of single photographs: NYUv2, KITTI, Bonn, TUM and DDAD."""

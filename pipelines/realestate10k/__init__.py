@@ -1,0 +1,1 @@
+"""RealEstate10K (Zhou et al., SIGGRAPH 2018)."""
