@@ -15,10 +15,11 @@ from dust3r_sfm.errors import InputError, OutputError
 from dust3r_sfm.options import ReconstructOptions
 from dust3r_sfm.runs.unread import Unread, all_of, refuse_unread
 from dust3r_sfm.system.lock import locked
-from dust3r_sfm.system.progress import Progress, Silent
+from dust3r_sfm.system.progress import Progress, Silent, Step
 from dust3r_sfm.system.terminal import Terminal, run_command
 
 if TYPE_CHECKING:
+    from dust3r_sfm.runs.record import Facts
     from dust3r_sfm.runs.summary import Summary
 
 Format = Literal["colmap", "nerfstudio", "ply", "glb", "hloc"]
@@ -130,6 +131,28 @@ def _require_free(out: Path, formats: Collection[Format]) -> None:
 def _write_colmap(
     scene_path: Path, out: Path, options: ReconstructOptions, image_root: Path | None, progress: Progress
 ) -> None:
+    from dust3r_sfm.runs.copy import copy_models
+
+    run, written = scene_path.parent, None
+    with progress.stage("export") as step:
+        if image_root is None and run.resolve() != out.resolve():
+            written = copy_models(run, out, options)
+        if written is None:
+            written = _export_again(scene_path, out, options, image_root, step)
+    print(f"refinement          {written.refinement}")
+    print(f"frame               {(written.world or {}).get('sentence', '')}")
+    for one in written.apart or ():
+        print(f"another model       {out / one['model']}, {len(one['photographs'])} photographs, {one['reason']}")
+    for name, reason in (written.left_out or {}).items():
+        print(f"left out            {name}: {reason}")
+    for finding in written.findings or ():
+        print(f"warning             {finding}")
+
+
+def _export_again(
+    scene_path: Path, out: Path, options: ReconstructOptions, image_root: Path | None, step: Step
+) -> "Facts":
+    """Refine the aligned scenes of a run with other options than it did."""
     from dust3r_sfm.images.masks import with_masks
     from dust3r_sfm.predictors.store import PredictionStore
     from dust3r_sfm.runs.stages import write_colmap
@@ -139,17 +162,7 @@ def _write_colmap(
     if not predictions_path.is_file():
         raise InputError(f"{predictions_path} is needed beside {scene_path.name}; run dust3r-sfm predict again.")
     scenes = [with_masks(scene, options.images.masks) for scene in read_scenes(scene_path, image_root)]
-    with progress.stage("export") as step:
-        predictions = PredictionStore(predictions_path, scenes[0].names)
-        written = write_colmap(scenes, predictions, out, options, step)
-    print(f"refinement          {written.refinement}")
-    print(f"frame               {(written.world or {}).get('sentence', '')}")
-    for one in written.apart or ():
-        print(f"another model       {out / one['model']}, {len(one['photographs'])} photographs, {one['reason']}")
-    for name, reason in (written.left_out or {}).items():
-        print(f"left out            {name}: {reason}")
-    for finding in written.findings or ():
-        print(f"warning             {finding}")
+    return write_colmap(scenes, PredictionStore(predictions_path, scenes[0].names), out, options, step)
 
 
 def _write_others(run: Path, out: Path, formats: Collection[Format]) -> None:

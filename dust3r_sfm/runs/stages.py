@@ -74,6 +74,11 @@ def _align_inputs(images: ImageSet, options: ReconstructOptions) -> dict[str, An
 
 
 def _export_inputs(images: ImageSet, options: ReconstructOptions) -> dict[str, Any]:
+    return export_inputs(options)
+
+
+def export_inputs(options: ReconstructOptions) -> dict[str, Any]:
+    """The options that the export stage depends on, files by their content."""
     refine = contents_of(asdict(options.refine), ("features", "matches"))
     return asdict(options.match) | asdict(options.tracks) | refine
 
@@ -190,9 +195,7 @@ def write_colmap(
     sparse, (first, *others) = out / "sparse", refined.models
     for number, one in enumerate(refined.models):
         write_model(one.model, sparse / str(number))
-    for stale in sparse.glob("[0-9]*"):
-        if stale.is_dir() and stale.name.isdecimal() and int(stale.name) >= len(refined.models):
-            shutil.rmtree(stale)
+    forget_models_from(len(refined.models), sparse)
     write_database(out / "database.db", first.model, first.matches)
     phase("dense workspace")
     seeded = with_seeds(first.model, first.seeds)
@@ -211,3 +214,10 @@ def write_colmap(
             for number, one in enumerate(others, start=1)
         ],
     )
+
+
+def forget_models_from(number: int, sparse: Path) -> None:
+    """Remove sparse/NUMBER and those after it, which an earlier run left."""
+    for stale in sparse.glob("[0-9]*"):
+        if stale.is_dir() and stale.name.isdecimal() and int(stale.name) >= number:
+            shutil.rmtree(stale)
