@@ -58,10 +58,10 @@ examples
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `dust3r-sfm`; see `terminal.run_command` for the exit codes."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments in (["--version"], ["-V"]):
+    if arguments in (["--version"], ["-V"], ["version"]):
         print(f"dust3r-sfm {__version__}")
         return 0
-    if arguments in ([], ["--help"], ["-h"]):
+    if arguments in ([], ["--help"], ["-h"], ["help"]):
         print(_help())
         return 0 if arguments else 2
     if not arguments[0].startswith("-") and arguments[0] not in VERBS:

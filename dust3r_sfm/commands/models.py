@@ -115,9 +115,9 @@ def evaluate(
 
 
 def clean(out: Out, dry_run: Flag = False) -> None:
-    """Free the disk of what a finished run needs no more: its pointmaps, matches and keypoints.
+    """Free the disk of what a finished run needs no more: its pointmaps and learned matches.
 
-    Models, workspaces and the report stay; to export the run with other options they would be computed again.
+    Models, workspaces and the report stay, and the same command finds the run finished; other options compute again.
 
     Args:
         out: Output folder of a run.

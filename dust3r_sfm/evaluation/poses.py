@@ -1,11 +1,11 @@
 """Camera poses against reference cameras: RRA, RTA, AUC, ATE and focal length, as the pose literature counts them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 
 from dust3r_sfm.colmap.model import Reconstruction, read_model
 from dust3r_sfm.errors import InputError
@@ -144,18 +144,19 @@ class MatchedPoses:
 def matched_poses(model: Path | Reconstruction, reference: Path) -> MatchedPoses:
     """Read a model and a reference, and put their images beside each other by name; see `evaluate_poses`."""
     found = _from_model(read_model(model) if isinstance(model, Path) else model)
+    if not reference.exists():
+        raise InputError(f"There is no {reference}; check the path.", path=reference)
     truth = _from_model(read_model(reference)) if reference.is_dir() else _from_json(reference)
     if len(truth.names) < 2:
         raise InputError(
             f"{reference} has fewer than two cameras; give the reference of the whole photo set.", path=reference
         )
-    row_of = {name: row for row, name in enumerate(found.names)}
-    rows = np.array([row_of.get(name, -1) for name in truth.names])
+    rows = _rows(found.names, truth.names)
     if not (rows >= 0).any():
         example = f"'{found.names[0]}'" if found.names else "no image"
         raise InputError(
-            f"The model has none of the names in {reference} (it has {example}, not '{truth.names[0]}'); "
-            "reconstruct from the folder that the reference's names are relative to.",
+            f"The model has none of the names in {reference} (it has {example}, not '{truth.names[0]}'); give the "
+            "reference of these photographs, by these names.",
             path=reference,
         )
     return MatchedPoses(
@@ -165,6 +166,16 @@ def matched_poses(model: Path | Reconstruction, reference: Path) -> MatchedPoses
         found_focals=found.focals[rows],
         placed=rows >= 0,
     )
+
+
+def _rows(found: Sequence[str], wanted: Sequence[str]) -> Int64[np.ndarray, " n"]:
+    """Where each wanted name stands among others, -1 where it does not; without folders, if no name has its own."""
+    row_of = {name: row for row, name in enumerate(found)}
+    if not any(name in row_of for name in wanted):
+        files = [[PurePosixPath(name).name for name in names] for names in (found, wanted)]
+        if all(len(set(names)) == len(names) for names in files):
+            row_of, wanted = {name: row for row, name in enumerate(files[0])}, files[1]
+    return np.array([row_of.get(name, -1) for name in wanted], np.int64)
 
 
 def _from_model(reconstruction: Reconstruction) -> _Cameras:

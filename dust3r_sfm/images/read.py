@@ -12,7 +12,7 @@ from dust3r_sfm.images.decode import as_rgb, decode, open_image, raw_size
 from dust3r_sfm.images.exif import Exif, read_exif
 from dust3r_sfm.images.find import SUFFIXES, check_names, find_photographs
 from dust3r_sfm.images.masks import check_mask, find_masks
-from dust3r_sfm.images.panorama import (
+from dust3r_sfm.images.priors.panorama import (
     PANORAMA,
     continues_around,
     is_marked_panorama,

@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ _MAX_CORNERS, _MIN_CORNERS, _KEPT_OF_CORNERS = 300, 12, 0.5
 """Corners that are followed, fewest that tell a motion, and the share whose loss counts as motion; chosen by hand."""
 
 _JPEG_QUALITY = 95
+
+_FFMPEG_QUIET = "-8"
+"""FFmpeg's AV_LOG_QUIET."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,7 @@ def read_video(
     """
     if not video.is_file():
         raise InputError(f"There is no video {video}; check the path.", path=video)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)  # what it says of damaged files is no sentence
     reader = cv2.VideoCapture(str(video))
     chosen = None if wanted is None else frozenset(wanted)
     number = 0
@@ -157,6 +162,8 @@ def write_frames(
     chosen = list[Frame]()
     for video in videos:
         frames = select_frames(video, None if num_frames is None else max(2, round(num_frames / len(videos))), step)
+        if len(frames) < 2 and len(videos) == 1:
+            raise InputError(f"{video} shows no motion, and a model needs photographs from several places.", path=video)
         logger.info("%s: %d frames, the sharpest of each stretch of motion", video.name, len(frames))
         chosen += frames
     if len({frame.name for frame in chosen}) < len(chosen):
@@ -220,6 +227,7 @@ def _windows(
 
 def _stride(video: Path) -> tuple[int, int]:
     """Every which frame is looked at, and about how many that are."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)
     reader = cv2.VideoCapture(str(video))
     rate, count = reader.get(cv2.CAP_PROP_FPS), reader.get(cv2.CAP_PROP_FRAME_COUNT)
     reader.release()

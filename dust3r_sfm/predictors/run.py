@@ -115,7 +115,6 @@ def predict_edges(
         predictor.keep_in(matches_folder(store_path))
     predictor.prepare(images, job.graph)
     phase("pointmaps")
-    _report(progress, num_stored, len(edges))
     with PredictionWriter(store_path, images.names, header) as writer, cache:
         for block in blocks(missing, len(images), options.max_encoded):
             for edge, prediction in _predict(predictor, images, cache.features(block), block):

@@ -7,14 +7,14 @@ from dust3r_sfm.errors import InputError
 from dust3r_sfm.runs.folder import STRAIGHTENED
 from dust3r_sfm.runs.record import read_record
 
-_BETWEEN_STAGES = ("predictions*.h5*", "matching*", "features.h5")
-"""What stages hand on: none of it is part of the model or of a workspace."""
+_BETWEEN_STAGES = ("predictions*.h5*", "matching*")
+"""What stages hand on, and what is large: keypoints are small, and localization uses them."""
 
 
 def clean(out: Path, *, dry_run: bool = False) -> dict[Path, int]:
-    """Remove pointmaps, matches and keypoints of a finished run; its models and workspaces stay as they are.
+    """Remove pointmaps and learned matches of a finished run; its models and workspaces stay as they are.
 
-    Exporting the run with other options, and extending its predictions, would compute them again.
+    The same command finds the run finished; other options would compute what is gone again.
 
     Args:
         out: output folder of the run.
@@ -29,10 +29,9 @@ def clean(out: Path, *, dry_run: bool = False) -> dict[Path, int]:
     if not (out / "run.json").is_file():
         raise InputError(f"{out} is no output folder of a run; name one.", path=out)
     record = read_record(out)
-    if record.summary is None or not all(stage.done for stage in record.stages.values()):
+    if record.summary is None or not list(record.stages.values())[-1].done:
         raise InputError(
-            f"The run in {out} is not finished, and goes on from these files; finish it with the command that began "
-            "it, or delete the folder.",
+            f"The run in {out} is not finished and goes on from these files; finish it with its command first.",
             path=out,
         )
     runs = [out, out / STRAIGHTENED / "run"]

@@ -64,7 +64,9 @@ class RunFolder:
         self.record = taken_over or read_record(path, self._file_name)
         if is_new and taken_over is None:
             others = (each.name for each in path.iterdir()) if path.is_dir() else ()
-            occupied = path.is_file() or any(name not in (STRAIGHTENED, FRAMES) for name in others)
+            if path.is_file():
+                raise OutputError(f"{path} is a file; choose a folder.", path=path)
+            occupied = any(name not in (STRAIGHTENED, FRAMES) for name in others)
             if occupied and not overwrite:
                 raise OutputError(
                     f"{path} is not empty and holds no run of this program; choose another folder or add --overwrite.",

@@ -155,9 +155,17 @@ def begin(
     return job, run
 
 
+_GONE_WHEN_CLEAN = ("pairs", "predict")
+"""Stages whose files no later one needs when all is done; `clean` removes those of the second."""
+
+
 def work(job: Job, run: RunFolder, chain: Sequence[Stage], until: str, progress: Progress) -> None:
     """Do the stages up to one, included, that are not done yet."""
-    for stage in leading(chain, until):
+    stages = leading(chain, until)
+    needed = [stage.name for stage in stages if stage.make is not None and stage.name not in _GONE_WHEN_CLEAN]
+    if needed and needed[-1] == until and all(map(run.is_done, needed)):
+        return
+    for stage in stages:
         if stage.make is None or run.is_done(stage.name):
             continue
         if stage.announce is not None:

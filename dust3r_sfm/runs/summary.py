@@ -11,7 +11,7 @@ from dust3r_sfm.colmap.model import read_model
 from dust3r_sfm.errors import ReconstructionError
 from dust3r_sfm.features.features import read_features
 from dust3r_sfm.features.matcher import AUTO, BEST
-from dust3r_sfm.images.panorama import LOOK_LIKE
+from dust3r_sfm.images.priors.panorama import LOOK_LIKE
 from dust3r_sfm.runs.folder import RunFolder
 from dust3r_sfm.runs.models import NOT_CONNECTED
 from dust3r_sfm.runs.next_steps import next_steps

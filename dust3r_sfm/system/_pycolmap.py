@@ -33,11 +33,11 @@ _level_before = 0
 
 def __getattr__(name: str) -> ModuleType:
     if name == "pycolmap":
-        return _loaded()
+        return load_pycolmap()
     raise AttributeError(f"module {__name__} has no attribute {name}")
 
 
-def _loaded() -> ModuleType:
+def load_pycolmap() -> ModuleType:
     """The library, without the handler of its log, which answers SIGTERM with a page of addresses."""
     is_first, is_caught = "pycolmap" not in sys.modules, signals.is_caught()
     module = import_module("pycolmap")
@@ -49,7 +49,7 @@ def _loaded() -> ModuleType:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep COLMAP's progress and warnings off the terminal, in all threads, until the last such block ends."""
-    pycolmap = _loaded()
+    pycolmap = load_pycolmap()
     global _quiet_blocks, _level_before
     with _quiet_lock:
         if _quiet_blocks == 0:

@@ -13,6 +13,7 @@ import tyro
 
 from dust3r_sfm.errors import Dust3rSfmError
 from dust3r_sfm.system import signals
+from dust3r_sfm.system._pycolmap import load_pycolmap
 from dust3r_sfm.system.files import as_output_error
 from dust3r_sfm.system.progress import Step, hearing_phases
 from dust3r_sfm.system.stage_display import StageDisplay
@@ -30,6 +31,7 @@ class Terminal:
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Step]:
         """See `Progress`."""
+        load_pycolmap()  # on the main thread: on no other could its handler of SIGTERM be undone
         with StageDisplay(name) as display, hearing_phases(display.phase):
 
             def step(done: int, total: int) -> None:

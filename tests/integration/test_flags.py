@@ -21,7 +21,8 @@ from dust3r_sfm.errors import Dust3rSfmError, InputError
 from dust3r_sfm.export import export
 from dust3r_sfm.extend import extend
 from dust3r_sfm.images.read import read_images
-from dust3r_sfm.localization.localize import _SPEED_OPTIONS, _inputs
+from dust3r_sfm.localization.inputs import _NOT_FOUND_BY, localization_inputs
+from dust3r_sfm.localization.open_map import UnopenedMap
 from dust3r_sfm.options import (
     ImageOptions,
     KnownOptions,
@@ -34,6 +35,7 @@ from dust3r_sfm.options import (
     RefineOptions,
     RunOptions,
 )
+from dust3r_sfm.predictors.predictor import load_predictor
 from dust3r_sfm.reconstruct import reconstruct
 from dust3r_sfm.runs.stages import CHAIN
 from dust3r_sfm.synthetic.sample import sample
@@ -262,11 +264,13 @@ def test_every_verb_that_takes_options_is_asked():
 def test_results_of_localization_are_not_taken_for_those_of_other_options():
     def inputs(options=None, predict=None, run=None):
         options, predict, run = options or LocalizeOptions(), predict or PredictorOptions(), run or RunOptions()
-        return _inputs(Path("map"), Path("queries"), options, predict, run)
+        predictor = load_predictor(PredictorOptions(), seed=0)
+        unopened = UnopenedMap(Path("map"), predictor, options, predict, run.seed)
+        return localization_inputs(unopened, [])
 
     for kind, name in ((LocalizeOptions, "options"), (PredictorOptions, "predict"), (RunOptions, "run")):
         for item in dataclasses.fields(kind):
-            if item.name not in HOW | set(_SPEED_OPTIONS):
+            if item.name not in HOW | set(_NOT_FOUND_BY):
                 changed = kind(**{item.name: changed_value(kind, item, getattr(kind(), item.name))})
                 assert inputs(**{name: changed}) != inputs(), item.name
 

@@ -1,6 +1,7 @@
 """The whole chain on a rendered scene: with exact predictions, and with the embedded predictor on its pixels."""
 
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -11,6 +12,7 @@ from dust3r_sfm.evaluation.poses import evaluate_poses
 from dust3r_sfm.export import main as export_main
 from dust3r_sfm.reconstruct import reconstruct
 from dust3r_sfm.runs import stages
+from dust3r_sfm.runs.clean import clean
 from dust3r_sfm.system._pycolmap import pycolmap
 
 
@@ -35,7 +37,7 @@ def test_every_file_is_there_and_says_what_it_should(oracle_run):
     record = json.loads((out / "run.json").read_text())
     assert record["predictor"]["licence"] and record["versions"]["pycolmap"]
     assert record["summary"]["num_points"] == summary.num_points > 500
-    assert str(out / "dense") in str(summary)
+    assert f"dust3r-sfm view {out}" in str(summary)
 
 
 def test_the_model_is_in_the_pixels_of_the_files(sample_folder, oracle_run):
@@ -55,6 +57,15 @@ def test_a_second_call_computes_nothing(sample_folder, oracle_run, oracle_option
     again = reconstruct(sample_folder / "images", out, oracle_options)
     assert again == summary
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_clean_run_is_still_finished(sample_folder, oracle_run, oracle_options, tmp_path):
+    out, summary = tmp_path / "out", oracle_run[1]
+    shutil.copytree(oracle_run[0], out)
+    assert sum(clean(out).values()) > 1_000_000 and not (out / "predictions.h5").exists()
+    again = reconstruct(sample_folder / "images", out, oracle_options)
+    assert again.registered == summary.registered and again.seconds == summary.seconds
+    assert not (out / "predictions.h5").exists()
 
 
 def test_export_of_a_run_needs_the_format_and_gives_the_same_model(oracle_run, tmp_path, capsys):

@@ -53,7 +53,7 @@ def test_three_shards_at_the_same_time_and_then_the_model(sample_folder, tmp_pat
         assert process.returncode == 0, errors
     records = {f"run.{index}-of-3.json" for index in (1, 2, 3)}
     stores = {f"predictions.{index}-of-3.h5" for index in (1, 2, 3)}
-    assert {path.name for path in out.iterdir()} == {"pairs.txt", *records, *stores}
+    assert {path.name for path in out.iterdir()} == {"pairs.txt", "digests.json", *records, *stores}
     assert_same_predictions(out, whole, sample_folder)
 
     assert main(arguments(sample_folder, out, "reconstruct")) == 0

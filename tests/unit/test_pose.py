@@ -9,8 +9,9 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from dust3r_sfm.cli import main
+from dust3r_sfm.errors import OutputError
 from dust3r_sfm.geometry.transforms import compose, invert, rotation_angle
-from dust3r_sfm.options import PredictOptions
+from dust3r_sfm.options import PredictOptions, RunOptions
 from dust3r_sfm.pose import PairPose, relative_pose
 
 
@@ -82,7 +83,10 @@ def test_the_embedded_predictor(sample_folder, truth, tmp_path):
     with Image.open(out / "matches.png") as picture:
         sizes = [record[name]["camera"] for name in (first, second)]
         assert picture.width == sum(max(s["width"], s["height"]) for s in sizes)  # both are landscape when upright
-    again = relative_pose(sample_folder / "images" / first, sample_folder / "images" / second, out)
+    photographs = [sample_folder / "images" / name for name in (first, second)]
+    with pytest.raises(OutputError, match="holds a pose already"):
+        relative_pose(*photographs, out)
+    again = relative_pose(*photographs, out, run=RunOptions(overwrite=True))
     np.testing.assert_array_equal(again.cam2_from_cam1, found.cam2_from_cam1)
 
 

@@ -16,7 +16,8 @@ def finished(out, done=True):
     for name in ("scene.h5", "database.db", "sparse/0/points3D.bin", "predictions.txt"):
         (out / name).write_bytes(bytes(10))
     stage = {"inputs": {}, "done": done, "seconds": 1.0}
-    (out / "run.json").write_text(json.dumps({"stages": {"export": stage}, "summary": {"num_points": 5}}))
+    stages = {"images": stage | {"done": False}, "export": stage}
+    (out / "run.json").write_text(json.dumps({"stages": stages, "summary": {"num_points": 5}}))
     return out
 
 
@@ -27,12 +28,12 @@ def test_what_stages_hand_on_goes_and_the_model_stays(tmp_path, capsys):
     assert main(["clean", str(out)]) == 0
     assert "0.0 MB" in capsys.readouterr().out
     left = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
-    assert left == ["database.db", "predictions.txt", "run.json", "scene.h5", "sparse/0/points3D.bin"]
+    assert left == ["database.db", "features.h5", "predictions.txt", "run.json", "scene.h5", "sparse/0/points3D.bin"]
     assert clean(out) == {}
 
 
 def test_sizes_are_those_of_the_disk(tmp_path):
-    assert sum(clean(finished(tmp_path / "out"), dry_run=True).values()) == 4000
+    assert sum(clean(finished(tmp_path / "out"), dry_run=True).values()) == 3000
 
 
 def test_a_run_that_would_go_on_is_left_alone(tmp_path):

@@ -54,7 +54,7 @@ def test_the_command_trains_and_goes_on(data, tmp_path, capsys):
 
 def test_training_starts_from_other_weights(data, tmp_path, capsys):
     assert main(arguments(data, tmp_path / "first", "--epochs", "1")) == 0
-    start = ("--start", str(tmp_path / "first" / "weights"), "--learning-rate", "1e-12", "--epochs", "1")
+    start = ("--start", str(tmp_path / "first" / "weights"), "--learning-rate", "1e-9", "--epochs", "1")
     assert main(arguments(data, tmp_path / "second", *start)) == 0
     states = [read_checkpoint(tmp_path / name / "weights").state for name in ("first", "second")]
     for name, value in states[0].items():

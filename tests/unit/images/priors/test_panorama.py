@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from dust3r_sfm.errors import InputError
-from dust3r_sfm.images.panorama import continues_around, is_twice_as_wide
+from dust3r_sfm.images.priors.panorama import continues_around, is_twice_as_wide
 from dust3r_sfm.images.read import read_images
 from dust3r_sfm.options import ImageOptions
 
