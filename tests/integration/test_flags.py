@@ -45,7 +45,7 @@ UNTIL = {"pairs": "pairs", "predict": "predict", "align": "align", "reconstruct"
 """Verbs that are a part of the chain, and the last stage of each."""
 HOW = {"device", "num_workers", "max_encoded", "shard", "ray", "strict", "overwrite", "verbose"}
 """Flags about how the work is done, not about what comes out."""
-BY_CONTENT = {"intrinsics", "poses", "gps", "control_points", "frames"}
+BY_CONTENT = {"intrinsics", "poses", "gps", "control_points", "frames", "masks"}
 """Flags that count by what their file says of the photographs; see test_known.py, test_priors.py and test_video.py."""
 
 
@@ -265,7 +265,7 @@ def test_results_of_localization_are_not_taken_for_those_of_other_options():
     def inputs(options=None, predict=None, run=None):
         options, predict, run = options or LocalizeOptions(), predict or PredictorOptions(), run or RunOptions()
         predictor = load_predictor(PredictorOptions(), seed=0)
-        unopened = UnopenedMap(Path("map"), predictor, options, predict, run.seed)
+        unopened = UnopenedMap(path=Path("map"), predictor=predictor, options=options, predict=predict, seed=run.seed)
         return localization_inputs(unopened, [])
 
     for kind, name in ((LocalizeOptions, "options"), (PredictorOptions, "predict"), (RunOptions, "run")):
