@@ -95,6 +95,10 @@ _WRONG_OF_POSITIONS = 0.5
 _FOLDED_WEIGHT = 0.9
 """Of signs of repeated structure in the alignment, which right models of equal sides have too; chosen by hand."""
 
+_EXIF_WEIGHT = 0.9
+"""At most, of a focal length against EXIF, which leaves out digital zoom and crops: right models contradict it too;
+chosen by hand."""
+
 _ZOOM = "with photographs of several zooms or cameras add --camera-sharing per-image"
 _FISHEYE = "leave out or cut up panoramas and fisheye pictures"
 
@@ -183,7 +187,9 @@ SIGNALS: tuple[Signal, ...] = (
     ),
     Signal(
         weight=lambda facts: (
-            None if facts.focal_over_exif is None else abs(math.log(facts.focal_over_exif)) / _FOCAL_LOG
+            None
+            if facts.focal_over_exif is None
+            else min(abs(math.log(facts.focal_over_exif)) / _FOCAL_LOG, _EXIF_WEIGHT)
         ),
         sentence=lambda facts: (
             f"The focal length is {facts.focal_over_exif:.2f} times that of EXIF: give --intrinsics if EXIF is right; "

@@ -40,8 +40,6 @@ def test_a_right_model_is_good() -> None:
         ({"residual_pattern": 0.62}, "same place of every picture"),
         ({"panoramas": True}, "cut them into perspective views"),
         ({"parallax_degrees": 0.5}, "0.5° apart"),
-        ({"focal_over_exif": 1.74}, "1.74 times that of EXIF"),
-        ({"focal_over_exif": 1 / 1.74}, "0.57 times that of EXIF"),
         ({"focal_of_side": 0.15}, "0.15 times the longer side"),
         ({"num_rejected_pairs": 30}, "30 of 52 aligned pairs"),
         ({"cycle_degrees": 3.2}, "3.2°"),
@@ -68,6 +66,14 @@ def test_between_right_and_wrong_is_a_check() -> None:
     assert judge(replace(RIGHT, folded=True)).level == "check"
     assert judge(replace(RIGHT, num_turned_pairs=200)).level == "check"
     assert judge(replace(RIGHT, num_verified_pairs=0, agreeing=None)).level == "check"
+
+
+@pytest.mark.parametrize(("ratio", "said"), [(1.74, "1.74 times that of EXIF"), (1 / 1.74, "0.57 times that of EXIF")])
+def test_exif_alone_makes_no_model_doubtful(ratio: float, said: str) -> None:
+    """Telephones leave digital zoom out of it."""
+    verdict = judge(replace(RIGHT, focal_over_exif=ratio))
+    assert verdict.level == "check"
+    assert said in verdict.reasons[0]
 
 
 def test_what_is_not_known_says_nothing() -> None:
