@@ -136,6 +136,11 @@ def two_scenes(rng: np.random.Generator) -> list[Photograph]:
 
 def equal_sides(rng: np.random.Generator) -> list[Photograph]:
     """Fifteen photographs all around a building of four equal sides; only roof and ground tell the sides apart."""
+    return ring(building_of_equal_sides(rng), 4.2, 3.4, np.array([0, 0, 1.2]), rng)
+
+
+def building_of_equal_sides(rng: np.random.Generator) -> World:
+    """Four equal facades on a ground, below a roof."""
     facade = facade_picture(rng, (2.0, 2.0))
     surfaces, pictures = [level(4.5, 0.0)], [textures.slabs(rng, texels(9.0, 9.0), cell=110)]
     for angle in np.pi / 2 * np.arange(4):
@@ -144,7 +149,7 @@ def equal_sides(rng: np.random.Generator) -> list[Photograph]:
         pictures.append(facade)
     surfaces.append(level(1.0, 2.0))
     pictures.append(decorated(textures.slabs(rng, texels(2.0, 2.0), cell=60), rng, 7))
-    return ring(painted(surfaces, pictures), 4.2, 3.4, np.array([0, 0, 1.2]), rng)
+    return painted(surfaces, pictures)
 
 
 def equal_walls(rng: np.random.Generator) -> list[Photograph]:

@@ -8,7 +8,17 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from benchmarks.scenes.hard import EVENING, decorated, facade_picture, level, orbit, painted, texels, upright
+from benchmarks.scenes.hard import (
+    EVENING,
+    building_of_equal_sides,
+    decorated,
+    facade_picture,
+    level,
+    orbit,
+    painted,
+    texels,
+    upright,
+)
 from benchmarks.trust.photographs import (
     FOCAL_PX,
     SIZE,
@@ -99,15 +109,7 @@ def given(photographs: list[Photograph], factor: float) -> Case:
 
 def equal_sides(rng: Rng) -> Case:
     """All around a building of four equal sides."""
-    facade = facade_picture(rng, (2.0, 2.0))
-    surfaces, pictures = [level(4.5, 0.0)], [textures.slabs(rng, texels(9.0, 9.0), cell=110)]
-    for angle in np.pi / 2 * np.arange(4):
-        outward = np.array([np.cos(angle), np.sin(angle), 0.0])
-        surfaces.append(upright(outward, outward, 2.0, 2.0))
-        pictures.append(facade)
-    surfaces.append(level(1.0, 2.0))
-    pictures.append(decorated(textures.slabs(rng, texels(2.0, 2.0), cell=60), rng, 7))
-    world = painted(surfaces, pictures)
+    world = building_of_equal_sides(rng)
     places = orbit(10 + 36.0 * np.arange(10), 4.2, 3.4)
     return Case(
         photographs=[

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from dust3r_sfm.colmap.model import Reconstruction
-from dust3r_sfm.evaluation.poses import matched_poses
-from dust3r_sfm.geometry.transforms import compose, invert, rotation_angle
+from dust3r_sfm.evaluation.poses import matched_poses, relative_poses
+from dust3r_sfm.geometry.transforms import rotation_angle
 
 _ACCURACY_DEGREES = (5, 15, 30)
 """Thresholds of the tables (DUSt3R prints 15)."""
@@ -95,11 +95,7 @@ def pose_errors(
         placed: frames that have a pose.
     """
     first, second = np.triu_indices(len(truth), k=1)
-    return relative_pose_errors(
-        compose(truth[second], invert(truth[first])),
-        compose(found[second], invert(found[first])),
-        placed[first] & placed[second],
-    )
+    return relative_pose_errors(relative_poses(truth), relative_poses(found), placed[first] & placed[second])
 
 
 def relative_pose_errors(

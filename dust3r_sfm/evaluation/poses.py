@@ -207,11 +207,13 @@ def _pair_errors(
 ) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]:
     """Errors of relative rotation and of the direction of relative translation of all pairs, degrees."""
     first, second = np.triu_indices(len(truth), k=1)
-    return relative_errors(
-        compose(truth[second], invert(truth[first])),
-        compose(found[second], invert(found[first])),
-        placed[first] & placed[second],
-    )
+    return relative_errors(relative_poses(truth), relative_poses(found), placed[first] & placed[second])
+
+
+def relative_poses(cam_from_world: Float64[np.ndarray, "n 3 4"]) -> Float64[np.ndarray, "p 3 4"]:
+    """Camera 2 from camera 1 of all pairs, in the order of `np.triu_indices`."""
+    first, second = np.triu_indices(len(cam_from_world), k=1)
+    return compose(cam_from_world[second], invert(cam_from_world[first]))
 
 
 def relative_errors(

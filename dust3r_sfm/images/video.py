@@ -92,8 +92,7 @@ def read_video(
     """
     if not video.is_file():
         raise InputError(f"There is no video {video}; check the path.", path=video)
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)  # what it says of damaged files is no sentence
-    reader = cv2.VideoCapture(str(video))
+    reader = _open(video)
     chosen = None if wanted is None else frozenset(wanted)
     number = 0
     try:
@@ -122,14 +121,12 @@ def select_frames(
 
     Args:
         video: file.
-        num_frames: how many; by default as many as the motion asks for.
+        num_frames: how many, 2 at least; by default as many as the motion asks for.
         step: called with frames looked at, and about how many there are.
 
     Raises:
-        InputError: it cannot be read, or `num_frames` is below 2.
+        InputError: it cannot be read.
     """
-    if num_frames is not None and num_frames < 2:
-        raise InputError(f"--frames is {num_frames}; a model needs 2 at least.")
     stride, about = _stride(video)
     motion, looked, sharpness = _Motion(), list[Frame](), list[float]()
     places = list[float]()
@@ -225,10 +222,14 @@ def _windows(
     return middle, np.abs(places / spacing - middle)
 
 
+def _open(video: Path) -> cv2.VideoCapture:
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)  # what it says of damaged files is no sentence
+    return cv2.VideoCapture(str(video))
+
+
 def _stride(video: Path) -> tuple[int, int]:
     """Every which frame is looked at, and about how many that are."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)
-    reader = cv2.VideoCapture(str(video))
+    reader = _open(video)
     rate, count = reader.get(cv2.CAP_PROP_FPS), reader.get(cv2.CAP_PROP_FRAME_COUNT)
     reader.release()
     stride = max(1, round(rate / _LOOKS_PER_SECOND)) if math.isfinite(rate) and rate < 1000 else 1

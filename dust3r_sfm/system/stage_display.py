@@ -27,8 +27,8 @@ class StageDisplay:
         from tqdm import tqdm
 
         self._name = name
-        self._phase, self._wall_started = "", time.time()
-        self._started = self._phase_started = time.perf_counter()
+        self._phase = ""
+        self._started = self._phase_started = time.time()  # the clock of tqdm
         self._done, self._total = 0, 0
         self._is_terminal = sys.stderr.isatty()
         self._bar = tqdm(desc=self._description(), disable=not self._is_terminal, dynamic_ncols=True, bar_format=_CLOCK)
@@ -52,7 +52,7 @@ class StageDisplay:
         self._restart()
 
     def _restart(self) -> None:
-        self._done, self._total, self._phase_started = 0, 0, time.perf_counter()
+        self._done, self._total, self._phase_started = 0, 0, time.time()
         self._bar.total, self._bar.bar_format, self._bar.desc = None, _CLOCK, self._description()
         self._bar.reset()
 
@@ -68,7 +68,7 @@ class StageDisplay:
 
     def _standing(self) -> str:
         """Where the stage is, with the time left where its steps tell."""
-        now = time.perf_counter()
+        now = time.time()
         parts = [self._phase] if self._phase else []
         if self._total:
             parts.append(f"{self._done} of {self._total}")
@@ -95,8 +95,8 @@ class StageDisplay:
         self._ticker.join()
         if error is None:
             self._phase = ""
-            self._bar.desc, self._bar.bar_format, self._bar.start_t = self._description(), _CLOCK, self._wall_started
+            self._bar.desc, self._bar.bar_format, self._bar.start_t = self._description(), _CLOCK, self._started
         self._bar.close()
         self._lines_above.close()
         if not self._is_terminal and error is None:
-            self._print(f"{time.perf_counter() - self._started:.1f} s")
+            self._print(f"{time.time() - self._started:.1f} s")

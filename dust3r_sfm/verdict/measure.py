@@ -52,10 +52,12 @@ def measure(model: Reconstruction, scene: Scene, features: Sequence[Features], s
     """
     cameras = cameras_of(model, len(scene.names))
     seen = _observations(model, cameras)
-    pairs = check_pairs(cameras, features, seed) if features else []
-    apart = [pair for pair in pairs if not _share_a_view(seen, cameras, *pair.pair)]
-    usual = float(np.quantile([len(pair.errors) for pair in pairs], _USUAL_QUANTILE)) if pairs else 0.0
-    pairs = [pair for pair in pairs if all(pair is not other for other in apart)]
+    checked = check_pairs(cameras, features, seed) if features else []
+    usual = float(np.quantile([len(pair.errors) for pair in checked], _USUAL_QUANTILE)) if checked else 0.0
+    pairs: list[CheckedPair] = []
+    apart: list[CheckedPair] = []
+    for pair in checked:
+        (pairs if _share_a_view(seen, cameras, *pair.pair) else apart).append(pair)
     diagnosis = diagnose(scene)
     ratios, sides = _focals(cameras, scene)
     held = np.isfinite(diagnosis.cycles[:, 0]) & (diagnosis.weights > 0)

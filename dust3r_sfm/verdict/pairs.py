@@ -61,8 +61,7 @@ class CheckedPair:
 def check_pairs(cameras: PosedCameras, features: Sequence[Features], seed: int) -> list[CheckedPair]:
     """Match posed photographs anywhere, and compare with the cameras.
 
-    Every photograph is compared with the most similar ones, by the counts of a few telling keypoints' matches being
-    left to `verified_matches`; of many pairs a part that is spread evenly is looked at.
+    All pairs are looked at, or `_MAX_NUM_PAIRS` of them, evenly spread; those with few verified matches are left out.
 
     Args:
         cameras: of the model, by image index.

@@ -135,6 +135,20 @@ def test_what_cannot_be_compared_says_so(tmp_path: Path) -> None:
         evaluate_poses(model, path)
 
 
+def test_names_without_folders_match_where_no_full_name_does(tmp_path: Path) -> None:
+    model = synthesize(5)
+    write_poses(tmp_path / "poses.json", model)
+    content = json.loads((tmp_path / "poses.json").read_text())
+    moved = {f"images/{name}": entry for name, entry in content["images"].items()}
+    (tmp_path / "poses.json").write_text(json.dumps({"images": moved}))
+    errors = evaluate_poses(model, tmp_path / "poses.json")
+    assert errors.num_registered == 5 and errors.auc[1] > 99.9
+    moved["elsewhere/" + next(iter(content["images"]))] = next(iter(content["images"].values()))
+    (tmp_path / "poses.json").write_text(json.dumps({"images": moved}))
+    with pytest.raises(InputError, match="has none of the names"):  # which of the two is meant?
+        evaluate_poses(model, tmp_path / "poses.json")
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("size", [(0.3, 0.02), (3.0, 0.2), (30.0, 1.0)])
 def test_the_reference_tool_gives_the_same_figures(tmp_path: Path, size: tuple[float, float]) -> None:

@@ -145,3 +145,11 @@ def test_a_shard_leaves_the_unfinished_files_of_others_alone(tmp_path):
     assert (tmp_path / "out" / ".predictions.1-of-2.h5.77.tmp").exists()
     RunFolder(tmp_path / "out", INPUTS, ARTEFACTS)
     assert not (tmp_path / "out" / ".predictions.1-of-2.h5.77.tmp").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_is_no_folder(tmp_path, overwrite):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OutputError, match="is a file; choose a folder"):
+        RunFolder(tmp_path / "out", INPUTS, ARTEFACTS, overwrite=overwrite)
+    assert (tmp_path / "out").read_text() == "mine"

@@ -109,3 +109,16 @@ sys.exit(run_command(command, [], prog="prog", description=""))
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == b"Stra\\xdfe, 12\\xb0\n"
+
+
+def test_a_stage_loads_pycolmap_where_its_handler_of_signals_can_be_undone():
+    """Its log takes SIGTERM when it is imported, on the main thread or not; Python puts handlers back on that alone."""
+    program = (
+        "import sys; from dust3r_sfm.system import signals; from dust3r_sfm.system.terminal import Terminal\n"
+        "signals.catch()\n"
+        "assert 'pycolmap' not in sys.modules\n"
+        "with Terminal().stage('predict'):\n"
+        "    assert 'pycolmap' in sys.modules and signals.is_caught()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
